@@ -1,0 +1,2 @@
+//! The `profile` command.
+fn main() {}

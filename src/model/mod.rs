@@ -1,0 +1,31 @@
+//! What a profile *is*: interned tables, samples that refer to them by small numbers, and what was missed.
+//!
+//! Capture and imports write it through [`ProfileBuilder`]; symbolization fills in the names of its frames; everything
+//! else reads it. It stands on the ground: it imports nothing of the house but `error`.
+//!
+//! ```text
+//! sample --> thread --> process --> name
+//!       \--> stack --> (parent stack, frame) --> lines (innermost first) --> function --> name
+//!       \--> event --> unit                 \--> image (file, kernel, JIT)
+//! ```
+
+mod address;
+mod builder;
+mod id;
+mod intern;
+mod profile;
+mod reason;
+mod stats;
+mod unit;
+
+pub use address::{BuildId, CodeAddress, Mode, Timestamp};
+pub use builder::ProfileBuilder;
+pub use id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
+pub use intern::{Interner, StringTable};
+pub use profile::{
+    Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Process, Profile, Resolution, Sample, Stack,
+    Thread,
+};
+pub use reason::{StackEnd, Truncation, Unnamed};
+pub use stats::CaptureStats;
+pub use unit::Unit;

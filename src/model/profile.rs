@@ -1,0 +1,343 @@
+//! The profile: tables, and rows that refer to them.
+
+use super::address::{BuildId, Mode, Timestamp};
+use super::id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
+use super::intern::StringTable;
+use super::reason::{StackEnd, Truncation, Unnamed};
+use super::stats::CaptureStats;
+use super::unit::Unit;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What was counted by the samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The kernel's name: `cpu-clock`, `cycles:P`, `sched:sched_switch`.
+    pub name: StringId,
+    /// What the values of its samples count.
+    pub unit: Unit,
+    /// Nominal value of one sample, if the event is sampled at a fixed rate: the period of a clock event.
+    pub period: Option<u64>,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// Its id in the profiler's own pid namespace.
+    pub pid: u32,
+    /// Its name (`comm`), the last one seen.
+    pub name: StringId,
+}
+
+/// A thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thread {
+    /// Whose it is.
+    pub process: ProcessId,
+    /// Its id in the profiler's own pid namespace.
+    pub tid: u32,
+    /// Its name (`comm`), the last one seen.
+    pub name: StringId,
+}
+
+/// What sort of thing an [`Image`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImageKind {
+    /// An ELF file; offsets are file offsets.
+    File,
+    /// The code that the kernel maps into every process; offsets are into its ELF image.
+    Vdso,
+    /// The kernel and its modules; "offsets" are addresses.
+    Kernel,
+    /// Memory of one process (its pid here) that no file backs; "offsets" are addresses.
+    Jit(u32),
+    /// Nothing known was mapped there; "offsets" are addresses.
+    Unmapped,
+}
+
+/// What code is in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// What sort of thing it is.
+    pub kind: ImageKind,
+    /// The path as the process saw it; `[vdso]`, `[kernel]` and the like for what is no file.
+    pub path: StringId,
+    /// What identifies its contents, if it is known.
+    pub build_id: Option<BuildId>,
+}
+
+/// What a frame is before it has a name: equal keys are one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FrameKey {
+    /// Code at an offset of an image; the offset is that of [`super::CodeAddress::lookup`].
+    Code {
+        /// In which image.
+        image: ImageId,
+        /// Where in it, as its [`ImageKind`] says.
+        offset: u64,
+    },
+    /// A bare name: an imported frame, or a note such as `[not sampled]`.
+    Name {
+        /// The name.
+        name: StringId,
+        /// How it is to be drawn.
+        kind: FrameKind,
+    },
+}
+
+/// What sort of code a frame shows; told apart by colour, and by suffix in folded stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FrameKind {
+    /// The program and its libraries.
+    User,
+    /// The kernel.
+    Kernel,
+    /// A function that the compiler copied into its caller.
+    Inlined,
+    /// Code made while the program ran.
+    Jit,
+    /// A process or thread, as the base of its stacks.
+    Task,
+    /// Not code: what is missing, and why.
+    Note,
+}
+
+/// One frame: its key and, after symbolization, its names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Frame {
+    /// What it is.
+    pub key: FrameKey,
+    /// Its names.
+    pub resolution: Resolution,
+}
+
+/// What symbolization found for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Rows `first .. first + count` of [`Profile::lines`], innermost first; all but the last were inlined.
+    Lines {
+        /// First row.
+        first: u32,
+        /// How many rows, at least one.
+        count: u32,
+    },
+    /// No name, and why.
+    Unknown(Unnamed),
+    /// The frame is a bare name ([`FrameKey::Name`]).
+    Name,
+}
+
+/// One function at one place of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Which function.
+    pub function: FunctionId,
+    /// The source file; the empty string if unknown.
+    pub file: StringId,
+    /// The line in it, from 1; 0 if unknown.
+    pub line: u32,
+}
+
+/// A function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Function {
+    /// The name as it is shown, demangled.
+    pub name: StringId,
+    /// The name as the object file has it.
+    pub raw_name: StringId,
+}
+
+/// A stack: a frame and the stack that called it.
+///
+/// The caller's row stands before its own: `parent < self`, so a loop over the table in order sees callers first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stack {
+    /// The callers; `StackId(0)` for none.
+    pub parent: StackId,
+    /// The innermost frame. Meaningless for row 0, the empty stack.
+    pub frame: FrameId,
+}
+
+/// One sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When it was taken.
+    pub time: Timestamp,
+    /// On which thread.
+    pub thread: ThreadId,
+    /// On which CPU.
+    pub cpu: u32,
+    /// With which stack.
+    pub stack: StackId,
+    /// How that stack ends.
+    pub end: StackEnd,
+    /// What it counts.
+    pub event: EventId,
+    /// How much: the period, in the event's unit.
+    pub value: u64,
+    /// How many samples this row stands for: 1, or 0 if it is an estimate of what was not sampled.
+    pub count: u32,
+}
+
+/// A profile. Its tables are public to be read; [`super::ProfileBuilder`] writes them and [`Profile::check`] says what must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// All strings.
+    pub strings: StringTable,
+    /// All images; `images[0]` is the kernel, `images[1]` is [`ImageKind::Unmapped`].
+    pub images: Vec<Image>,
+    /// All functions.
+    pub functions: Vec<Function>,
+    /// All lines, referred to by [`Resolution::Lines`].
+    pub lines: Vec<Line>,
+    /// All frames.
+    pub frames: Vec<Frame>,
+    /// All stacks; row 0 is the empty one.
+    pub stacks: Vec<Stack>,
+    /// All processes.
+    pub processes: Vec<Process>,
+    /// All threads.
+    pub threads: Vec<Thread>,
+    /// All events; the first is the main one.
+    pub events: Vec<Event>,
+    /// The samples, in order of time.
+    pub samples: Vec<Sample>,
+    /// What the recording took, missed and cost.
+    pub stats: CaptureStats,
+}
+
+impl Profile {
+    /// The frames of `stack`, innermost first.
+    pub fn frames_of(&self, stack: StackId) -> impl Iterator<Item = FrameId> + '_ {
+        let mut at = stack;
+        std::iter::from_fn(move || {
+            if at == StackId(0) {
+                return None;
+            }
+            let Stack { parent, frame } = self.stacks[at.index()];
+            at = parent;
+            Some(frame)
+        })
+    }
+
+    /// The lines of `frame`, innermost first; none if it has no name or is a bare name.
+    pub fn lines_of(&self, frame: FrameId) -> &[Line] {
+        match self.frames[frame.index()].resolution {
+            Resolution::Lines { first, count } => &self.lines[first as usize..first as usize + count as usize],
+            Resolution::Unknown(_) | Resolution::Name => &[],
+        }
+    }
+
+    /// The processor's mode in `frame`.
+    pub fn mode_of(&self, frame: FrameId) -> Mode {
+        match self.frames[frame.index()].key {
+            FrameKey::Code { image, .. } if self.images[image.index()].kind == ImageKind::Kernel => Mode::Kernel,
+            FrameKey::Name { kind: FrameKind::Kernel, .. } => Mode::Kernel,
+            _ => Mode::User,
+        }
+    }
+
+    /// Fills in the shares of [`CaptureStats`] that follow from the tables: samples, complete, truncated, unnamed.
+    ///
+    /// Only the main event counts.
+    pub fn summarize(&mut self) {
+        let (mut total, mut complete, mut samples) = (0u64, 0u64, 0u64);
+        let mut truncated = [0u64; Truncation::ALL.len()];
+        let mut unnamed = [0u64; Unnamed::ALL.len()];
+        // The reason of the innermost frame without a name, per stack; callers come first, so a frame overrides them.
+        let mut reasons: Vec<Option<Unnamed>> = vec![None; self.stacks.len()];
+        for (row, stack) in self.stacks.iter().enumerate().skip(1) {
+            reasons[row] = match self.frames[stack.frame.index()].resolution {
+                Resolution::Unknown(reason) => Some(reason),
+                _ => reasons[stack.parent.index()],
+            };
+        }
+        for sample in self.samples.iter().filter(|sample| sample.event == EventId(0) && sample.count > 0) {
+            total += sample.value;
+            samples += u64::from(sample.count);
+            match sample.end {
+                StackEnd::Root => complete += sample.value,
+                StackEnd::Truncated(reason) => {
+                    let row = Truncation::ALL.iter().position(|known| *known == reason).expect("ALL holds all");
+                    truncated[row] += sample.value;
+                }
+            }
+            if let Some(reason) = reasons[sample.stack.index()]
+                && let Some(row) = Unnamed::ALL.iter().position(|known| *known == reason)
+            {
+                unnamed[row] += sample.value;
+            }
+        }
+        let share = |part: u64| if total == 0 { 0.0 } else { part as f64 / total as f64 };
+        self.stats.samples = samples;
+        self.stats.complete = share(complete);
+        let named = |sum: &u64| *sum > 0;
+        self.stats.truncated = Truncation::ALL
+            .iter()
+            .zip(&truncated)
+            .filter(|(_, sum)| named(sum))
+            .map(|(reason, sum)| (reason.as_str(), share(*sum)))
+            .collect();
+        self.stats.unnamed = Unnamed::ALL
+            .iter()
+            .zip(&unnamed)
+            .filter(|(_, sum)| named(sum))
+            .map(|(reason, sum)| (reason.as_str(), share(*sum)))
+            .collect();
+    }
+
+    /// Says whether the tables are sound: every id is a row of its table, parents stand before children, and
+    /// `StringId(0)` is empty.
+    pub fn check(&self) -> Result<()> {
+        let broken = |what: String| Err(Error::new(ErrorKind::Malformed, what));
+        if !self.strings.get(StringId(0)).is_empty() {
+            return broken("string 0 is not empty".into());
+        }
+        let string = |id: StringId| id.index() < self.strings.count();
+        if !self.images.iter().all(|image| string(image.path))
+            || !self.processes.iter().all(|process| string(process.name))
+            || !self.threads.iter().all(|thread| string(thread.name))
+            || !self.events.iter().all(|event| string(event.name))
+            || !self.functions.iter().all(|function| string(function.name) && string(function.raw_name))
+            || !self.lines.iter().all(|line| string(line.file))
+        {
+            return broken("a row refers to a string that is not there".into());
+        }
+        if let Some(row) = self.lines.iter().position(|line| line.function.index() >= self.functions.len()) {
+            return broken(format!("line {row} refers to a function that is not there"));
+        }
+        for (row, frame) in self.frames.iter().enumerate() {
+            let key = match frame.key {
+                FrameKey::Code { image, .. } => image.index() < self.images.len(),
+                FrameKey::Name { name, .. } => string(name),
+            };
+            let resolution = match frame.resolution {
+                Resolution::Lines { first, count } => count > 0 && first as usize + count as usize <= self.lines.len(),
+                Resolution::Unknown(_) => matches!(frame.key, FrameKey::Code { .. }),
+                Resolution::Name => matches!(frame.key, FrameKey::Name { .. }),
+            };
+            if !key || !resolution {
+                return broken(format!("frame {row} refers to a row that is not there"));
+            }
+        }
+        for (row, stack) in self.stacks.iter().enumerate().skip(1) {
+            if stack.parent.index() >= row {
+                return broken(format!("stack {row} stands before its parent {}", stack.parent.0));
+            }
+            if stack.frame.index() >= self.frames.len() {
+                return broken(format!("stack {row} refers to a frame that is not there"));
+            }
+        }
+        if let Some(row) = self.threads.iter().position(|thread| thread.process.index() >= self.processes.len()) {
+            return broken(format!("thread {row} refers to a process that is not there"));
+        }
+        for (row, sample) in self.samples.iter().enumerate() {
+            if sample.thread.index() >= self.threads.len()
+                || sample.stack.index() >= self.stacks.len()
+                || sample.event.index() >= self.events.len()
+            {
+                return broken(format!("sample {row} refers to a row that is not there"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! Why a stack is not whole and why a frame has no name: values, not errors.
+
+/// How a stack's outermost frame was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StackEnd {
+    /// The unwinder reached the thread's first frame: the stack is complete.
+    Root,
+    /// Callers are missing.
+    Truncated(Truncation),
+}
+
+/// Why callers are missing from a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Truncation {
+    /// The stack is larger than the copy that the kernel made of it.
+    StackCopy,
+    /// A frame's code has no unwind information.
+    NoUnwindInfo,
+    /// A frame's code is in no known mapping.
+    NotMapped,
+    /// Memory that the rule for the caller needs was not there.
+    Unreadable,
+    /// The next frame would not be further up the stack.
+    NoProgress,
+    /// More frames than we follow.
+    TooDeep,
+    /// A chain of frame pointers came to its end; that it ended at the root is not proven.
+    FramePointers,
+    /// The kernel gave no user registers, nor a call chain.
+    NoRegisters,
+}
+
+impl Truncation {
+    /// All reasons, in the order in which they are listed.
+    pub const ALL: [Truncation; 8] = [
+        Truncation::StackCopy,
+        Truncation::NoUnwindInfo,
+        Truncation::NotMapped,
+        Truncation::Unreadable,
+        Truncation::NoProgress,
+        Truncation::TooDeep,
+        Truncation::FramePointers,
+        Truncation::NoRegisters,
+    ];
+
+    /// The reason in words, as it is shown to the user and used as key in `--stats`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Truncation::StackCopy => "stack copy",
+            Truncation::NoUnwindInfo => "no unwind info",
+            Truncation::NotMapped => "not mapped",
+            Truncation::Unreadable => "unreadable",
+            Truncation::NoProgress => "no progress",
+            Truncation::TooDeep => "too deep",
+            Truncation::FramePointers => "frame pointers",
+            Truncation::NoRegisters => "no registers",
+        }
+    }
+}
+
+/// Why a frame has no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Unnamed {
+    /// Not asked for yet: symbolization has not run.
+    NotAsked,
+    /// The file has no symbol table and no debug information.
+    NoSymbols,
+    /// The file has symbols, but none covers the address.
+    NoMatch,
+    /// The file could not be opened.
+    NoFile,
+    /// The file changed since it was mapped: another build id, or cut short.
+    FileChanged,
+    /// The address was in no known mapping.
+    NotMapped,
+    /// Memory that no file backs, and no perf map names: a JIT's code.
+    Anonymous,
+    /// The kernel hides its symbols (`kernel.kptr_restrict`, or no `CAP_SYSLOG`).
+    KernelHidden,
+}
+
+impl Unnamed {
+    /// All reasons that can remain after symbolization, in the order in which they are listed.
+    pub const ALL: [Unnamed; 7] = [
+        Unnamed::NoSymbols,
+        Unnamed::NoMatch,
+        Unnamed::NoFile,
+        Unnamed::FileChanged,
+        Unnamed::NotMapped,
+        Unnamed::Anonymous,
+        Unnamed::KernelHidden,
+    ];
+
+    /// The reason in words, as it is shown to the user and used as key in `--stats`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unnamed::NotAsked => "not asked",
+            Unnamed::NoSymbols => "no symbols",
+            Unnamed::NoMatch => "no match",
+            Unnamed::NoFile => "no file",
+            Unnamed::FileChanged => "file changed",
+            Unnamed::NotMapped => "not mapped",
+            Unnamed::Anonymous => "anonymous",
+            Unnamed::KernelHidden => "kernel hidden",
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a recording took, missed and cost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a recording took, missed and cost; shown with every output, never left out.
+///
+/// Shares are 0..1 of the profile's total weight.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CaptureStats {
+    /// The event by name, and why it was chosen if it was not the first choice.
+    pub event: String,
+    /// Samples per second of CPU time that were asked for, if the event is sampled by rate.
+    pub rate: Option<f64>,
+    /// From the first to the last moment of the recording.
+    pub duration: Duration,
+    /// Samples kept.
+    pub samples: u64,
+    /// Samples lost because a ring was full, as the kernel counts them.
+    pub lost: u64,
+    /// How often the kernel throttled an event.
+    pub throttled: u64,
+    /// Samples x period / CPU time of the targets (clock events), or / the event's own count; 1 is perfect.
+    pub coverage: Option<f64>,
+    /// CPU time of the targets, the denominator of `coverage` for clock events.
+    pub cpu_time: Option<Duration>,
+    /// Share of the weight whose stack reached its root.
+    pub complete: f64,
+    /// Share of the weight whose stack is cut, by reason.
+    pub truncated: BTreeMap<&'static str, f64>,
+    /// Share of the weight with at least one frame without a name, by the reason of the innermost such frame.
+    pub unnamed: BTreeMap<&'static str, f64>,
+    /// The profiler's own CPU time.
+    pub own_cpu: Duration,
+    /// The profiler's own largest resident memory, in bytes.
+    pub peak_rss_bytes: u64,
+    /// What is less than was asked for, a sentence each: "no kernel frames (...)".
+    pub notes: Vec<String>,
+    /// What was recorded: the command line, or the process ids.
+    pub target: String,
+    /// The machine's host name and kernel release.
+    pub host: String,
+    /// When the recording began, seconds since 1970 (UTC).
+    pub started_unix: u64,
+}
+
+impl CaptureStats {
+    /// Sum of [`CaptureStats::truncated`].
+    pub fn truncated_total(&self) -> f64 {
+        self.truncated.values().sum()
+    }
+
+    /// Sum of [`CaptureStats::unnamed`].
+    pub fn unnamed_total(&self) -> f64 {
+        self.unnamed.values().sum()
+    }
+}

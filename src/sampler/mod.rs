@@ -1,0 +1,3 @@
+//! Live capture by perf events: which to open, on what, and the rings that the kernel fills.
+
+pub mod sys;
