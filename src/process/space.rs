@@ -1,5 +1,7 @@
 //! What is mapped where in one process.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::model::ImageId;
 
 /// A range of a process's memory that code may run in.
@@ -27,17 +29,29 @@ impl Mapping {
 #[derive(Clone, Debug, Default)]
 pub struct AddressSpace {
     mappings: Vec<Mapping>,
+    stamp: u64,
 }
 
 impl AddressSpace {
+    /// A number that changes with every change of a mapping; equal stamps are equal mappings, in all processes.
+    ///
+    /// For caches: a forked child shares its parent's until one of them maps something.
+    pub fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
     /// Maps a range, and cuts what was mapped there before; empty and inverted ranges are passed over.
     pub fn insert(&mut self, mapping: Mapping) {
         if mapping.start >= mapping.end {
             return;
         }
+        if self.find(mapping.start) == Some(&mapping) {
+            return;
+        }
         self.remove(mapping.start, mapping.end);
         let at = self.mappings.partition_point(|known| known.start < mapping.start);
         self.mappings.insert(at, mapping);
+        self.stamp = next_stamp();
     }
 
     /// Unmaps a range.
@@ -51,6 +65,7 @@ impl AddressSpace {
         let before = (left.start < start).then_some(Mapping { end: start, ..left });
         let after = (right.end > end).then(|| Mapping { start: end, offset: right.offset_of(end), ..right });
         self.mappings.splice(first..last, before.into_iter().chain(after));
+        self.stamp = next_stamp();
     }
 
     /// The mapping that `address` is in.
@@ -63,6 +78,11 @@ impl AddressSpace {
     pub fn mappings(&self) -> &[Mapping] {
         &self.mappings
     }
+}
+
+fn next_stamp() -> u64 {
+    static STAMP: AtomicU64 = AtomicU64::new(1);
+    STAMP.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(test)]

@@ -1,0 +1,429 @@
+//! The records of a ring, or of a perf.data: what the kernel says happened.
+//!
+//! ```text
+//! header { type u32, misc u16, size u16 }   body   identity (of all records but samples, with SAMPLE_ID_ALL)
+//! ```
+//! A record borrows its bytes. Unknown types are kept as [`Record::Other`]; a record shorter than its type says is
+//! [`Record::Malformed`]: it is counted, and never an error.
+//!
+//! See `include/uapi/linux/perf_event.h`, `enum perf_event_type`.
+
+use super::attr::SampleFields;
+use super::fields::Fields;
+use crate::model::BuildId;
+
+const MMAP: u32 = 1;
+const LOST: u32 = 2;
+const COMM: u32 = 3;
+const EXIT: u32 = 4;
+const THROTTLE: u32 = 5;
+const UNTHROTTLE: u32 = 6;
+const FORK: u32 = 7;
+/// The type number of [`Record::Sample`].
+pub const SAMPLE: u32 = 9;
+const MMAP2: u32 = 10;
+const LOST_SAMPLES: u32 = 13;
+
+const MISC_COMM_EXEC: u16 = 1 << 13;
+const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
+const PROT_EXEC: u32 = 4;
+
+/// Size of a record's header in bytes.
+pub const HEADER: usize = 8;
+
+/// Which fields the records of an event carry; all events that share a ring are opened with the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// `sample_type`.
+    pub fields: SampleFields,
+    /// `sample_regs_user`.
+    pub regs_user: u64,
+}
+
+/// Where and when a record was made, as its identity says; zeros where the event does not carry it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Nanoseconds on the event's clock.
+    pub time: u64,
+    /// CPU.
+    pub cpu: u32,
+    /// The event's id.
+    pub id: u64,
+}
+
+/// One record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Record<'a> {
+    /// A sample.
+    Sample(Sample<'a>),
+    /// Memory was mapped (or became executable).
+    Mmap(Mmap<'a>),
+    /// A thread got a name.
+    Comm(Comm<'a>),
+    /// A thread or process began.
+    Fork(Task),
+    /// A thread ended.
+    Exit(Task),
+    /// So many records were lost because the ring was full.
+    Lost(u64),
+    /// So many samples were lost (by the PMU's own buffer).
+    LostSamples(u64),
+    /// The kernel stopped an event for the rest of the tick, as it came too often.
+    Throttle,
+    /// It goes on.
+    Unthrottle,
+    /// A type that we do not know or do not use.
+    Other(u32),
+    /// Shorter than its type says.
+    Malformed(u32),
+}
+
+/// A sample: only what the layout carries is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sample<'a> {
+    /// Process, thread, time, CPU, event.
+    pub identity: Identity,
+    /// Instruction pointer.
+    pub ip: u64,
+    /// What it counts for.
+    pub period: u64,
+    /// Call chain, innermost first, with `PERF_CONTEXT_*` marks.
+    pub callchain: Words<'a>,
+    /// User registers.
+    pub user_registers: Option<UserRegisters<'a>>,
+    /// The valid part of the copy of the user stack, which begins at the stack pointer.
+    pub user_stack: &'a [u8],
+    /// Whether all of the copy is valid, so that the stack may go on behind it.
+    pub user_stack_full: bool,
+}
+
+/// A run of u64 in the recording machine's byte order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Words<'a>(pub &'a [u8]);
+
+impl Words<'_> {
+    /// How many words.
+    pub fn count(&self) -> usize {
+        self.0.len() / 8
+    }
+
+    /// Word `index`.
+    pub fn get(&self, index: usize) -> Option<u64> {
+        let bytes = self.0.get(index * 8..index * 8 + 8)?;
+        Some(u64::from_ne_bytes(bytes.try_into().expect("eight bytes")))
+    }
+
+    /// All words.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.chunks_exact(8).map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("eight bytes")))
+    }
+}
+
+/// User registers of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserRegisters<'a> {
+    /// `PERF_SAMPLE_REGS_ABI_32` (1) or `_64` (2).
+    pub abi: u64,
+    /// Which registers: bits numbered as in `asm/perf_regs.h`.
+    pub mask: u64,
+    /// Their values, lowest bit first.
+    pub values: Words<'a>,
+}
+
+impl UserRegisters<'_> {
+    /// The value of the register with bit `number`.
+    pub fn get(&self, number: u32) -> Option<u64> {
+        let bit = 1u64.checked_shl(number)?;
+        if self.mask & bit == 0 {
+            return None;
+        }
+        self.values.get((self.mask & (bit - 1)).count_ones() as usize)
+    }
+}
+
+/// A mapping, of MMAP or MMAP2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mmap<'a> {
+    /// Where and when the record was made.
+    pub identity: Identity,
+    /// Whose memory.
+    pub pid: u32,
+    /// First address.
+    pub start: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// File offset of the first address.
+    pub offset: u64,
+    /// Whether code may run there; MMAP does not say and counts as yes.
+    pub executable: bool,
+    /// What the file is: its build id, or
+    pub build_id: Option<BuildId>,
+    /// its device and inode.
+    pub device_inode: Option<((u32, u32), u64)>,
+    /// The path as the process saw it.
+    pub path: &'a [u8],
+}
+
+/// A thread's new name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Comm<'a> {
+    /// When.
+    pub identity: Identity,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Whether an exec gave it: the address space is a new one.
+    pub exec: bool,
+    /// The name.
+    pub name: &'a [u8],
+}
+
+/// A thread or process that began or ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// Process.
+    pub pid: u32,
+    /// Process of the one that began it.
+    pub parent_pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// The one that began it.
+    pub parent_tid: u32,
+    /// Nanoseconds on the event's clock.
+    pub time: u64,
+}
+
+/// The type and the size (header included) that a header states; nothing if it is cut or states less than a header.
+pub fn header(bytes: &[u8]) -> Option<(u32, usize)> {
+    let kind = u32::from_ne_bytes(bytes.get(0..4)?.try_into().ok()?);
+    let size = usize::from(u16::from_ne_bytes(bytes.get(6..8)?.try_into().ok()?));
+    (size >= HEADER).then_some((kind, size))
+}
+
+/// Reads one whole record.
+pub fn parse<'a>(bytes: &'a [u8], layout: &Layout) -> Record<'a> {
+    let Some((kind, size)) = header(bytes) else { return Record::Malformed(0) };
+    let Some(body) = bytes.get(HEADER..size) else { return Record::Malformed(kind) };
+    let misc = u16::from_ne_bytes([bytes[4], bytes[5]]);
+    let mut fields = Fields::new(body);
+    let record = match kind {
+        SAMPLE => sample(&mut fields, layout).map(Record::Sample),
+        MMAP => mmap(&mut fields, identity(body, layout)).map(Record::Mmap),
+        MMAP2 => mmap2(&mut fields, misc, identity(body, layout)).map(Record::Mmap),
+        COMM => comm(&mut fields, misc, identity(body, layout)).map(Record::Comm),
+        FORK => task(&mut fields).map(Record::Fork),
+        EXIT => task(&mut fields).map(Record::Exit),
+        LOST => fields.u64().and_then(|_id| fields.u64()).map(Record::Lost),
+        LOST_SAMPLES => fields.u64().map(Record::LostSamples),
+        THROTTLE => Some(Record::Throttle),
+        UNTHROTTLE => Some(Record::Unthrottle),
+        other => Some(Record::Other(other)),
+    };
+    record.unwrap_or(Record::Malformed(kind))
+}
+
+/// When the record was made, without reading the rest of it; 0 if it does not say.
+pub fn time(bytes: &[u8], layout: &Layout) -> u64 {
+    let Some((kind, size)) = header(bytes) else { return 0 };
+    let Some(body) = bytes.get(HEADER..size) else { return 0 };
+    if kind != SAMPLE {
+        return identity(body, layout).time;
+    }
+    if !layout.fields.has(SampleFields::TIME) {
+        return 0;
+    }
+    let before = [SampleFields::IDENTIFIER, SampleFields::IP, SampleFields::TID];
+    let offset = before.into_iter().filter(|field| layout.fields.has(*field)).count() * 8;
+    Words(body).get(offset / 8).unwrap_or(0)
+}
+
+/// Where the copy of the user stack is in a sample, all offsets counted from the record's first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackCopy {
+    /// Where the word with the size of the copy is; the copy follows it.
+    pub size_at: usize,
+    /// Size of the copy as stored.
+    pub size: usize,
+    /// How much of it is valid.
+    pub valid: usize,
+}
+
+/// Finds the copy of the user stack in a sample whose words `word` reads by offset from the record's first byte.
+///
+/// For the one that copies records out of a ring and leaves the invalid part of the copy behind; a copy that is shortened
+/// so must stay longer than what is valid of it, as an equal size says that the stack goes on. Nothing if there is no
+/// copy, or if the layout has fields behind it.
+pub fn stack_copy(layout: &Layout, record_size: usize, mut word: impl FnMut(usize) -> u64) -> Option<StackCopy> {
+    let fields = layout.fields;
+    if !fields.has(SampleFields::STACK_USER) || fields.0 & (VARIABLE_BEFORE_STACK | AFTER_STACK) != 0 {
+        return None;
+    }
+    let fixed = fields.0 & FIXED_BEFORE_STACK;
+    let mut at = HEADER + fixed.count_ones() as usize * 8;
+    if fields.has(SampleFields::CALLCHAIN) {
+        if at + 8 > record_size {
+            return None;
+        }
+        let count = usize::try_from(word(at)).ok().filter(|count| *count <= record_size / 8)?;
+        at += 8 + count * 8;
+    }
+    if fields.has(SampleFields::REGS_USER) {
+        if at + 8 > record_size {
+            return None;
+        }
+        at += if word(at) == 0 { 8 } else { 8 + layout.regs_user.count_ones() as usize * 8 };
+    }
+    if at + 8 > record_size {
+        return None;
+    }
+    let size = usize::try_from(word(at)).ok()?;
+    if size == 0 || at + 8 + size + 8 > record_size || size % 8 != 0 {
+        return None;
+    }
+    let valid = usize::try_from(word(at + 8 + size)).ok().filter(|valid| *valid <= size)?;
+    Some(StackCopy { size_at: at, size, valid })
+}
+
+/// Fields of one word each that stand before the user stack (the identity at the front included).
+const FIXED_BEFORE_STACK: u64 = SampleFields::IP.0
+    | SampleFields::TID.0
+    | SampleFields::TIME.0
+    | SampleFields::ADDR.0
+    | SampleFields::ID.0
+    | SampleFields::CPU.0
+    | SampleFields::PERIOD.0
+    | SampleFields::STREAM_ID.0
+    | SampleFields::IDENTIFIER.0;
+/// Fields behind it.
+const AFTER_STACK: u64 = !((SampleFields::STACK_USER.0 << 1) - 1) & !SampleFields::IDENTIFIER.0;
+/// Fields of varying size before it, which [`stack_copy`] does not step over.
+const VARIABLE_BEFORE_STACK: u64 = SampleFields::READ.0 | SampleFields::RAW.0 | SampleFields::BRANCH_STACK.0;
+
+fn sample<'a>(from: &mut Fields<'a>, layout: &Layout) -> Option<Sample<'a>> {
+    let has = |field| layout.fields.has(field);
+    let mut sample = Sample::default();
+    if has(SampleFields::IDENTIFIER) {
+        sample.identity.id = from.u64()?;
+    }
+    if has(SampleFields::IP) {
+        sample.ip = from.u64()?;
+    }
+    if has(SampleFields::TID) {
+        sample.identity.pid = from.u32()?;
+        sample.identity.tid = from.u32()?;
+    }
+    if has(SampleFields::TIME) {
+        sample.identity.time = from.u64()?;
+    }
+    if has(SampleFields::ADDR) {
+        from.u64()?;
+    }
+    if has(SampleFields::ID) {
+        sample.identity.id = from.u64()?;
+    }
+    if has(SampleFields::STREAM_ID) {
+        from.u64()?;
+    }
+    if has(SampleFields::CPU) {
+        sample.identity.cpu = from.u32()?;
+        from.u32()?;
+    }
+    if has(SampleFields::PERIOD) {
+        sample.period = from.u64()?;
+    }
+    if has(SampleFields::CALLCHAIN) {
+        let count = from.u64()?;
+        sample.callchain = from.words(count)?;
+    }
+    if has(SampleFields::RAW) {
+        let size = from.u32()?;
+        from.bytes(size as usize)?;
+    }
+    if has(SampleFields::REGS_USER) {
+        let abi = from.u64()?;
+        if abi != 0 {
+            let values = from.words(u64::from(layout.regs_user.count_ones()))?;
+            sample.user_registers = Some(UserRegisters { abi, mask: layout.regs_user, values });
+        }
+    }
+    if has(SampleFields::STACK_USER) {
+        let size = usize::try_from(from.u64()?).ok()?;
+        let copy = from.bytes(size)?;
+        if size > 0 {
+            let valid = usize::try_from(from.u64()?).ok()?;
+            sample.user_stack = copy.get(..valid)?;
+            sample.user_stack_full = valid == size;
+        }
+    }
+    Some(sample)
+}
+
+/// The identity at the end of a record that is no sample: the last words of its body.
+fn identity(body: &[u8], layout: &Layout) -> Identity {
+    let order = [
+        SampleFields::TID,
+        SampleFields::TIME,
+        SampleFields::ID,
+        SampleFields::STREAM_ID,
+        SampleFields::CPU,
+        SampleFields::IDENTIFIER,
+    ];
+    let carried = order.into_iter().filter(|field| layout.fields.has(*field));
+    let mut identity = Identity::default();
+    let size = carried.clone().count() * 8;
+    let Some(start) = body.len().checked_sub(size) else { return identity };
+    let mut from = Fields::new(&body[start..]);
+    for field in carried {
+        let word = from.u64_or(0);
+        let [low, high] = [word as u32, (word >> 32) as u32];
+        match field {
+            SampleFields::TID if cfg!(target_endian = "little") => (identity.pid, identity.tid) = (low, high),
+            SampleFields::TID => (identity.pid, identity.tid) = (high, low),
+            SampleFields::TIME => identity.time = word,
+            SampleFields::CPU => identity.cpu = if cfg!(target_endian = "little") { low } else { high },
+            SampleFields::ID | SampleFields::IDENTIFIER => identity.id = word,
+            _ => {}
+        }
+    }
+    identity
+}
+
+fn mmap<'a>(from: &mut Fields<'a>, identity: Identity) -> Option<Mmap<'a>> {
+    let (pid, _tid) = (from.u32()?, from.u32()?);
+    let (start, length, offset) = (from.u64()?, from.u64()?, from.u64()?);
+    let path = from.text()?;
+    Some(Mmap { identity, pid, start, length, offset, executable: true, path, ..Mmap::default() })
+}
+
+fn mmap2<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity) -> Option<Mmap<'a>> {
+    let (pid, _tid) = (from.u32()?, from.u32()?);
+    let (start, length, offset) = (from.u64()?, from.u64()?, from.u64()?);
+    let (mut build_id, mut device_inode) = (None, None);
+    if misc & MISC_MMAP_BUILD_ID != 0 {
+        let id = from.bytes(24)?;
+        let size = usize::from(id[0]).min(20);
+        build_id = BuildId::new(&id[4..4 + size]);
+    } else {
+        let (major, minor, inode, _generation) = (from.u32()?, from.u32()?, from.u64()?, from.u64()?);
+        device_inode = (inode != 0).then_some(((major, minor), inode));
+    }
+    let (protection, _flags) = (from.u32()?, from.u32()?);
+    let path = from.text()?;
+    let executable = protection & PROT_EXEC != 0;
+    Some(Mmap { identity, pid, start, length, offset, executable, build_id, device_inode, path })
+}
+
+fn comm<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity) -> Option<Comm<'a>> {
+    let (pid, tid) = (from.u32()?, from.u32()?);
+    Some(Comm { identity, pid, tid, exec: misc & MISC_COMM_EXEC != 0, name: from.text()? })
+}
+
+fn task(from: &mut Fields<'_>) -> Option<Task> {
+    let (pid, parent_pid, tid, parent_tid) = (from.u32()?, from.u32()?, from.u32()?, from.u32()?);
+    Some(Task { pid, parent_pid, tid, parent_tid, time: from.u64()? })
+}
