@@ -90,6 +90,7 @@ impl ProcessTable {
 
     /// A thread began, or a process: that one begins with its parent's memory and name.
     pub fn fork(&mut self, parent_pid: u32, parent_tid: u32, pid: u32, tid: u32) {
+        let follows_children = !matches!(self.membership, Membership::Threads(_));
         let Some(parent) = self.followed(parent_pid) else { return };
         let name = parent.thread(parent_tid).name.clone();
         if parent_pid == pid {
@@ -97,7 +98,7 @@ impl ProcessTable {
             parent.threads.insert(tid, ThreadState { name, id: None });
             return;
         }
-        if matches!(self.membership, Membership::Threads(_)) {
+        if !follows_children {
             return;
         }
         let space = parent.space.clone();
