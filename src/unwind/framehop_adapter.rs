@@ -1,0 +1,151 @@
+//! The crate framehop behind the seam: call frame information where there is some, frame pointers where there is none.
+
+use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder as _};
+use rustc_hash::FxHashMap;
+
+use super::registers::{Registers, StackBytes};
+use crate::image::{ElfImage, Images, SectionBytes};
+use crate::model::{CodeAddress, StackEnd, Truncation};
+use crate::process::{AddressSpace, Mapping};
+
+/// More frames than a stack copy of 64 KiB can hold return addresses.
+const MOST_FRAMES: usize = 10_000;
+/// For how many different address spaces unwinders are kept.
+const KEPT_SPACES: usize = 128;
+
+type Framehop = framehop::UnwinderNative<SectionBytes, framehop::MayAllocateDuringUnwind>;
+
+/// Unwinds stacks of any number of processes.
+pub struct Unwinder {
+    /// By [`AddressSpace::stamp`], with the number of the call that used it last.
+    spaces: FxHashMap<u64, (Framehop, u64)>,
+    cache: framehop::CacheNative<framehop::MayAllocateDuringUnwind>,
+    calls: u64,
+}
+
+impl std::fmt::Debug for Unwinder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unwinder").field("spaces", &self.spaces.len()).field("calls", &self.calls).finish()
+    }
+}
+
+impl Default for Unwinder {
+    fn default() -> Self {
+        Unwinder { spaces: FxHashMap::default(), cache: framehop::CacheNative::new(), calls: 0 }
+    }
+}
+
+impl Unwinder {
+    /// Appends the stack's addresses to `frames`, innermost first, and says how it ended.
+    pub fn unwind(
+        &mut self,
+        space: &AddressSpace,
+        images: &Images,
+        registers: &Registers,
+        stack: &StackBytes<'_>,
+        frames: &mut Vec<CodeAddress>,
+    ) -> StackEnd {
+        self.calls += 1;
+        if !self.spaces.contains_key(&space.stamp()) {
+            self.make_room();
+            self.spaces.insert(space.stamp(), (unwinder_of(space, images), self.calls));
+        }
+        let (unwinder, used) = self.spaces.get_mut(&space.stamp()).expect("inserted above");
+        *used = self.calls;
+        let first = frames.len();
+        let mut read = |address| stack.word(address).ok_or(());
+        let mut iterator =
+            unwinder.iter_frames(registers.ip, framehop_registers(registers), &mut self.cache, &mut read);
+        loop {
+            match iterator.next() {
+                Ok(Some(FrameAddress::InstructionPointer(ip))) => frames.push(CodeAddress::Ip(ip)),
+                Ok(Some(FrameAddress::ReturnAddress(address))) => frames.push(CodeAddress::Return(address)),
+                Ok(None) | Err(framehop::Error::ReturnAddressIsNull) => return root(space, frames.last()),
+                Err(framehop::Error::CouldNotReadStack(address)) if stack.is_behind(address) => {
+                    return StackEnd::Truncated(Truncation::StackCopy);
+                }
+                Err(error) => return StackEnd::Truncated(reason(error, space, images, frames.last())),
+            }
+            if frames.len() - first >= MOST_FRAMES {
+                return StackEnd::Truncated(Truncation::TooDeep);
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.spaces.len() < KEPT_SPACES {
+            return;
+        }
+        let mut uses: Vec<u64> = self.spaces.values().map(|(_, used)| *used).collect();
+        uses.sort_unstable();
+        let median = uses[uses.len() / 2];
+        self.spaces.retain(|_, (_, used)| *used > median);
+    }
+}
+
+/// A stack that ends without an error is complete if its last frame is in known code; a null frame pointer in unknown
+/// code proves nothing.
+fn root(space: &AddressSpace, last: Option<&CodeAddress>) -> StackEnd {
+    match last.and_then(|address| space.find(address.lookup())) {
+        Some(_) => StackEnd::Root,
+        None => StackEnd::Truncated(Truncation::NotMapped),
+    }
+}
+
+fn reason(error: framehop::Error, space: &AddressSpace, images: &Images, last: Option<&CodeAddress>) -> Truncation {
+    let Some(mapping) = last.and_then(|address| space.find(address.lookup())) else { return Truncation::NotMapped };
+    if images.get(mapping.image).is_none_or(|image| unwind_section(image).is_none()) {
+        return Truncation::NoUnwindInfo;
+    }
+    match error {
+        framehop::Error::CouldNotReadStack(_) => Truncation::Unreadable,
+        _ => Truncation::NoProgress,
+    }
+}
+
+fn unwind_section(image: &ElfImage) -> Option<&'static str> {
+    [".eh_frame", ".debug_frame"].into_iter().find(|name| image.section(name).is_some_and(|section| !section.compressed))
+}
+
+fn unwinder_of(space: &AddressSpace, images: &Images) -> Framehop {
+    let mut unwinder = Framehop::new();
+    for mapping in space.mappings() {
+        if let Some(image) = images.get(mapping.image)
+            && let Some(module) = module_of(mapping, image)
+        {
+            unwinder.add_module(module);
+        }
+    }
+    unwinder
+}
+
+fn module_of(mapping: &Mapping, image: &std::sync::Arc<ElfImage>) -> Option<Module<SectionBytes>> {
+    let svma = image.svma_of_offset(mapping.offset)?;
+    let base = mapping.start.checked_sub(svma)?;
+    let range = |name: &str| image.section(name).map(|section| section.svma..section.svma.saturating_add(section.size));
+    let sections = ExplicitModuleSectionInfo {
+        base_svma: 0,
+        text_svma: range(".text"),
+        text: None,
+        got_svma: range(".got"),
+        eh_frame_svma: range(".eh_frame"),
+        eh_frame: image.section_bytes(".eh_frame"),
+        eh_frame_hdr_svma: range(".eh_frame_hdr"),
+        eh_frame_hdr: image.section_bytes(".eh_frame_hdr"),
+        debug_frame: image.section_bytes(".debug_frame"),
+        ..Default::default()
+    };
+    Some(Module::new(String::new(), mapping.start..mapping.end, base, sections))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn framehop_registers(registers: &Registers) -> framehop::x86_64::UnwindRegsX86_64 {
+    framehop::x86_64::UnwindRegsX86_64::new(registers.ip, registers.sp, registers.fp)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn framehop_registers(registers: &Registers) -> framehop::aarch64::UnwindRegsAarch64 {
+    // User addresses have at most 48 bits unless a program asks for more; the bits above may be a pointer's signature.
+    let mask = framehop::aarch64::PtrAuthMask::from_max_known_address(0x0000_ffff_ffff_ffff);
+    framehop::aarch64::UnwindRegsAarch64::new_with_ptr_auth_mask(mask, registers.lr, registers.sp, registers.fp)
+}
