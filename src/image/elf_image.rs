@@ -1,0 +1,202 @@
+//! One ELF file, open for as long as somebody holds it.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use super::elf_headers::{ElfHeaders, HeaderSource, Section, Segment};
+use super::mapped_file::MappedFile;
+use crate::model::BuildId;
+
+/// An ELF file: what its headers say, and its bytes.
+#[derive(Debug)]
+pub struct ElfImage {
+    bytes: Bytes,
+    headers: ElfHeaders,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped(MappedFile),
+    Owned(Box<[u8]>),
+}
+
+impl ElfImage {
+    /// The image of a mapped file whose headers were read already.
+    pub(super) fn from_map(map: MappedFile, headers: ElfHeaders) -> ElfImage {
+        ElfImage { bytes: Bytes::Mapped(map), headers }
+    }
+
+    /// The image that `bytes` are; `None` if they are no ELF file.
+    pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Option<ElfImage> {
+        let bytes = bytes.into();
+        let headers = ElfHeaders::read(&HeaderSource::Bytes(&bytes))?;
+        Some(ElfImage { bytes: Bytes::Owned(bytes), headers })
+    }
+
+    /// All bytes of the file. They are hostile, and what was cut off since reads as zero.
+    pub fn data(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+
+    /// What identifies its contents.
+    pub fn build_id(&self) -> Option<BuildId> {
+        self.headers.build_id
+    }
+
+    /// Whether it is a file of 64-bit code (`ELFCLASS64`).
+    pub fn is_64(&self) -> bool {
+        self.headers.is_64
+    }
+
+    /// Which processor its code is for (`e_machine`).
+    pub fn machine(&self) -> u16 {
+        self.headers.machine
+    }
+
+    /// The address that the file states for the code at an offset of it.
+    ///
+    /// It is found through the executable segment that covers the offset: linkers place segments at addresses that
+    /// differ from their offsets by different amounts (lld, bolt), so a plain difference is wrong.
+    pub fn svma_of_offset(&self, file_offset: u64) -> Option<u64> {
+        let segment = self.headers.segments.iter().filter(|segment| segment.executable).find(|segment| {
+            file_offset.checked_sub(segment.offset).is_some_and(|distance| distance < segment.file_size)
+        })?;
+        segment.svma.checked_add(file_offset - segment.offset)
+    }
+
+    /// The offset in the file of an address that the file states, if the file has bytes for it.
+    pub fn offset_of_svma(&self, svma: u64) -> Option<u64> {
+        let segment = self
+            .headers
+            .segments
+            .iter()
+            .find(|segment| svma.checked_sub(segment.svma).is_some_and(|distance| distance < segment.file_size))?;
+        segment.offset.checked_add(svma - segment.svma)
+    }
+
+    /// The parts that are loaded, in the order of the file's table.
+    pub fn segments(&self) -> &[Segment] {
+        &self.headers.segments
+    }
+
+    /// The place of the first section of this name that has bytes in the file.
+    pub fn section(&self, name: &str) -> Option<Section> {
+        let found = self.headers.sections.iter().find(|(known, _)| **known == *name.as_bytes());
+        found.map(|(_, section)| *section)
+    }
+
+    /// The bytes of a section, which keep the file open; `None` if they are compressed or not all there.
+    pub fn section_bytes(self: &Arc<Self>, name: &str) -> Option<SectionBytes> {
+        let section = self.section(name).filter(|section| !section.compressed)?;
+        let start = usize::try_from(section.file_offset).ok()?;
+        let end = start.checked_add(usize::try_from(section.size).ok()?)?;
+        (end <= self.data().len()).then(|| SectionBytes { image: Arc::clone(self), range: start..end })
+    }
+
+    /// Where `PT_GNU_EH_FRAME` says that the index of unwind information is: svma, file offset and size. It is there
+    /// in files without section headers too.
+    pub fn program_header_eh_frame_hdr(&self) -> Option<(u64, u64, u64)> {
+        self.headers.eh_frame_hdr
+    }
+
+    /// Whether the file was cut short after it was opened, as far as anybody has noticed.
+    pub fn was_cut(&self) -> bool {
+        match &self.bytes {
+            Bytes::Mapped(map) => map.was_cut(),
+            Bytes::Owned(_) => false,
+        }
+    }
+}
+
+/// The bytes of one section; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SectionBytes {
+    image: Arc<ElfImage>,
+    range: Range<usize>,
+}
+
+impl Deref for SectionBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.image.data()[self.range.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A 64-bit little-endian ELF file with these `PT_LOAD`s: offset, file size, svma, executable.
+    fn elf_with(segments: &[(u64, u64, u64, bool)]) -> Vec<u8> {
+        let mut bytes = vec![0u8; 64];
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        bytes[16..20].copy_from_slice(&[3, 0, 62, 0]);
+        bytes[20] = 1;
+        bytes[32] = 64;
+        bytes[52] = 64;
+        bytes[54] = 56;
+        bytes[56] = segments.len() as u8;
+        for (offset, size, svma, executable) in segments {
+            bytes.extend(1u32.to_le_bytes());
+            bytes.extend((if *executable { 5u32 } else { 4 }).to_le_bytes());
+            for word in [*offset, *svma, *svma, *size, *size, 4096] {
+                bytes.extend(word.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn offset_maps_through_its_own_executable_segment() {
+        let image = ElfImage::from_bytes(elf_with(&[
+            (0, 0x1800, 0x40_0000, false),
+            (0x1800, 0x1000, 0x40_2800, true),
+            (0x2800, 0x100, 0x90_3800, true),
+            (0x2900, u64::MAX, u64::MAX - 1, true),
+        ]))
+        .unwrap();
+        assert!(image.is_64() && image.machine() == 62);
+        assert_eq!(image.svma_of_offset(0x1800), Some(0x40_2800));
+        assert_eq!(image.svma_of_offset(0x27ff), Some(0x40_37ff));
+        assert_eq!(image.svma_of_offset(0x2800), Some(0x90_3800));
+        assert_eq!(image.svma_of_offset(0x100), None);
+        assert_eq!(image.svma_of_offset(0x3000), None);
+        assert_eq!(image.offset_of_svma(0x90_3801), Some(0x2801));
+    }
+
+    #[test]
+    fn corrupt_headers_are_survived() {
+        let good = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let headers = ElfHeaders::read(&HeaderSource::Bytes(&good)).unwrap();
+        assert!(headers.segments.iter().any(|segment| segment.executable) && headers.eh_frame_hdr.is_some());
+        assert!(headers.sections.iter().any(|(name, _)| **name == *b".text"));
+        let mut random = 1u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) as usize % below
+        };
+        let table = u64::from_le_bytes(good[40..48].try_into().unwrap()) as usize;
+        for _ in 0..3000 {
+            let mut changed = good[..1024].to_vec();
+            for _ in 0..=next(4) {
+                changed[next(1024)] = next(256) as u8;
+            }
+            // Only the ends of the file, so that a round is cheap.
+            changed.extend_from_slice(&good[table..]);
+            changed[40..48].copy_from_slice(&1024u64.to_le_bytes());
+            let at = next(changed.len());
+            changed[at] ^= next(256) as u8;
+            changed.truncate(next(changed.len() * 2));
+            if let Some(image) = ElfImage::from_bytes(changed) {
+                let image = Arc::new(image);
+                image.svma_of_offset(next(1 << 20) as u64);
+                image.section_bytes(".text");
+                image.section_bytes(".eh_frame").map(|bytes| bytes.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! All images of a profile that are files, each opened once.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::as_seen::{self, Found, Wanted};
+use super::elf_image::ElfImage;
+use super::mapped_file::MappedFile;
+use super::vdso;
+use crate::model::{BuildId, ImageId, ImageKind, Unnamed};
+
+/// The images that have been seen mapped, with their files.
+///
+/// Two mappings are of the same image if path and identity (build id, device, inode) are the same, whoever mapped it: a
+/// container's `libc.so` is not the host's.
+#[derive(Debug, Default)]
+pub struct Images {
+    known: FxHashMap<Key, ImageId>,
+    opened: FxHashMap<ImageId, Arc<ElfImage>>,
+    missing: FxHashMap<ImageId, Missing>,
+    vdso: Option<ImageId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    path: Box<[u8]>,
+    build_id: Option<BuildId>,
+    device: Option<(u32, u32)>,
+    inode: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    reason: Unnamed,
+    tries: u32,
+}
+
+/// How often a file that was not there is looked for through another process that has mapped it.
+const MOST_TRIES: u32 = 8;
+
+impl Images {
+    /// The image of a mapped file: the one that was opened for the same file before, or a new one, opened now.
+    ///
+    /// `add` makes its row in the profile's table. A file that cannot be had, or is not the one that was mapped, makes
+    /// an image all the same, see [`Images::missing`].
+    pub fn intern(
+        &mut self,
+        wanted: &Wanted<'_>,
+        add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId,
+    ) -> ImageId {
+        let Wanted { path, build_id, device, inode, .. } = *wanted;
+        let key = Key { path: path.into(), build_id, device, inode };
+        if let Some(&id) = self.known.get(&key) {
+            // It may be gone from one process's view and still be in another's.
+            if self
+                .missing
+                .get(&id)
+                .is_some_and(|missing| missing.reason == Unnamed::NoFile && missing.tries < MOST_TRIES)
+            {
+                self.keep(id, open(wanted));
+            }
+            return id;
+        }
+        let result = open(wanted);
+        let build_id = build_id.or_else(|| result.as_ref().ok().and_then(ElfImage::build_id));
+        let id = add(ImageKind::File, &String::from_utf8_lossy(as_seen::without_mark(path)), build_id);
+        self.known.insert(key, id);
+        self.keep(id, result);
+        id
+    }
+
+    /// The image of the vdso of 64-bit processes.
+    pub fn intern_vdso(&mut self, add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId) -> ImageId {
+        if let Some(id) = self.vdso {
+            return id;
+        }
+        let image = vdso::read_own();
+        let id = add(ImageKind::Vdso, "[vdso]", image.as_ref().and_then(ElfImage::build_id));
+        self.vdso = Some(id);
+        self.keep(id, image.ok_or(Unnamed::NoFile));
+        id
+    }
+
+    /// The file of an image, if it was opened.
+    pub fn get(&self, id: ImageId) -> Option<&Arc<ElfImage>> {
+        self.opened.get(&id)
+    }
+
+    /// Why an image has no file; `None` if it has one, or was never interned here.
+    pub fn missing(&self, id: ImageId) -> Option<Unnamed> {
+        self.missing.get(&id).map(|missing| missing.reason)
+    }
+
+    fn keep(&mut self, id: ImageId, result: Result<ElfImage, Unnamed>) {
+        match result {
+            Ok(image) => {
+                self.missing.remove(&id);
+                self.opened.insert(id, Arc::new(image));
+            }
+            Err(reason) => {
+                let missing = self.missing.entry(id).or_insert(Missing { reason, tries: 0 });
+                missing.reason = reason;
+                missing.tries += 1;
+            }
+        }
+    }
+}
+
+fn open(wanted: &Wanted<'_>) -> Result<ElfImage, Unnamed> {
+    let Found { file, length, headers } = as_seen::find(wanted)?;
+    let length = usize::try_from(length).map_err(|_| Unnamed::NoFile)?;
+    let map = MappedFile::new(&file, length).map_err(|_| Unnamed::NoFile)?;
+    Ok(ElfImage::from_map(map, headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
+    fn wanted(path: &Path) -> Wanted<'_> {
+        let path = path.as_os_str().as_bytes();
+        Wanted { path, build_id: None, device: None, inode: None, pid: std::process::id(), start: 0, end: 0 }
+    }
+
+    fn no_row(_: ImageKind, _: &str, _: Option<BuildId>) -> ImageId {
+        panic!("the image is known")
+    }
+
+    #[test]
+    fn same_file_is_opened_once() {
+        let path = std::env::current_exe().unwrap();
+        let inode = std::fs::metadata(&path).unwrap().ino();
+        let mut images = Images::default();
+        let wanted = Wanted { inode: Some(inode), ..wanted(&path) };
+        let id = images.intern(&wanted, |kind, name, _| {
+            assert_eq!((kind, Path::new(name)), (ImageKind::File, path.as_path()));
+            ImageId(7)
+        });
+        assert_eq!(images.intern(&wanted, no_row), id);
+        assert!(images.get(id).is_some_and(|image| image.section(".text").is_some()));
+        assert_eq!(images.missing(id), None);
+        let other = Wanted { device: Some((1, 2)), ..wanted };
+        assert_eq!(images.intern(&other, |_, _, _| ImageId(8)), ImageId(8));
+    }
+
+    #[test]
+    fn changed_file_is_never_used() {
+        let path = std::env::current_exe().unwrap();
+        let mut images = Images::default();
+        let by_id = Wanted { build_id: BuildId::new(&[1; 20]), ..wanted(&path) };
+        let by_inode = Wanted { inode: Some(1), ..wanted(&path) };
+        for (row, wanted) in [by_id, by_inode].iter().enumerate() {
+            let id = images.intern(wanted, |_, _, _| ImageId::from_index(row));
+            assert_eq!((images.missing(id), images.get(id).is_none()), (Some(Unnamed::FileChanged), true));
+        }
+    }
+
+    #[test]
+    fn missing_and_foreign_files_have_a_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("later");
+        let mut images = Images::default();
+        let id = images.intern(&wanted(&path), |_, _, _| ImageId(0));
+        assert_eq!(images.missing(id), Some(Unnamed::NoFile));
+        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        assert_eq!(images.intern(&wanted(&path), no_row), id);
+        assert_eq!(images.missing(id), Some(Unnamed::NoSymbols));
+        // No proof that what stands at the path now is what was deleted.
+        let marked = format!("{} (deleted)", path.display());
+        let id = images.intern(&wanted(Path::new(&marked)), |_, name, _| {
+            assert_eq!(Path::new(name), path);
+            ImageId(1)
+        });
+        assert_eq!(images.missing(id), Some(Unnamed::NoFile));
+    }
+
+    #[test]
+    fn vdso_is_an_elf_image() {
+        let mut images = Images::default();
+        let id = images.intern_vdso(|_, _, _| ImageId(3));
+        assert_eq!(images.intern_vdso(no_row), id);
+        match images.get(id) {
+            Some(image) => assert_eq!(image.svma_of_offset(0x100), Some(0x100)),
+            None => println!("SKIPPED: no vdso here"),
+        }
+    }
+}
