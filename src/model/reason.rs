@@ -29,11 +29,13 @@ pub enum Truncation {
     FramePointers,
     /// The kernel gave no user registers, nor a call chain.
     NoRegisters,
+    /// The user part of stacks was not asked for.
+    NotAsked,
 }
 
 impl Truncation {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Truncation; 8] = [
+    pub const ALL: [Truncation; 9] = [
         Truncation::StackCopy,
         Truncation::NoUnwindInfo,
         Truncation::NotMapped,
@@ -42,6 +44,7 @@ impl Truncation {
         Truncation::TooDeep,
         Truncation::FramePointers,
         Truncation::NoRegisters,
+        Truncation::NotAsked,
     ];
 
     /// The reason in words, as it is shown to the user and used as key in `--stats`.
@@ -55,6 +58,7 @@ impl Truncation {
             Truncation::TooDeep => "too deep",
             Truncation::FramePointers => "frame pointers",
             Truncation::NoRegisters => "no registers",
+            Truncation::NotAsked => "not asked",
         }
     }
 }

@@ -37,18 +37,18 @@ unsafe impl Send for RingBuffer {}
 
 impl RingBuffer {
     /// Maps a ring of `pages` data pages (a power of two) on an event that is bound to one CPU.
-    pub fn map(event: OwnedFd, pages: usize) -> Result<RingBuffer, (OwnedFd, io::Error)> {
+    ///
+    /// # Errors
+    /// EPERM if it is larger than the user may lock (`kernel.perf_event_mlock_kb`, `RLIMIT_MEMLOCK`).
+    pub fn map(event: BorrowedFd<'_>, pages: usize) -> io::Result<RingBuffer> {
+        let event = event.try_clone_to_owned()?;
         let page = rustix::param::page_size();
         let mapped_size = page * (pages + 1);
         let protection = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so no memory of ours is touched.
-        let mapped = unsafe {
+        let address = unsafe {
             rustix::mm::mmap(std::ptr::null_mut(), mapped_size, protection, rustix::mm::MapFlags::SHARED, &event, 0)
-        };
-        let address = match mapped {
-            Ok(address) => address,
-            Err(errno) => return Err((event, errno.into())),
-        };
+        }?;
         let header = NonNull::new(address.cast::<perf_event_mmap_page>()).expect("mmap never maps page 0");
         // The kernel says where the data begins since Linux 4.1; before, it is the second page.
         // SAFETY: the first page is mapped and holds a `perf_event_mmap_page`; these fields are set once, before mmap

@@ -1,8 +1,11 @@
 //! Every system call that has no safe wrapper elsewhere.
 #![allow(unsafe_code)]
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::thread::JoinHandle;
 
 use perf_event_open_sys as perf_sys;
 use perf_sys::bindings;
@@ -113,4 +116,82 @@ pub fn event_id(event: impl AsFd) -> io::Result<u64> {
 
 fn check(status: std::ffi::c_int) -> io::Result<()> {
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What `read(2)` on an event that was opened with no group returns, for the formats that we use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// What it counted, the ended children's counts included if they inherited it.
+    pub value: u64,
+    /// Samples lost, if it was opened with [`crate::perf::read_format::LOST`].
+    pub lost: u64,
+}
+
+/// Reads an event that was opened with `read_format` (no times, no group, no id).
+pub fn read_count(event: impl AsFd, read_format: u64) -> io::Result<Count> {
+    let mut words = [[0u8; 8]; 2];
+    let size = rustix::io::read(event, words.as_flattened_mut())?;
+    let word = |index: usize| if size >= (index + 1) * 8 { u64::from_ne_bytes(words[index]) } else { 0 };
+    let lost = if read_format & crate::perf::read_format::LOST != 0 { word(1) } else { 0 };
+    Ok(Count { value: word(0), lost })
+}
+
+/// A child process that has not run its program yet.
+#[derive(Debug)]
+pub struct WaitingChild {
+    pid: u32,
+    go: io::PipeWriter,
+    spawning: JoinHandle<io::Result<Child>>,
+}
+
+impl WaitingChild {
+    /// Starts a child that waits before its `exec`, so that events can be opened on it.
+    ///
+    /// # Errors
+    /// If no process can be had; that the program cannot be run is told by [`WaitingChild::release`].
+    pub fn spawn(mut command: Command) -> io::Result<WaitingChild> {
+        let (mut pid_reader, mut pid_writer) = io::pipe()?;
+        let (mut go_reader, go) = io::pipe()?;
+        let inherited_go = go.as_raw_fd();
+        // SAFETY: between fork and exec the closure calls only write, read, close and getpid, which are safe there
+        // (signal-safety(7)); it allocates nothing.
+        unsafe {
+            command.pre_exec(move || {
+                // Our end that says "go": were it open here too, the end of the parent would go unnoticed.
+                libc::close(inherited_go);
+                pid_writer.write_all(&libc::getpid().to_ne_bytes())?;
+                let mut byte = [0];
+                go_reader.read_exact(&mut byte)
+            });
+        }
+        // `Command::spawn` returns only once the child has run its program, so it waits in a thread of its own.
+        let spawning = std::thread::Builder::new().name("spawn".into()).spawn(move || {
+            let child = command.spawn();
+            drop(command);
+            child
+        })?;
+        let mut pid = [0; 4];
+        match pid_reader.read_exact(&mut pid) {
+            Ok(()) => Ok(WaitingChild { pid: u32::from_ne_bytes(pid), go, spawning }),
+            Err(error) => Err(match spawning.join() {
+                Ok(Err(spawn_error)) => spawn_error,
+                _ => error,
+            }),
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Lets it run its program.
+    ///
+    /// # Errors
+    /// If the program cannot be run.
+    pub fn release(mut self) -> io::Result<Child> {
+        self.go.write_all(&[1])?;
+        drop(self.go);
+        self.spawning.join().unwrap_or_else(|_| Err(io::Error::other("the spawning thread panicked")))
+    }
 }

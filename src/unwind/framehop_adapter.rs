@@ -133,7 +133,11 @@ fn module_of(mapping: &Mapping, image: &std::sync::Arc<ElfImage>) -> Option<Modu
         eh_frame_hdr_svma: range(".eh_frame_hdr"),
         eh_frame_hdr: image.section_bytes(".eh_frame_hdr"),
         debug_frame: image.section_bytes(".debug_frame"),
-        ..Default::default()
+        stubs_svma: None,
+        stub_helper_svma: None,
+        unwind_info: None,
+        text_segment_svma: None,
+        text_segment: None,
     };
     Some(Module::new(String::new(), mapping.start..mapping.end, base, sections))
 }

@@ -1,0 +1,165 @@
+//! How much the targets really did: the number that samples x period is held against.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::cpus::CpuList;
+use super::sys::{self, OpenEvent, Scope};
+use crate::perf::{AttrFlags, EventAttr};
+
+/// `PERF_TYPE_SOFTWARE` and its `PERF_COUNT_SW_TASK_CLOCK`.
+pub const TASK_CLOCK: (u32, u64) = (1, 1);
+
+/// What is counted beside the samples.
+#[derive(Debug)]
+pub enum Denominator {
+    /// An event on each task, which its threads and children inherit.
+    Tasks(Vec<OwnedFd>),
+    /// CPU time of everything that ran on these CPUs since the number of nanoseconds.
+    Cpus(CpuList, u64),
+    /// CPU time of a cgroup since the number of nanoseconds.
+    Cgroup(PathBuf, u64),
+    /// Nothing can be counted.
+    Unknown,
+}
+
+impl Denominator {
+    /// Counts `event` (by type and config) on `tids` and what they start; from their exec on, if `on_exec`, else from
+    /// [`Denominator::start`] on.
+    pub fn of_tasks(kernel: &impl OpenEvent, event: (u32, u64), tids: &[u32], on_exec: bool, exclude: AttrFlags) -> Denominator {
+        let start = if on_exec { AttrFlags::DISABLED.with(AttrFlags::ENABLE_ON_EXEC) } else { AttrFlags::DISABLED };
+        let attr = EventAttr {
+            flags: start.with(AttrFlags::INHERIT).with(exclude),
+            ..EventAttr::counting(event.0, event.1)
+        };
+        let mut events = Vec::with_capacity(tids.len());
+        for tid in tids {
+            match kernel.open(&attr, Scope::Task(*tid as i32)) {
+                Ok(event) => events.push(event),
+                // A thread that has just ended counts no more.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                // A part is no denominator.
+                Err(_) => return Denominator::Unknown,
+            }
+        }
+        Denominator::Tasks(events)
+    }
+
+    /// CPU time of all that runs on `cpus`.
+    pub fn of_cpus(cpus: CpuList) -> Denominator {
+        match cpus_ns(&cpus) {
+            Some(before) => Denominator::Cpus(cpus, before),
+            None => Denominator::Unknown,
+        }
+    }
+
+    /// CPU time of the cgroup in `directory`.
+    pub fn of_cgroup(directory: PathBuf) -> Denominator {
+        match cgroup_ns(&directory) {
+            Some(before) => Denominator::Cgroup(directory, before),
+            None => Denominator::Unknown,
+        }
+    }
+
+    /// Begins to count.
+    pub fn start(&mut self) {
+        match self {
+            Denominator::Tasks(events) => {
+                for event in events {
+                    // Fails only for a task that has ended, which counts no more.
+                    let _ = sys::enable(event);
+                }
+            }
+            Denominator::Cpus(cpus, before) => *before = cpus_ns(cpus).unwrap_or(*before),
+            Denominator::Cgroup(directory, before) => *before = cgroup_ns(directory).unwrap_or(*before),
+            Denominator::Unknown => {}
+        }
+    }
+
+    /// Stops counting, and says how much it was: nanoseconds of CPU time, or the event's own count.
+    pub fn finish(&self) -> Option<u64> {
+        match self {
+            Denominator::Tasks(events) => {
+                let mut sum = 0u64;
+                for event in events {
+                    let _ = sys::disable(event);
+                    sum += sys::read_count(event, 0).ok()?.value;
+                }
+                Some(sum)
+            }
+            Denominator::Cpus(cpus, before) => cpus_ns(cpus)?.checked_sub(*before),
+            Denominator::Cgroup(directory, before) => cgroup_ns(directory)?.checked_sub(*before),
+            Denominator::Unknown => None,
+        }
+    }
+}
+
+/// Time that tasks have run on `cpus`, idling left out.
+///
+/// Field 7 of a `cpu` line of `/proc/schedstat` ("sum of all time spent running by tasks on this processor", in
+/// nanoseconds; `Documentation/scheduler/sched-stats.rst`), else user, nice and system time of `/proc/stat` in ticks.
+fn cpus_ns(cpus: &CpuList) -> Option<u64> {
+    let sum = |text: &str, prefix: &str, value: &dyn Fn(&[u64]) -> Option<u64>| {
+        let mut found = 0;
+        let mut sum = 0u64;
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let Some(cpu) = words.next().and_then(|word| word.strip_prefix(prefix)?.parse::<u32>().ok()) else { continue };
+            if cpus.contains(cpu) {
+                let numbers: Vec<u64> = words.map(|word| word.parse().unwrap_or(0)).collect();
+                sum += value(&numbers)?;
+                found += 1;
+            }
+        }
+        (found == cpus.as_slice().len()).then_some(sum)
+    };
+    if let Ok(text) = std::fs::read_to_string("/proc/schedstat")
+        && let Some(total) = sum(&text, "cpu", &|numbers| numbers.get(6).copied()).filter(|total| *total > 0)
+    {
+        return Some(total);
+    }
+    let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    sum(&text, "cpu", &|numbers| Some(numbers.get(..3)?.iter().sum::<u64>() * tick))
+}
+
+/// `usage_usec` of a cgroup's `cpu.stat` (`Documentation/admin-guide/cgroup-v2.rst`).
+fn cgroup_ns(directory: &std::path::Path) -> Option<u64> {
+    let text = std::fs::read_to_string(directory.join("cpu.stat")).ok()?;
+    let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+    Some(usage.trim().parse::<u64>().ok()? * 1000)
+}
+
+/// User and kernel CPU time of processes and the children that they waited for, as last read: they may end at any time.
+#[derive(Clone, Debug, Default)]
+pub struct CpuSplit {
+    /// By process: first and last reading in ticks.
+    readings: Vec<(u32, (u64, u64), (u64, u64))>,
+}
+
+impl CpuSplit {
+    /// Begins with the processes as they are.
+    pub fn start(pids: &[u32]) -> CpuSplit {
+        let read = |pid: &u32| crate::process::proc::cpu_ticks(*pid).ok().map(|now| (*pid, now, now));
+        CpuSplit { readings: pids.iter().filter_map(read).collect() }
+    }
+
+    /// Reads those that are still there.
+    pub fn update(&mut self) {
+        for (pid, _, last) in &mut self.readings {
+            if let Ok(now) = crate::process::proc::cpu_ticks(*pid) {
+                *last = now;
+            }
+        }
+    }
+
+    /// User and kernel time since the start.
+    pub fn times(&self) -> (Duration, Duration) {
+        let tick = Duration::from_secs(1) / rustix::param::clock_ticks_per_second().max(1) as u32;
+        let sum = |field: fn(&(u64, u64)) -> u64| {
+            self.readings.iter().map(|(_, first, last)| field(last).saturating_sub(field(first))).sum::<u64>()
+        };
+        (tick * sum(|times| times.0) as u32, tick * sum(|times| times.1) as u32)
+    }
+}

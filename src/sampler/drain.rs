@@ -1,0 +1,156 @@
+//! The thread that empties the rings, and does nothing else.
+//!
+//! ```text
+//! rings --copy--> chunk --bounded queue--> who parses
+//!                   ^------ empty chunks -----'
+//! ```
+//! When the queue is full the thread waits, the rings fill, and the kernel counts what it loses: memory stays bounded and
+//! every loss is known.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::ring::RingBuffer;
+use crate::error::{Error, Result};
+use crate::perf::Layout;
+
+/// Most bytes in a chunk; larger than any record (65,535 bytes).
+const CHUNK: usize = 512 << 10;
+/// Most chunks in the queue.
+const QUEUED: usize = 16;
+/// How long the thread sleeps if no ring wakes it: records are at most that old, and rings that are too small to be woken
+/// for are emptied all the same.
+const LONGEST_SLEEP_NS: i64 = 100_000_000;
+
+/// Bytes of whole records of one or more rings.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The records, one after the other; each begins with its header.
+    pub bytes: Vec<u8>,
+    /// Whether all rings have been read since the last chunk that said so (see [`crate::perf::RoundSorter`]).
+    pub ends_round: bool,
+}
+
+/// A running drain thread.
+#[derive(Debug)]
+pub struct Drain {
+    stop: rustix::fd::OwnedFd,
+    thread: JoinHandle<Vec<RingBuffer>>,
+}
+
+/// The other end of its queue.
+#[derive(Debug)]
+pub struct Chunks {
+    full: Receiver<Chunk>,
+    empty: Sender<Vec<u8>>,
+}
+
+impl Chunks {
+    /// The next chunk; nothing once the thread has ended and all chunks are taken.
+    pub fn next(&self) -> Option<Chunk> {
+        self.full.recv().ok()
+    }
+
+    /// Gives a chunk's memory back.
+    pub fn recycle(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        // If the thread has ended, the memory is simply freed.
+        let _ = self.empty.send(bytes);
+    }
+}
+
+impl Drain {
+    /// Starts emptying `rings`, whose records have `layout`.
+    ///
+    /// # Errors
+    /// If no thread or descriptor can be had.
+    pub fn start(rings: Vec<RingBuffer>, layout: Layout) -> Result<(Drain, Chunks)> {
+        let failed = |error: std::io::Error| Error::io("cannot start the thread that empties the rings", error);
+        let stop = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
+            .map_err(|errno| failed(errno.into()))?;
+        let stopped = stop.try_clone().map_err(failed)?;
+        let (full_sender, full) = sync_channel(QUEUED);
+        let (empty, empty_receiver) = channel();
+        let thread = std::thread::Builder::new()
+            .name("drain".into())
+            .spawn(move || {
+                // A ring that waits loses samples; where we may, we go before what we measure.
+                let _ = rustix::process::setpriority_process(None, -20);
+                run(rings, &layout, stopped.as_fd(), &full_sender, &empty_receiver)
+            })
+            .map_err(failed)?;
+        Ok((Drain { stop, thread }, Chunks { full, empty }))
+    }
+
+    /// Reads what is still in the rings, and ends the thread; the events must have been stopped before.
+    pub fn stop(self) -> Vec<RingBuffer> {
+        // The write can only fail if the counter is at its limit, and then it is readable too.
+        let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn run(
+    mut rings: Vec<RingBuffer>,
+    layout: &Layout,
+    stop: BorrowedFd<'_>,
+    full: &SyncSender<Chunk>,
+    empty: &Receiver<Vec<u8>>,
+) -> Vec<RingBuffer> {
+    // A ring whose task has ended reports a hang-up at once, each time; it is read by the clock from then on.
+    let mut hung_up = vec![false; rings.len()];
+    // Rounds that must still be ended for all records to have been released.
+    let mut open_rounds = 0;
+    loop {
+        let stopping = wait(&rings, stop, &mut hung_up);
+        let mut chunk = fresh(empty);
+        for ring in &mut rings {
+            loop {
+                let (_, all) = ring.drain(layout, CHUNK, &mut chunk);
+                if all {
+                    break;
+                }
+                if full.send(Chunk { bytes: std::mem::take(&mut chunk), ends_round: false }).is_err() {
+                    return rings;
+                }
+                open_rounds = 2;
+                chunk = fresh(empty);
+            }
+        }
+        if !chunk.is_empty() {
+            open_rounds = 2;
+        }
+        if open_rounds > 0 {
+            open_rounds -= 1;
+            if full.send(Chunk { bytes: chunk, ends_round: true }).is_err() {
+                return rings;
+            }
+        }
+        if stopping {
+            return rings;
+        }
+    }
+}
+
+fn fresh(empty: &Receiver<Vec<u8>>) -> Vec<u8> {
+    empty.try_recv().unwrap_or_default()
+}
+
+/// Sleeps until a ring is half full, it is time, or `stop` is written to; says whether it is the last.
+fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool]) -> bool {
+    let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(rings.len() + 1);
+    polled.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
+    let rows: Vec<usize> = (0..rings.len()).filter(|row| !hung_up[*row]).collect();
+    polled.extend(rows.iter().map(|row| PollFd::from_borrowed_fd(rings[*row].event(), PollFlags::IN)));
+    let timeout = Timespec { tv_sec: 0, tv_nsec: LONGEST_SLEEP_NS };
+    if rustix::event::poll(&mut polled, Some(&timeout)).is_err() {
+        return false;
+    }
+    for (row, fd) in rows.iter().zip(&polled[1..]) {
+        hung_up[*row] = fd.revents().intersects(PollFlags::HUP | PollFlags::ERR);
+    }
+    !polled[0].revents().is_empty()
+}
