@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::image::{Images, Wanted, is_file_path};
 use crate::model::{
-    CodeAddress, EventId, FrameKind, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId,
-    ThreadId, Timestamp, Truncation, Unit,
+    CodeAddress, EventId, FrameKind, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
+    Timestamp, Truncation, Unit,
 };
 use crate::perf::Record;
 use crate::perf::record;

@@ -27,12 +27,16 @@ pub enum Denominator {
 impl Denominator {
     /// Counts `event` (by type and config) on `tids` and what they start; from their exec on, if `on_exec`, else from
     /// [`Denominator::start`] on.
-    pub fn of_tasks(kernel: &impl OpenEvent, event: (u32, u64), tids: &[u32], on_exec: bool, exclude: AttrFlags) -> Denominator {
+    pub fn of_tasks(
+        kernel: &impl OpenEvent,
+        event: (u32, u64),
+        tids: &[u32],
+        on_exec: bool,
+        exclude: AttrFlags,
+    ) -> Denominator {
         let start = if on_exec { AttrFlags::DISABLED.with(AttrFlags::ENABLE_ON_EXEC) } else { AttrFlags::DISABLED };
-        let attr = EventAttr {
-            flags: start.with(AttrFlags::INHERIT).with(exclude),
-            ..EventAttr::counting(event.0, event.1)
-        };
+        let attr =
+            EventAttr { flags: start.with(AttrFlags::INHERIT).with(exclude), ..EventAttr::counting(event.0, event.1) };
         let mut events = Vec::with_capacity(tids.len());
         for tid in tids {
             match kernel.open(&attr, Scope::Task(*tid as i32)) {
@@ -105,7 +109,9 @@ fn cpus_ns(cpus: &CpuList) -> Option<u64> {
         let mut sum = 0u64;
         for line in text.lines() {
             let mut words = line.split_whitespace();
-            let Some(cpu) = words.next().and_then(|word| word.strip_prefix(prefix)?.parse::<u32>().ok()) else { continue };
+            let Some(cpu) = words.next().and_then(|word| word.strip_prefix(prefix)?.parse::<u32>().ok()) else {
+                continue;
+            };
             if cpus.contains(cpu) {
                 let numbers: Vec<u64> = words.map(|word| word.parse().unwrap_or(0)).collect();
                 sum += value(&numbers)?;

@@ -69,8 +69,8 @@ impl Drain {
     /// If no thread or descriptor can be had.
     pub fn start(rings: Vec<RingBuffer>, layout: Layout) -> Result<(Drain, Chunks)> {
         let failed = |error: std::io::Error| Error::io("cannot start the thread that empties the rings", error);
-        let stop = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
-            .map_err(|errno| failed(errno.into()))?;
+        let stop =
+            rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
         let stopped = stop.try_clone().map_err(failed)?;
         let (full_sender, full) = sync_channel(QUEUED);
         let (empty, empty_receiver) = channel();

@@ -1,6 +1,23 @@
 //! Live capture by perf events: which to open, on what, and the rings that the kernel fills.
 
+mod cpu_time;
+mod cpus;
+mod drain;
+pub mod event;
+mod names;
+mod open;
+mod pmu;
 mod ring;
+mod streams;
 pub mod sys;
+mod target;
 
+pub use cpu_time::{CpuSplit, Denominator, TASK_CLOCK};
+pub use cpus::CpuList;
+pub use drain::{Chunk, Chunks, Drain};
+pub use event::EventSpec;
+pub use open::{OpenRequest, Opened, Stacks, Tasks, open};
+pub use pmu::Sources;
 pub use ring::RingBuffer;
+pub use streams::Streams;
+pub use target::{Target, check_processes, processes_of_threads, sampled_cpus};

@@ -54,11 +54,8 @@ impl RingBuffer {
         // SAFETY: the first page is mapped and holds a `perf_event_mmap_page`; these fields are set once, before mmap
         // returns.
         let (stated_offset, stated_size) = unsafe { ((*header.as_ptr()).data_offset, (*header.as_ptr()).data_size) };
-        let (data_offset, data_size) = if stated_size == 0 {
-            (page, page * pages)
-        } else {
-            (stated_offset as usize, stated_size as usize)
-        };
+        let (data_offset, data_size) =
+            if stated_size == 0 { (page, page * pages) } else { (stated_offset as usize, stated_size as usize) };
         Ok(RingBuffer { event, header, mapped_size, data_offset, data_size })
     }
 

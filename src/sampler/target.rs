@@ -30,9 +30,7 @@ impl Target {
             Target::Threads(tids) => format!("tid {}", join(tids)),
             Target::System => "system".into(),
             Target::Cgroup(path) => format!("cgroup {}", path.display()),
-            Target::Command(words) => {
-                words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-            }
+            Target::Command(words) => words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
         }
     }
 }
@@ -53,8 +51,11 @@ pub fn check_processes(pids: &[u32]) -> Result<()> {
                     .with_hint(format!("use -t {pid} for that thread, or -p {} for its process", status.tgid)));
             }
             Ok(status) if matches!(status.state, 'Z' | 'X') => {
-                return Err(Error::new(ErrorKind::NotFound, format!("process {pid} has ended already: it is a zombie"))
-                    .with_hint(format!("its parent {} has not collected it; sample that one", status.parent)));
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!("process {pid} has ended already: it is a zombie"),
+                )
+                .with_hint(format!("its parent {} has not collected it; sample that one", status.parent)));
             }
             Ok(_) => {}
         }

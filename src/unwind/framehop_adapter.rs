@@ -104,7 +104,9 @@ fn reason(error: framehop::Error, space: &AddressSpace, images: &Images, last: O
 }
 
 fn unwind_section(image: &ElfImage) -> Option<&'static str> {
-    [".eh_frame", ".debug_frame"].into_iter().find(|name| image.section(name).is_some_and(|section| !section.compressed))
+    [".eh_frame", ".debug_frame"]
+        .into_iter()
+        .find(|name| image.section(name).is_some_and(|section| !section.compressed))
 }
 
 fn unwinder_of(space: &AddressSpace, images: &Images) -> Framehop {

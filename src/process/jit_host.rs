@@ -1,0 +1,90 @@
+//! What is needed to name a process's JIT code later, even when the process is gone.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A process that runs code which no file holds, and which may leave a perf map (`/tmp/perf-PID.map`).
+#[derive(Debug)]
+pub struct JitHost {
+    pid: u32,
+    namespace_pid: u32,
+    uid: u32,
+    root: OwnedFd,
+}
+
+impl JitHost {
+    /// Notes down who the process is, and keeps its root directory reachable.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such process any more, `Permission` if its root may not be looked into.
+    pub fn open(pid: u32) -> Result<JitHost> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+            .map_err(|error| Error::io(format!("cannot read the status of process {pid}"), error))?;
+        let (namespace_pid, uid) = parse_status(&status).ok_or_else(|| {
+            Error::new(ErrorKind::Malformed, format!("the status of process {pid} names no pid or no owner"))
+        })?;
+        let root = rustix::fs::open(
+            format!("/proc/{pid}/root"),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|error| Error::io(format!("cannot look into the root directory of process {pid}"), error.into()))?;
+        Ok(JitHost { pid, namespace_pid, uid, root })
+    }
+
+    /// Its id in our pid namespace.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Its id as it sees it itself, in its innermost pid namespace.
+    pub fn namespace_pid(&self) -> u32 {
+        self.namespace_pid
+    }
+
+    /// The user that it acts as, in our user namespace.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Its root directory, opened with `O_PATH`.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
+/// The innermost pid and the effective uid; see `proc_pid_status(5)`. Kernels before 4.1 give no `NSpid`, only `Pid`.
+fn parse_status(status: &str) -> Option<(u32, u32)> {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let pid = field("NSpid:").or_else(|| field("Pid:"))?.split_ascii_whitespace().last()?.parse().ok()?;
+    let uid = field("Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some((pid, uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn innermost_pid_and_effective_user_are_taken() {
+        let status = "Name:\tnode\nPid:\t4121\nUid:\t0\t1000\t0\t0\nNSpid:\t4121\t77\t1\n";
+        assert_eq!(parse_status(status), Some((1, 1000)));
+        assert_eq!(parse_status("Pid:\t12\nUid:\t5\t6\t7\t8\n"), Some((12, 6)));
+        assert_eq!(parse_status("Pid:\tx\nUid:\t5\n"), None);
+    }
+
+    #[test]
+    fn own_process_is_a_host() {
+        let host = JitHost::open(std::process::id()).unwrap();
+        assert_eq!(host.uid(), rustix::process::geteuid().as_raw());
+        assert_eq!(host.pid(), std::process::id());
+    }
+
+    #[test]
+    fn missing_process_is_not_found() {
+        assert_eq!(JitHost::open(u32::MAX).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
