@@ -8,7 +8,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Unit;
-use crate::perf::{AttrFlags, EventAttr, Sampling};
+use crate::perf::{AttrFlags, EventAttr};
 
 use super::cpus::CpuList;
 use super::names;
@@ -120,6 +120,18 @@ impl EventSpec {
             attrs,
             default_sampling: DefaultSampling::Rate,
             precise: Precise::Level(0),
+        }
+    }
+
+    /// Whether the event happens in kernel mode only, so that without the kernel's side there is nothing to sample.
+    ///
+    /// The scheduler's software events are counted with the kernel's registers (`perf_sw_event_sched`).
+    pub fn is_kernel_only(&self) -> bool {
+        let scheduler = [names::CONTEXT_SWITCHES, names::CPU_MIGRATIONS, names::CGROUP_SWITCHES];
+        match self.kind {
+            EventKind::Tracepoint => true,
+            EventKind::Software => self.attrs.iter().any(|(attr, _)| scheduler.contains(&attr.config)),
+            EventKind::Clock | EventKind::Hardware => false,
         }
     }
 
@@ -348,11 +360,6 @@ pub(super) fn with_precise(attr: &EventAttr, level: u8) -> EventAttr {
         }
     }
     attr
-}
-
-/// `attr` with the sampling that the user asked for, or that the event has by default.
-pub(super) fn with_sampling(attr: &EventAttr, sampling: Sampling) -> EventAttr {
-    EventAttr { sampling, ..attr.clone() }
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! Live capture by perf events: which to open, on what, and the rings that the kernel fills.
 
+pub mod choose;
 mod cpu_time;
-mod cpus;
+pub mod cpus;
 mod drain;
 pub mod event;
+pub mod facts;
 mod names;
 mod open;
-mod pmu;
+pub mod permission;
+pub mod pmu;
 mod ring;
 mod streams;
 pub mod sys;

@@ -20,20 +20,27 @@ pub(super) const CPU_CLOCK: u64 = 0;
 /// `PERF_COUNT_SW_TASK_CLOCK`.
 pub(super) const TASK_CLOCK: u64 = 1;
 
+/// `PERF_COUNT_SW_CONTEXT_SWITCHES`.
+pub(super) const CONTEXT_SWITCHES: u64 = 3;
+/// `PERF_COUNT_SW_CPU_MIGRATIONS`.
+pub(super) const CPU_MIGRATIONS: u64 = 4;
+/// `PERF_COUNT_SW_CGROUP_SWITCHES`.
+pub(super) const CGROUP_SWITCHES: u64 = 11;
+
 /// Software events: number, name, other name.
 const SOFTWARE_NAMES: [(u64, &str, &str); 12] = [
     (CPU_CLOCK, "cpu-clock", ""),
     (TASK_CLOCK, "task-clock", ""),
     (2, "page-faults", "faults"),
-    (3, "context-switches", "cs"),
-    (4, "cpu-migrations", "migrations"),
+    (CONTEXT_SWITCHES, "context-switches", "cs"),
+    (CPU_MIGRATIONS, "cpu-migrations", "migrations"),
     (5, "minor-faults", ""),
     (6, "major-faults", ""),
     (7, "alignment-faults", ""),
     (8, "emulation-faults", ""),
     (9, "dummy", ""),
     (10, "bpf-output", ""),
-    (11, "cgroup-switches", ""),
+    (CGROUP_SWITCHES, "cgroup-switches", ""),
 ];
 
 /// Generic hardware events: number, name, other name, and the event that an ARM PMU calls by its own name in sysfs

@@ -20,8 +20,8 @@ use crate::perf::EventAttr;
 
 use super::cpus::CpuList;
 
-/// Longest file that is read of sysfs or tracefs: a page is what the kernel gives.
-const MOST_BYTES: u64 = 64 << 10;
+/// Longest file that is read: sysfs gives a page, but a mount table may be long.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Where the kernel describes its events; a test gives a tree of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,11 +213,11 @@ pub(super) fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Reads a small text file.
+/// Reads a small text file of sysfs, tracefs or procfs; bytes that are no text become U+FFFD.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(MOST_BYTES).read_to_string(&mut text)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
