@@ -1,1 +1,160 @@
-//! (to be filled)
+//! Code addresses to functions, inlined frames, files and lines.
+//!
+//! What costs is repeated work, not any single look-up: so each address is resolved once, in order, each image by one
+//! thread that forgets it afterwards, and each raw name is demangled once.
+//!
+//! ```text
+//! frames --> by image, sorted --> elf_file  (debug information, else symbols) --> Answers --> demangled --> profile
+//!                            \--> kernel    (kallsyms)                       /
+//!                             \-> perf_map  (JIT)                           /
+//! ```
+//!
+//! An address without a name is no error: it keeps its image and offset, and gets the reason.
+
+mod answers;
+mod debug_info;
+mod demangle;
+mod elf_file;
+mod elf_symbols;
+mod job;
+mod kernel;
+mod perf_map;
+
+use rustc_hash::FxHashMap;
+
+use crate::image::Images;
+use crate::model::{FrameId, FrameKey, Function, FunctionId, ImageId, Line, Profile, Resolution, StringId, Unnamed};
+use crate::process::JitHost;
+use answers::{Answers, Name};
+use job::Job;
+
+/// What is asked for; less is faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SymbolizeOptions {
+    /// Whether to find the functions that were inlined at an address.
+    pub inlines: bool,
+    /// Whether to find files and lines.
+    pub lines: bool,
+    /// Whether to demangle names.
+    pub demangle: bool,
+    /// Whether demangled names keep what tells overloads and instances apart: parameters, return types, hashes.
+    pub full_names: bool,
+}
+
+impl Default for SymbolizeOptions {
+    fn default() -> Self {
+        SymbolizeOptions { inlines: true, lines: true, demangle: true, full_names: false }
+    }
+}
+
+/// Names every frame of the profile that has none yet.
+///
+/// `images` are those that the recording opened; `jit_hosts` the processes whose code no file holds.
+pub fn symbolize(profile: &mut Profile, images: &Images, jit_hosts: &[JitHost], options: &SymbolizeOptions) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let asked = unresolved(profile);
+    let jobs = Job::divide(profile, images, jit_hosts, &asked, options, threads);
+    let results = job::run(&jobs, options, threads);
+    let names = shown_names(&results, options, threads);
+    let mut writer = Writer { profile, names, functions: FxHashMap::default() };
+    for (job, answers) in jobs.iter().zip(&results) {
+        writer.write(job.frames(), answers);
+    }
+}
+
+/// Addresses asked for in one image, and the frames that ask.
+type Asked = Vec<(ImageId, Vec<(u64, FrameId)>)>;
+
+/// The frames without a name, by image, sorted by offset. Equal keys are one frame, so each offset stands here once.
+fn unresolved(profile: &Profile) -> Asked {
+    let mut by_image: Vec<Vec<(u64, FrameId)>> = vec![Vec::new(); profile.images.len()];
+    for (row, frame) in profile.frames.iter().enumerate() {
+        if let (FrameKey::Code { image, offset }, Resolution::Unknown(_)) = (frame.key, frame.resolution) {
+            by_image[image.index()].push((offset, FrameId::from_index(row)));
+        }
+    }
+    let mut asked = Asked::new();
+    for (row, mut frames) in by_image.into_iter().enumerate().filter(|(_, frames)| !frames.is_empty()) {
+        frames.sort_unstable();
+        asked.push((ImageId::from_index(row), frames));
+    }
+    asked
+}
+
+/// How each name of the answers is shown; names that are shown as they are do not occur.
+fn shown_names<'a>(
+    results: &'a [Answers],
+    options: &SymbolizeOptions,
+    threads: usize,
+) -> FxHashMap<&'a [u8], Box<str>> {
+    if !options.demangle {
+        return FxHashMap::default();
+    }
+    let mut names: Vec<&[u8]> = results
+        .iter()
+        .flat_map(Answers::names)
+        .filter(|name| name.shown.is_none() && demangle::is_mangled(&name.raw))
+        .map(|name| &*name.raw)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    // Dealt out like cards, as neighbours cost alike: long names have long prefixes in common.
+    let hand = |first: usize| {
+        let names = &names;
+        move || {
+            let mine = names.iter().skip(first).step_by(threads);
+            mine.filter_map(|raw| Some((*raw, demangle::demangle(raw, options.full_names)?))).collect::<Vec<_>>()
+        }
+    };
+    if names.len() < 64 {
+        return (0..threads).flat_map(|first| hand(first)()).collect();
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|first| scope.spawn(hand(first))).collect();
+        // A name that our demanglers do not survive stays as it is.
+        workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
+    })
+}
+
+/// Writes answers into the profile's tables, each function once.
+struct Writer<'a> {
+    profile: &'a mut Profile,
+    names: FxHashMap<&'a [u8], Box<str>>,
+    functions: FxHashMap<Function, FunctionId>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, frames: &[(u64, FrameId)], answers: &Answers) {
+        let functions: Vec<FunctionId> = answers.names().map(|name| self.function(name)).collect();
+        let files: Vec<StringId> = answers.files().map(|file| self.profile.strings.intern(file)).collect();
+        for ((_, frame), answer) in frames.iter().zip(answers.answers()) {
+            let resolution = match answer {
+                Err(reason) => Resolution::Unknown(reason),
+                Ok(lines) => {
+                    let first = self.profile.lines.len();
+                    self.profile.lines.extend(lines.iter().map(|line| Line {
+                        function: functions[line.name as usize],
+                        file: files[line.file as usize],
+                        line: line.line,
+                    }));
+                    match (u32::try_from(first), u32::try_from(lines.len())) {
+                        (Ok(first), Ok(count)) => Resolution::Lines { first, count },
+                        _ => Resolution::Unknown(Unnamed::NoMatch),
+                    }
+                }
+            };
+            self.profile.frames[frame.index()].resolution = resolution;
+        }
+    }
+
+    fn function(&mut self, name: &Name) -> FunctionId {
+        let raw = String::from_utf8_lossy(&name.raw);
+        let shown = name.shown.as_deref().or_else(|| self.names.get(&*name.raw).map(|shown| &**shown));
+        let strings = &mut self.profile.strings;
+        let function = Function { name: strings.intern(shown.unwrap_or(&raw)), raw_name: strings.intern(&raw) };
+        *self.functions.entry(function).or_insert_with(|| {
+            self.profile.functions.push(function);
+            FunctionId::from_index(self.profile.functions.len() - 1)
+        })
+    }
+}

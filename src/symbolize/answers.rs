@@ -1,0 +1,113 @@
+//! What one image answers to the addresses asked of it, with its own small tables.
+//!
+//! It knows nothing of the profile, so that images can be asked at the same time.
+
+use rustc_hash::FxHashMap;
+
+use crate::model::Unnamed;
+
+/// A function's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Name {
+    /// As the image has it.
+    pub raw: Box<[u8]>,
+    /// As it is shown, if that does not follow from the raw name.
+    pub shown: Option<Box<str>>,
+}
+
+/// One function at one line, as rows of the answers' tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AnswerLine {
+    pub name: u32,
+    /// Row 0 is the empty path: not known.
+    pub file: u32,
+    pub line: u32,
+}
+
+/// The answers to a list of addresses, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    names: Table<Name>,
+    files: Table<Box<str>>,
+    lines: Vec<AnswerLine>,
+    answers: Vec<Result<(usize, usize), Unnamed>>,
+}
+
+#[derive(Debug)]
+struct Table<T> {
+    rows: Vec<T>,
+    by_bytes: FxHashMap<Box<[u8]>, u32>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table { rows: Vec::new(), by_bytes: FxHashMap::default() }
+    }
+}
+
+impl<T> Table<T> {
+    fn row(&mut self, bytes: &[u8], make: impl FnOnce() -> T) -> u32 {
+        if let Some(row) = self.by_bytes.get(bytes) {
+            return *row;
+        }
+        let row = u32::try_from(self.rows.len()).expect("fewer names than addresses, which are rows of a table");
+        self.rows.push(make());
+        self.by_bytes.insert(bytes.into(), row);
+        row
+    }
+}
+
+impl Answers {
+    /// No answers yet to `count` addresses: each is unnamed for `reason`.
+    pub fn unnamed(count: usize, reason: Unnamed) -> Answers {
+        let mut answers = Answers { answers: vec![Err(reason); count], ..Answers::default() };
+        answers.files.row(b"", || "".into());
+        answers
+    }
+
+    /// Says why address `index` has no name.
+    pub fn set_reason(&mut self, index: usize, reason: Unnamed) {
+        self.answers[index] = Err(reason);
+    }
+
+    /// Gives the lines of address `index`, innermost first; none leave it unnamed.
+    pub fn set_lines(&mut self, index: usize, lines: &[AnswerLine]) {
+        if !lines.is_empty() {
+            self.answers[index] = Ok((self.lines.len(), lines.len()));
+            self.lines.extend_from_slice(lines);
+        }
+    }
+
+    /// Gives the single name of address `index`, without a place in the source.
+    pub fn set_name(&mut self, index: usize, raw: &[u8], shown: Option<&str>) {
+        let name = self.name(raw, shown);
+        self.set_lines(index, &[AnswerLine { name, file: 0, line: 0 }]);
+    }
+
+    /// The row of a name; a raw name is always shown in one way.
+    pub fn name(&mut self, raw: &[u8], shown: Option<&str>) -> u32 {
+        match shown {
+            None => self.names.row(raw, || Name { raw: raw.into(), shown: None }),
+            Some(shown) => {
+                self.names.row(shown.as_bytes(), || Name { raw: raw.into(), shown: Some(shown.into()) })
+            }
+        }
+    }
+
+    /// The row of a path.
+    pub fn file(&mut self, path: &str) -> u32 {
+        self.files.row(path.as_bytes(), || path.into())
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.names.rows.iter()
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.rows.iter().map(AsRef::as_ref)
+    }
+
+    pub fn answers(&self) -> impl Iterator<Item = Result<&[AnswerLine], Unnamed>> {
+        self.answers.iter().map(|answer| answer.map(|(first, count)| &self.lines[first..first + count]))
+    }
+}
