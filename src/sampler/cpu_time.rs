@@ -25,18 +25,17 @@ pub enum Denominator {
 }
 
 impl Denominator {
-    /// Counts `event` (by type and config) on `tids` and what they start; from their exec on, if `on_exec`, else from
+    /// Counts `event` (its type and configuration; all else is set here) on `tids` and what they start; from their exec on, if `on_exec`, else from
     /// [`Denominator::start`] on.
-    pub fn of_tasks(
-        kernel: &impl OpenEvent,
-        event: (u32, u64),
-        tids: &[u32],
-        on_exec: bool,
-        exclude: AttrFlags,
-    ) -> Denominator {
+    pub fn of_tasks(kernel: &impl OpenEvent, event: &EventAttr, tids: &[u32], on_exec: bool) -> Denominator {
         let start = if on_exec { AttrFlags::DISABLED.with(AttrFlags::ENABLE_ON_EXEC) } else { AttrFlags::DISABLED };
-        let attr =
-            EventAttr { flags: start.with(AttrFlags::INHERIT).with(exclude), ..EventAttr::counting(event.0, event.1) };
+        let sides = AttrFlags::EXCLUDE_KERNEL.with(AttrFlags::EXCLUDE_USER).with(AttrFlags::EXCLUDE_HV);
+        let attr = EventAttr {
+            config1: event.config1,
+            config2: event.config2,
+            flags: start.with(AttrFlags::INHERIT).with(AttrFlags(event.flags.0 & sides.0)),
+            ..EventAttr::counting(event.kind, event.config)
+        };
         let mut events = Vec::with_capacity(tids.len());
         for tid in tids {
             match kernel.open(&attr, Scope::Task(*tid as i32)) {

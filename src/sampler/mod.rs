@@ -8,6 +8,7 @@ pub mod event;
 pub mod facts;
 mod names;
 mod open;
+pub mod peel;
 pub mod permission;
 pub mod pmu;
 mod ring;

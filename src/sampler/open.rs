@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::cpus::CpuList;
+use super::peel::{Peeled, peel};
 use super::ring::RingBuffer;
 use super::streams::Streams;
 use super::sys::{self, OpenEvent, Scope};
@@ -112,15 +113,12 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         AttrFlags::BUILD_ID,
     ];
     let tracking = tracking.into_iter().fold(AttrFlags(0), AttrFlags::with);
-    let accepted = request.attrs.first().map(|(attr, _)| attr);
-    // What an old kernel does not know has been taken off the attributes that were tried, and stays off.
-    let known = accepted.map_or(AttrFlags(u64::MAX), |attr| attr.flags);
     let identity = SampleFields::IDENTIFIER.with(SampleFields::TID).with(SampleFields::TIME).with(SampleFields::CPU);
     let common = AttrFlags::SAMPLE_ID_ALL.with(AttrFlags::USE_CLOCKID).with(AttrFlags::WATERMARK);
     let dummy = EventAttr {
         sample_fields: identity,
         clockid: CLOCK_MONOTONIC,
-        flags: side_flags.with(common).with(AttrFlags(tracking.0 & known.0)),
+        flags: side_flags.with(common).with(tracking),
         ..EventAttr::counting(DUMMY.0, DUMMY.1)
     };
     let per_task: Option<(Vec<u32>, bool)> = match &request.tasks {
@@ -130,16 +128,17 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
     };
 
     // Rings first: how large they may be decides how much of the stack a sample can carry.
+    let mut side_band = Accepted::new(kernel);
     let mut owners = Vec::new();
     for &cpu in request.cpus.as_slice() {
         let owner = match (&request.tasks, &per_task) {
-            (Tasks::Cgroup(directory), _) => kernel.open(&dummy, Scope::Cgroup(directory.as_fd(), cpu))?,
-            (_, None) => match kernel.open(&dummy, Scope::Cpu(cpu)) {
+            (Tasks::Cgroup(directory), _) => side_band.open(&dummy, Scope::Cgroup(directory.as_fd(), cpu))?,
+            (_, None) => match side_band.open(&dummy, Scope::Cpu(cpu)) {
                 // A CPU that has just been taken offline.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
                 opened => opened?,
             },
-            (_, Some((tids, _))) => first_alive(kernel, &untracked(&dummy), tids, cpu)?,
+            (_, Some((tids, _))) => first_alive(&mut side_band, &untracked(&dummy), tids, cpu)?,
         };
         owners.push((cpu, owner));
     }
@@ -173,7 +172,7 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         fields = fields.with(SampleFields::REGS_USER).with(SampleFields::STACK_USER);
     }
     if let Some((_, on_exec)) = per_task {
-        flags = flags.with(AttrFlags(tracking.0 & known.0)).with(AttrFlags::INHERIT);
+        flags = flags.with(tracking).with(AttrFlags::INHERIT);
         if on_exec {
             flags = flags.with(AttrFlags::ENABLE_ON_EXEC);
         }
@@ -181,12 +180,11 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         flags = flags.with(AttrFlags::EXCLUDE_IDLE);
     }
     let layout = Layout { fields, regs_user: if stack > 0 { request.registers } else { 0 } };
-    let read_format = accepted.map_or(0, |attr| attr.read_format & read_format::LOST);
     let sampling_attr = |base: &EventAttr, sampling: Sampling| EventAttr {
         sampling,
         sample_fields: fields,
-        read_format,
-        flags: flags.with(base.flags.without(AttrFlags(tracking.0)).without(AttrFlags::INHERIT)),
+        read_format: read_format::LOST,
+        flags: flags.with(base.flags),
         sample_regs_user: layout.regs_user,
         sample_stack_user: stack as u32,
         clockid: CLOCK_MONOTONIC,
@@ -195,7 +193,8 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
 
     let mut random = random_numbers();
     let mut opened =
-        Opened { rings, layout, streams: 1, notes, side_band: Vec::new(), sampling: Vec::new(), read_format };
+        Opened { rings, layout, streams: 1, notes, side_band: Vec::new(), sampling: Vec::new(), read_format: 0 };
+    let mut sampler = Accepted::new(kernel);
     for (cpu, owner) in &owners {
         let on_cpu = |cpus: &Option<CpuList>| cpus.as_ref().is_none_or(|cpus| cpus.contains(*cpu));
         for (base, _) in request.attrs.iter().filter(|(_, cpus)| on_cpu(cpus)) {
@@ -211,18 +210,18 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
                 let attr = sampling_attr(base, sampling);
                 match (&request.tasks, &per_task) {
                     (Tasks::Cgroup(directory), _) => {
-                        let event = kernel.open(&attr, Scope::Cgroup(directory.as_fd(), *cpu))?;
+                        let event = sampler.open(&attr, Scope::Cgroup(directory.as_fd(), *cpu))?;
                         sys::set_output(&event, owner)?;
                         opened.sampling.push((event, start));
                     }
                     (_, None) => {
-                        let event = kernel.open(&attr, Scope::Cpu(*cpu))?;
+                        let event = sampler.open(&attr, Scope::Cpu(*cpu))?;
                         sys::set_output(&event, owner)?;
                         opened.sampling.push((event, start));
                     }
                     (_, Some((tids, _))) => {
                         for &tid in tids {
-                            match kernel.open(&attr, Scope::TaskOnCpu(tid as i32, *cpu)) {
+                            match sampler.open(&attr, Scope::TaskOnCpu(tid as i32, *cpu)) {
                                 // It has ended meanwhile.
                                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                                 event => {
@@ -237,6 +236,8 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
             }
         }
     }
+    opened.read_format = sampler.read_format();
+    opened.notes.extend([side_band, sampler].into_iter().filter_map(Accepted::note));
     opened.side_band = owners.into_iter().map(|(_, owner)| owner).collect();
     Ok(opened)
 }
@@ -290,6 +291,46 @@ impl Opened {
     }
 }
 
+/// Opens events of one kind: what an old kernel does not know is taken off the first, and left off the others.
+struct Accepted<'k, K> {
+    kernel: &'k K,
+    /// The first one as it was asked for and as it was accepted.
+    first: Option<(EventAttr, EventAttr)>,
+    peeled: Vec<Peeled>,
+}
+
+impl<'k, K: OpenEvent> Accepted<'k, K> {
+    fn new(kernel: &'k K) -> Self {
+        Accepted { kernel, first: None, peeled: Vec::new() }
+    }
+
+    fn open(&mut self, attr: &EventAttr, scope: Scope<'_>) -> io::Result<OwnedFd> {
+        let Some((asked, accepted)) = &self.first else {
+            let (event, accepted, peeled) = peel(self.kernel, attr, scope)?;
+            self.first = Some((attr.clone(), accepted));
+            self.peeled = peeled;
+            return Ok(event);
+        };
+        let attr = EventAttr {
+            flags: AttrFlags(attr.flags.0 & !(asked.flags.0 & !accepted.flags.0)),
+            read_format: accepted.read_format,
+            clockid: accepted.clockid,
+            sample_max_stack: accepted.sample_max_stack,
+            ..attr.clone()
+        };
+        self.kernel.open(&attr, scope)
+    }
+
+    fn read_format(&self) -> u64 {
+        self.first.as_ref().map_or(0, |(_, accepted)| accepted.read_format)
+    }
+
+    fn note(self) -> Option<String> {
+        let missing: Vec<&str> = self.peeled.iter().map(|peeled| peeled.as_str()).collect();
+        (!missing.is_empty()).then(|| format!("this kernel is too old for: {}", missing.join(", ")))
+    }
+}
+
 /// Without reports: where each task's own event makes them.
 fn untracked(dummy: &EventAttr) -> EventAttr {
     let tracking = [AttrFlags::MMAP, AttrFlags::MMAP2, AttrFlags::COMM, AttrFlags::COMM_EXEC, AttrFlags::TASK];
@@ -297,10 +338,15 @@ fn untracked(dummy: &EventAttr) -> EventAttr {
     EventAttr { flags, ..dummy.clone() }
 }
 
-fn first_alive(kernel: &impl OpenEvent, attr: &EventAttr, tids: &[u32], cpu: u32) -> io::Result<OwnedFd> {
+fn first_alive<K: OpenEvent>(
+    events: &mut Accepted<'_, K>,
+    attr: &EventAttr,
+    tids: &[u32],
+    cpu: u32,
+) -> io::Result<OwnedFd> {
     let mut last = io::Error::from_raw_os_error(libc::ESRCH);
     for &tid in tids {
-        match kernel.open(attr, Scope::TaskOnCpu(tid as i32, cpu)) {
+        match events.open(attr, Scope::TaskOnCpu(tid as i32, cpu)) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => last = error,
             opened => return opened,
         }

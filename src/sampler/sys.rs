@@ -195,3 +195,28 @@ impl WaitingChild {
         self.spawning.join().unwrap_or_else(|_| Err(io::Error::other("the spawning thread panicked")))
     }
 }
+
+/// Whose CPU time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Of this process.
+    Own,
+    /// Of the children that it has waited for.
+    Children,
+}
+
+/// User and kernel time used so far, see `getrusage(2)`.
+pub fn cpu_times(whose: Whose) -> (std::time::Duration, std::time::Duration) {
+    let who = match whose {
+        Whose::Own => libc::RUSAGE_SELF,
+        Whose::Children => libc::RUSAGE_CHILDREN,
+    };
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel writes one `rusage` during the call; it was all zeros before, which is a valid one too.
+    let usage = unsafe {
+        libc::getrusage(who, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let duration = |time: libc::timeval| std::time::Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    (duration(usage.ru_utime), duration(usage.ru_stime))
+}

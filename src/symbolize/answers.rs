@@ -88,9 +88,7 @@ impl Answers {
     pub fn name(&mut self, raw: &[u8], shown: Option<&str>) -> u32 {
         match shown {
             None => self.names.row(raw, || Name { raw: raw.into(), shown: None }),
-            Some(shown) => {
-                self.names.row(shown.as_bytes(), || Name { raw: raw.into(), shown: Some(shown.into()) })
-            }
+            Some(shown) => self.names.row(shown.as_bytes(), || Name { raw: raw.into(), shown: Some(shown.into()) }),
         }
     }
 

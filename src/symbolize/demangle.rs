@@ -90,11 +90,7 @@ mod tests {
 
     #[test]
     fn rust_legacy_loses_its_hash() {
-        check(
-            "_ZN3foo3bar17h05af221e174051e9E",
-            Some("foo::bar"),
-            Some("foo::bar::h05af221e174051e9"),
-        );
+        check("_ZN3foo3bar17h05af221e174051e9E", Some("foo::bar"), Some("foo::bar::h05af221e174051e9"));
         check("_ZN3foo3bar17h05af221e174051e9E.llvm.123ABC", Some("foo::bar"), Some("foo::bar::h05af221e174051e9"));
     }
 

@@ -82,7 +82,8 @@ mod tests {
         let leak = |name: &Option<&str>| name.map(|name| &*name.to_owned().leak());
         let mut frames: Vec<_> = frames.iter().map(|name| frame(&leak(name))).collect();
         believe(&mut frames, leak(&symbol).map(str::as_bytes));
-        let names: Vec<_> = frames.iter().map(|frame| frame.name.map(|name| std::str::from_utf8(name).unwrap())).collect();
+        let names: Vec<_> =
+            frames.iter().map(|frame| frame.name.map(|name| std::str::from_utf8(name).unwrap())).collect();
         assert_eq!(names, expected);
     }
 

@@ -212,7 +212,15 @@ mod tests {
     fn gap_between_sized_symbols_has_no_name() {
         check(
             &[("a", 100, 50, FUNCTION), ("b", 200, 50, LOCAL)],
-            &[(99, None), (100, Some("a")), (149, Some("a")), (150, None), (200, Some("b")), (249, Some("b")), (250, None)],
+            &[
+                (99, None),
+                (100, Some("a")),
+                (149, Some("a")),
+                (150, None),
+                (200, Some("b")),
+                (249, Some("b")),
+                (250, None),
+            ],
         );
     }
 
@@ -220,7 +228,14 @@ mod tests {
     fn symbol_without_size_ends_at_the_next() {
         check(
             &[("start", 100, 0, LABEL), ("next", 200, 10, FUNCTION), ("last", 300, 0, FUNCTION)],
-            &[(150, Some("start")), (199, Some("start")), (205, Some("next")), (250, None), (999, Some("last")), (1000, None)],
+            &[
+                (150, Some("start")),
+                (199, Some("start")),
+                (205, Some("next")),
+                (250, None),
+                (999, Some("last")),
+                (1000, None),
+            ],
         );
     }
 
@@ -235,7 +250,12 @@ mod tests {
     #[test]
     fn plain_visible_function_is_the_better_alias() {
         check(
-            &[("__write", 10, 10, FUNCTION), ("write", 10, 10, FUNCTION), ("local_write", 10, 10, LOCAL), ("l", 10, 10, LABEL)],
+            &[
+                ("__write", 10, 10, FUNCTION),
+                ("write", 10, 10, FUNCTION),
+                ("local_write", 10, 10, LOCAL),
+                ("l", 10, 10, LABEL),
+            ],
             &[(10, Some("write")), (19, Some("write"))],
         );
     }

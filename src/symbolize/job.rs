@@ -1,7 +1,7 @@
 //! Who is asked about which addresses, and the threads that ask.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::answers::Answers;
 use super::{Asked, SymbolizeOptions, elf_file, kernel, perf_map};
@@ -50,7 +50,9 @@ impl<'a> Job<'a> {
                 ImageKind::Unmapped => Who::Nobody(Unnamed::NotMapped),
             };
             let parts = match who {
-                Who::Elf(image) if elf_file::is_slow(image, options) => (frames.len() / FEWEST_IN_PART).clamp(1, threads),
+                Who::Elf(image) if elf_file::is_slow(image, options) => {
+                    (frames.len() / FEWEST_IN_PART).clamp(1, threads)
+                }
                 _ => 1,
             };
             let part = frames.len().div_ceil(parts);

@@ -17,7 +17,8 @@ pub(super) fn name(addresses: &[u64]) -> Answers {
         debug_syms: false,
         ..Kernel::default()
     });
-    let symbolizer = Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).enable_demangling(false).build();
+    let symbolizer =
+        Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).enable_demangling(false).build();
     let Ok(symbols) = symbolizer.symbolize(&source, Input::AbsAddr(addresses)) else { return answers };
     for (index, symbol) in symbols.iter().enumerate() {
         if let Symbolized::Sym(symbol) = symbol {

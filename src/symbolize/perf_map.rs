@@ -132,7 +132,16 @@ mod tests {
         check(
             b"1000 100 old\n1080 100 new name (1)\n0x2000 0x10 c\n",
             &[0x0fff, 0x1000, 0x107f, 0x1080, 0x10ff, 0x117f, 0x1180, 0x200f],
-            &[None, Some("old"), Some("old"), Some("new name (1)"), Some("new name (1)"), Some("new name (1)"), None, Some("c")],
+            &[
+                None,
+                Some("old"),
+                Some("old"),
+                Some("new name (1)"),
+                Some("new name (1)"),
+                Some("new name (1)"),
+                None,
+                Some("c"),
+            ],
         );
     }
 

@@ -1,0 +1,432 @@
+//! Records, and turns what was recorded into a profile with names.
+
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::plan::{self, Asked, Plan, Subject};
+use super::stop::Stop;
+use super::wait::{self, Ended, Watched};
+use super::worker::{self, Done};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Profile, Unit};
+use crate::perf::{AttrFlags, EventAttr, Sampling};
+use crate::recorder::{Recorder, RecorderOptions, UserStacks};
+use crate::sampler::choose::Side;
+use crate::sampler::event::{DefaultSampling, EventKind};
+use crate::sampler::facts::Facts;
+use crate::sampler::sys::{Linux, WaitingChild};
+use crate::sampler::{
+    self, CpuList, CpuSplit, Denominator, Drain, OpenRequest, Opened, Stacks, TASK_CLOCK, Target, Tasks,
+};
+use crate::symbolize::{SymbolizeOptions, symbolize};
+use crate::unwind::REGISTERS_MASK;
+
+/// What to record.
+#[derive(Clone, Debug)]
+pub struct RecordOptions {
+    /// Whom.
+    pub target: Target,
+    /// On which CPUs; all if not given.
+    pub cpus: Option<CpuList>,
+    /// Which event, by perf's names; CPU cycles or time if not given.
+    pub event: Option<String>,
+    /// How often; the event's own way (99 Hz for clocks and PMU events) if not given.
+    pub sampling: Option<Sampling>,
+    /// User mode, kernel mode, or both.
+    pub side: Side,
+    /// How user stacks are found.
+    pub user_stacks: UserStacks,
+    /// For how long; until the target ends if not given.
+    pub duration: Option<Duration>,
+    /// Which names are wanted.
+    pub names: SymbolizeOptions,
+}
+
+impl RecordOptions {
+    /// The default rate: not a divisor of anything that programs do on a beat.
+    pub const DEFAULT_RATE: u64 = 99;
+
+    /// Records `target` as a plain `profile` does.
+    pub fn new(target: Target) -> RecordOptions {
+        RecordOptions {
+            target,
+            cpus: None,
+            event: None,
+            sampling: None,
+            side: Side::Both,
+            user_stacks: UserStacks::Auto,
+            duration: None,
+            names: SymbolizeOptions::default(),
+        }
+    }
+}
+
+/// How far a recording is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It samples.
+    Recording {
+        /// For so long.
+        elapsed: Duration,
+        /// With so many samples.
+        samples: u64,
+        /// And so many lost.
+        lost: u64,
+    },
+    /// It has ended; names are being looked up.
+    Naming,
+}
+
+/// A finished recording.
+#[derive(Debug)]
+pub struct Recording {
+    /// The profile, with names and with [`crate::model::CaptureStats`].
+    pub profile: Profile,
+    /// The command that was started, if there was one; it may still run.
+    pub child: Option<Child>,
+    /// Whether we told the command to end, as the time was over or we were told to stop.
+    pub ended_child: bool,
+}
+
+/// Records until the target ends, the duration is over, or `stop` is pressed.
+///
+/// # Errors
+/// [`ErrorKind::Permission`] with what to type, [`ErrorKind::NotFound`] for a target or command that is not there,
+/// [`ErrorKind::Usage`] for an event or CPU that is not.
+pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Progress)) -> Result<Recording> {
+    let facts = Facts::read();
+    let mut notes = Vec::new();
+    let sampling = allowed_sampling(options.sampling, &facts, &mut notes)?;
+    let cpus = sampler::sampled_cpus(options.cpus.as_ref())?;
+    plan::raise_open_files();
+    let waiting = match &options.target {
+        Target::Command(words) => Some(spawn(words)?),
+        _ => None,
+    };
+    let child_pid = waiting.as_ref().map(WaitingChild::pid);
+    let mut subject = plan::subject(&options.target, child_pid)?;
+    let asked = Asked { event: options.event.as_deref(), sampling, side: options.side, cpus: &cpus };
+    let plan = plan::plan(&asked, &options.target, &subject, &facts)?;
+    let tasks = plan::tasks(&mut subject, &plan, child_pid, cpus.as_slice().len())?;
+    notes.append(&mut subject.notes);
+    notes.extend(plan.choice.notes.iter().cloned());
+
+    let clock_rate = clock_rate(&plan, sampling);
+    let request = OpenRequest {
+        tasks,
+        cpus: cpus.clone(),
+        attrs: plan.choice.spec.attrs.clone(),
+        clock_rate,
+        expected_rate: expected_rate(&plan, sampling),
+        stacks: stacks(options),
+        registers: REGISTERS_MASK,
+        exclude: AttrFlags(0),
+    };
+    let mut opened =
+        sampler::open(&Linux, &request).map_err(|error| plan::explain(&facts, plan.per_task, &subject, error))?;
+    notes.append(&mut opened.notes);
+    let mut denominator = denominator(options, &plan, &subject, &cpus);
+    let mut split = CpuSplit::start(&subject.pids);
+
+    let begin = Arc::new(AtomicU64::new(u64::MAX));
+    let mut recorder =
+        Recorder::new(recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid), begin.clone());
+    let started_unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let failed = |error| plan::explain(&facts, plan.per_task, &subject, error);
+    // Before the events run in the one mode, after the reports run in the other: no mapping falls between.
+    let mut unreadable = subject.pids.iter().filter(|pid| plan.per_task && !recorder.add_existing(**pid)).count();
+    opened.start_tracking().map_err(failed)?;
+    unreadable += subject.pids.iter().filter(|pid| !plan.per_task && !recorder.add_existing(**pid)).count();
+    if unreadable > 0 {
+        notes.push(format!("the mappings of {unreadable} processes could not be read: their frames have no names"));
+    }
+
+    let layout = opened.layout;
+    let (drain, chunks) = Drain::start(std::mem::take(&mut opened.rings), layout)?;
+    let done = Arc::new(Done::default());
+    let worker_done = done.clone();
+    let worker = std::thread::Builder::new()
+        .name("record".into())
+        .spawn(move || worker::run(&chunks, recorder, &layout, &worker_done))
+        .map_err(|error| Error::io("cannot start the recording thread", error))?;
+
+    let on_exec = matches!(request.tasks, Tasks::Child(_));
+    opened.start_sampling(on_exec).map_err(failed)?;
+    if child_pid.is_none() {
+        denominator.start();
+    }
+    let began = Instant::now();
+    begin.store(monotonic_now(), Ordering::Release);
+    let mut child = match waiting.map(WaitingChild::release).transpose() {
+        Ok(child) => child,
+        Err(error) => {
+            opened.stop();
+            drop(drain.stop());
+            let _ = worker.join();
+            return Err(cannot_run(&options.target, error));
+        }
+    };
+
+    let watched = match &options.target {
+        Target::Processes(pids) => Watched::Processes(pids.clone()),
+        Target::Threads(tids) => Watched::Threads(tids.clone()),
+        Target::Command(_) => Watched::Processes(child_pid.into_iter().collect()),
+        Target::System | Target::Cgroup(_) => Watched::Nothing,
+    };
+    let end = options.duration.map(|duration| began + duration);
+    let mut ticks = 0u32;
+    let ended = wait::until_end(&watched, stop, end, || {
+        ticks += 1;
+        if ticks % 10 == 1 {
+            split.update();
+        }
+        let [samples, lost] = [&done.samples, &done.lost].map(|count| count.load(Ordering::Relaxed));
+        progress(Progress::Recording { elapsed: began.elapsed(), samples, lost });
+    });
+    let counted = denominator.finish();
+    opened.stop();
+    let duration = began.elapsed();
+    split.update();
+    progress(Progress::Naming);
+    drop(drain.stop());
+    let recorder = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
+    let mut ended_child = false;
+    if let Some(child) = &mut child
+        && ended != Ended::Target
+        && matches!(child.try_wait(), Ok(None))
+    {
+        // We started it, so it does not stay behind.
+        ended_child = true;
+        if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+    let children = child.as_mut().map(|child| {
+        let _ = child.try_wait();
+        children_times()
+    });
+    let times = children.unwrap_or_else(|| split.times());
+    let observed = Observed { counted, times, per_task: plan.per_task, lost_samples: opened.lost_samples() };
+    let mut profile = finish(recorder, &observed, &plan, options, notes);
+    profile.stats.rate = clock_rate.or(match plan.choice.spec.attrs.first().map(|(attr, _)| attr.sampling) {
+        Some(Sampling::Frequency(rate)) => Some(rate as f64),
+        _ => None,
+    });
+    profile.stats.duration = duration;
+    profile.stats.started_unix = started_unix;
+    profile.stats.target = options.target.describe();
+    Ok(Recording { profile, child, ended_child })
+}
+
+/// What was counted beside the records.
+struct Observed {
+    counted: Option<u64>,
+    /// User and kernel time of the targets, by the tick.
+    times: (Duration, Duration),
+    per_task: bool,
+    lost_samples: Option<u64>,
+}
+
+/// Adds what is missing, names the frames, and sums up.
+fn finish(
+    mut recorder: Recorder,
+    observed: &Observed,
+    plan: &Plan,
+    options: &RecordOptions,
+    notes: Vec<String>,
+) -> Profile {
+    let counters = recorder.counters();
+    let is_clock = plan.choice.spec.kind == EventKind::Clock;
+    let (user, kernel) = observed.times;
+    let total = (user + kernel).as_secs_f64();
+    let user_share = if total > 0.0 { user.as_secs_f64() / total } else { 1.0 };
+    // The counter of CPU time does not tell the sides apart; the ticks do.
+    let asked = observed.counted.map(|counted| match options.side {
+        _ if !is_clock => counted,
+        Side::Both => counted,
+        Side::User => (counted as f64 * user_share) as u64,
+        Side::Kernel => (counted as f64 * (1.0 - user_share)) as u64,
+    });
+    let coverage = asked.filter(|asked| *asked > 0).map(|asked| counters.value as f64 / asked as f64);
+    let mut missing = asked.map_or(0, |asked| asked.saturating_sub(counters.value));
+    let not_permitted = is_clock && plan.choice.exclude_kernel;
+    let target = options.target.describe();
+    if not_permitted {
+        let hidden = observed.counted.map_or(0, |counted| (counted as f64 * (1.0 - user_share)) as u64).min(missing);
+        if hidden > 0 {
+            recorder.add_estimate("[kernel, not permitted]", hidden, &target);
+            missing -= hidden;
+        }
+    }
+    let lost = observed.lost_samples.unwrap_or(0).max(counters.lost).max(counters.lost_samples);
+    // With all CPUs sampled, a difference without loss is chance, of either sign.
+    if missing > 0 && (observed.per_task || lost > 0) {
+        recorder.add_estimate("[not sampled]", missing, &target);
+    }
+    let recorded = recorder.finish();
+    let mut profile = recorded.profile;
+    symbolize(&mut profile, &recorded.images, &recorded.jit_hosts, &options.names);
+    profile.summarize();
+    let stats = &mut profile.stats;
+    stats.event = plan.choice.spec.name.clone();
+    stats.lost = lost;
+    stats.throttled = counters.throttled;
+    stats.coverage = coverage;
+    stats.cpu_time = asked.filter(|_| is_clock).map(Duration::from_nanos);
+    stats.notes = notes;
+    if counters.malformed > 0 {
+        stats.notes.push(format!("{} records were malformed", counters.malformed));
+    }
+    let system = rustix::system::uname();
+    stats.host = format!("{} {}", system.nodename().to_string_lossy(), system.release().to_string_lossy());
+    stats.own_cpu = own_cpu();
+    stats.peak_rss_bytes = peak_rss_bytes();
+    profile
+}
+
+/// The rate or period as it may be.
+fn allowed_sampling(asked: Option<Sampling>, facts: &Facts, notes: &mut Vec<String>) -> Result<Option<Sampling>> {
+    match asked {
+        Some(Sampling::Frequency(0)) => Err(Error::new(ErrorKind::Usage, "a rate of 0 Hz takes no samples")
+            .with_hint("use -F 99, the default, or -F 999 for more detail")),
+        Some(Sampling::Period(0)) => Err(Error::new(ErrorKind::Usage, "a period of 0 takes no samples")
+            .with_hint("use -c 1 to sample each event, or -F for a rate")),
+        Some(Sampling::Frequency(rate)) => {
+            let (allowed, note) = facts.allowed_rate(rate);
+            notes.extend(note);
+            Ok(Some(Sampling::Frequency(allowed)))
+        }
+        other => Ok(other),
+    }
+}
+
+/// The rate of a timer whose period is to be randomised: not one that the user gave the period of.
+fn clock_rate(plan: &Plan, sampling: Option<Sampling>) -> Option<f64> {
+    let rate = match sampling {
+        Some(Sampling::Frequency(rate)) => rate,
+        Some(_) => return None,
+        None => RecordOptions::DEFAULT_RATE,
+    };
+    (plan.choice.spec.kind == EventKind::Clock && plan.choice.spec.default_sampling == DefaultSampling::Rate)
+        .then_some(rate as f64)
+}
+
+/// Samples a second and CPU, as far as that is known beforehand.
+fn expected_rate(plan: &Plan, sampling: Option<Sampling>) -> f64 {
+    /// For events that come when they come.
+    const UNKNOWN: f64 = 1000.0;
+    match (sampling, plan.choice.spec.kind, plan.choice.spec.default_sampling) {
+        (Some(Sampling::Frequency(rate)), _, _) => rate as f64,
+        (Some(Sampling::Period(period)), EventKind::Clock, _) => 1e9 / period as f64,
+        (None, _, DefaultSampling::Rate) => RecordOptions::DEFAULT_RATE as f64,
+        _ => UNKNOWN,
+    }
+}
+
+fn stacks(options: &RecordOptions) -> Stacks {
+    let copies = matches!(options.user_stacks, UserStacks::Auto | UserStacks::Dwarf) && options.side != Side::Kernel;
+    Stacks {
+        kernel_chain: options.side != Side::User,
+        user_chain: matches!(options.user_stacks, UserStacks::Auto | UserStacks::FramePointers)
+            && options.side != Side::Kernel,
+        user_copy: copies,
+    }
+}
+
+fn recorder_options(
+    options: &RecordOptions,
+    plan: &Plan,
+    subject: &Subject,
+    opened: &Opened,
+    clock_rate: Option<f64>,
+    child: Option<u32>,
+) -> RecorderOptions {
+    let spec = &plan.choice.spec;
+    let given = spec.attrs.first().map(|(attr, _)| attr.sampling);
+    let period = match (clock_rate, given) {
+        (Some(rate), _) => Some((1e9 / rate).round() as u64),
+        (None, Some(Sampling::Period(period))) if spec.unit == Unit::Nanoseconds => Some(period),
+        _ => None,
+    };
+    RecorderOptions {
+        // With an event for each task the kernel has chosen already.
+        membership: if plan.per_task { crate::process::Membership::All } else { subject.membership.clone() },
+        event: spec.name.clone(),
+        unit: spec.unit,
+        period,
+        streams: opened.streams,
+        user_stacks: if options.side == Side::Kernel { UserStacks::None } else { options.user_stacks },
+        begins_with_exec_of: child,
+    }
+}
+
+fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &CpuList) -> Denominator {
+    let spec = &plan.choice.spec;
+    let counted = match spec.kind {
+        EventKind::Clock => {
+            let sides = spec.attrs.first().map_or(AttrFlags(0), |(attr, _)| attr.flags);
+            EventAttr { flags: sides, ..EventAttr::counting(TASK_CLOCK.0, TASK_CLOCK.1) }
+        }
+        _ => match spec.attrs.as_slice() {
+            [(attr, None)] => attr.clone(),
+            _ => return Denominator::Unknown,
+        },
+    };
+    match &options.target {
+        _ if options.cpus.is_some() && options.target != Target::System => Denominator::Unknown,
+        Target::System if spec.kind == EventKind::Clock => Denominator::of_cpus(cpus.clone()),
+        Target::Cgroup(_) if spec.kind == EventKind::Clock => match &subject.cgroup {
+            Some((directory, _)) => Denominator::of_cgroup(directory.clone()),
+            None => Denominator::Unknown,
+        },
+        Target::System | Target::Cgroup(_) => Denominator::Unknown,
+        Target::Command(_) => Denominator::of_tasks(&Linux, &counted, &subject.tids, true),
+        Target::Processes(_) | Target::Threads(_) => Denominator::of_tasks(&Linux, &counted, &subject.tids, false),
+    }
+}
+
+fn spawn(words: &[std::ffi::OsString]) -> Result<WaitingChild> {
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(Error::new(ErrorKind::Usage, "no command is given").with_hint("profile -- COMMAND [ARGUMENT ..]"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    WaitingChild::spawn(command).map_err(|error| Error::io(format!("cannot start {}", program.display()), error))
+}
+
+fn cannot_run(target: &Target, error: std::io::Error) -> Error {
+    let program = match target {
+        Target::Command(words) => words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => "is it installed, and in PATH? a file of this folder is ./NAME",
+        std::io::ErrorKind::PermissionDenied => "is it executable? `ls -l` shows it; `chmod +x` makes it so",
+        _ => "the command after -- is a program and its arguments",
+    };
+    Error::io(format!("cannot run {program}"), error).with_hint(hint)
+}
+
+fn monotonic_now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// User and kernel time of the children that have been waited for.
+fn children_times() -> (Duration, Duration) {
+    crate::sampler::sys::cpu_times(crate::sampler::sys::Whose::Children)
+}
+
+fn own_cpu() -> Duration {
+    let (user, kernel) = crate::sampler::sys::cpu_times(crate::sampler::sys::Whose::Own);
+    user + kernel
+}
+
+/// `VmHWM` of `/proc/self/status`: unlike `ru_maxrss` it does not count what ran before our exec.
+fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
