@@ -1,0 +1,117 @@
+//! The rows that one frame is shown as: its function, the functions inlined into it, or what stands for a name.
+
+use std::ops::Range;
+
+use crate::model::{
+    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Profile, Resolution, StringId, StringTable, Unnamed,
+};
+
+/// One row of a frame: what becomes a node of the tree.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    /// The name, in the tree's own table.
+    pub name: StringId,
+    pub kind: FrameKind,
+    pub image: Option<ImageId>,
+    /// The source file, in the tree's own table.
+    pub file: StringId,
+    pub line: u32,
+}
+
+/// Expands frames to rows, each frame once.
+#[derive(Debug)]
+pub(super) struct FrameNames<'a> {
+    profile: &'a Profile,
+    /// The tree's name of each of the profile's strings; made when first asked for.
+    strings: Vec<Option<StringId>>,
+    expanded: Vec<Option<(u32, u32)>>,
+    rows: Vec<Row>,
+    pub names: StringTable,
+}
+
+impl<'a> FrameNames<'a> {
+    pub fn new(profile: &'a Profile) -> FrameNames<'a> {
+        FrameNames {
+            profile,
+            strings: vec![None; profile.strings.count()],
+            expanded: vec![None; profile.frames.len()],
+            rows: Vec::new(),
+            names: StringTable::default(),
+        }
+    }
+
+    /// The name of a string of the profile in the tree's table; a name that is empty is said to be.
+    pub fn name(&mut self, string: StringId) -> StringId {
+        match self.profile.strings.get(string) {
+            "" => self.names.intern("[no name]"),
+            _ => self.string(string),
+        }
+    }
+
+    /// The rows of `frame`, outermost first.
+    pub fn rows_of(&mut self, frame: FrameId) -> Range<usize> {
+        let (first, end) = match self.expanded[frame.index()] {
+            Some(range) => range,
+            None => {
+                let first = self.rows.len() as u32;
+                self.expand(frame);
+                let range = (first, self.rows.len() as u32);
+                self.expanded[frame.index()] = Some(range);
+                range
+            }
+        };
+        first as usize..end as usize
+    }
+
+    pub fn row(&self, row: usize) -> Row {
+        self.rows[row]
+    }
+
+    fn expand(&mut self, id: FrameId) {
+        let profile = self.profile;
+        let frame = profile.frames[id.index()];
+        let (image, offset) = match frame.key {
+            FrameKey::Name { name, kind } => {
+                let name = self.name(name);
+                return self.rows.push(Row { name, kind, image: None, file: StringId(0), line: 0 });
+            }
+            FrameKey::Code { image, offset } => (image, offset),
+        };
+        let kind = match profile.images[image.index()].kind {
+            ImageKind::Kernel => FrameKind::Kernel,
+            ImageKind::Jit(_) => FrameKind::Jit,
+            ImageKind::File | ImageKind::Vdso | ImageKind::Unmapped => FrameKind::User,
+        };
+        if let Resolution::Unknown(reason) = frame.resolution {
+            let name = self.names.intern(&stand_in(profile, image, offset, reason));
+            return self.rows.push(Row { name, kind, image: Some(image), file: StringId(0), line: 0 });
+        }
+        // Only the outermost line is the function whose code it is; all others were copied into it.
+        for (at, line) in profile.lines_of(id).iter().rev().enumerate() {
+            let name = self.name(profile.functions[line.function.index()].name);
+            let file = self.string(line.file);
+            let kind = if at == 0 { kind } else { FrameKind::Inlined };
+            self.rows.push(Row { name, kind, image: Some(image), file, line: line.line });
+        }
+    }
+
+    fn string(&mut self, string: StringId) -> StringId {
+        *self.strings[string.index()].get_or_insert_with(|| self.names.intern(self.profile.strings.get(string)))
+    }
+}
+
+/// What is shown for code without a name: never nothing.
+fn stand_in(profile: &Profile, image: ImageId, offset: u64, reason: Unnamed) -> String {
+    let image = &profile.images[image.index()];
+    let path = profile.strings.get(image.path);
+    match image.kind {
+        ImageKind::Kernel if reason == Unnamed::KernelHidden => "[kernel]".to_owned(),
+        ImageKind::Jit(_) => "[anonymous]".to_owned(),
+        ImageKind::Unmapped => "[unmapped]".to_owned(),
+        ImageKind::File | ImageKind::Vdso | ImageKind::Kernel => {
+            let base = path.rsplit('/').next().unwrap_or(path);
+            let base = base.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(base);
+            format!("[{base}+{offset:#x}]")
+        }
+    }
+}
