@@ -5,6 +5,7 @@
 pub mod analyze;
 pub mod error;
 pub mod export;
+pub mod formats;
 pub mod image;
 pub mod model;
 pub mod perf;

@@ -1,0 +1,31 @@
+//! What a recording took, missed and cost, as JSON.
+
+use serde_json::{Value, json};
+
+use crate::model::CaptureStats;
+
+/// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
+///
+/// Keys: `event rate duration_seconds samples lost throttled coverage cpu_seconds complete truncated unnamed
+/// own_cpu_seconds peak_rss_bytes notes target host started_unix`; `truncated` and `unnamed` are objects from reason to share.
+pub fn stats_json(stats: &CaptureStats) -> Value {
+    json!({
+        "event": stats.event,
+        "rate": stats.rate,
+        "duration_seconds": stats.duration.as_secs_f64(),
+        "samples": stats.samples,
+        "lost": stats.lost,
+        "throttled": stats.throttled,
+        "coverage": stats.coverage,
+        "cpu_seconds": stats.cpu_time.map(|time| time.as_secs_f64()),
+        "complete": stats.complete,
+        "truncated": stats.truncated,
+        "unnamed": stats.unnamed,
+        "own_cpu_seconds": stats.own_cpu.as_secs_f64(),
+        "peak_rss_bytes": stats.peak_rss_bytes,
+        "notes": stats.notes,
+        "target": stats.target,
+        "host": stats.host,
+        "started_unix": stats.started_unix,
+    })
+}

@@ -1,0 +1,118 @@
+//! A call tree as boxes: where each frame is, in values and rows; nothing of pixels or colours.
+//!
+//! What is too small or too deep to be drawn is merged into one box for each parent and stays in the picture.
+
+use crate::analyze::{CallTree, NodeId};
+
+/// How much of a tree is laid out frame by frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayoutOptions {
+    /// Frames with a smaller share of all, 0..1, are merged.
+    pub min_share: f64,
+    /// At most so many rows, of which the last holds what is merged because it is too deep.
+    pub max_rows: u32,
+    /// At most so many boxes: `min_share` is doubled until they suffice.
+    pub max_boxes: usize,
+}
+
+/// What a box stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// One frame.
+    Frame(NodeId),
+    /// Frames of one parent that are too small to be drawn, and all that they called.
+    Smaller {
+        /// How many of the parent's frames.
+        siblings: u32,
+        /// How many frames with those that they called.
+        frames: u32,
+    },
+    /// All frames of one parent, because the picture ends there.
+    Deeper {
+        /// How many frames.
+        frames: u32,
+    },
+}
+
+/// One box of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it stands for.
+    pub content: Content,
+    /// Where it begins, in the tree's unit.
+    pub start: u64,
+    /// How wide it is, in the tree's unit.
+    pub value: u64,
+    /// Its row; the root's is 0.
+    pub row: u32,
+}
+
+/// The boxes of a picture, in pre-order: a box's callees follow it, each within its caller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layout {
+    /// All boxes, of which the first is the root; none if nothing was sampled.
+    pub boxes: Vec<Frame>,
+    /// How many rows they take.
+    pub rows: u32,
+    /// Frames with a smaller share of all were merged.
+    pub min_share: f64,
+}
+
+impl Layout {
+    /// Lays out `tree`: callees above (or below) their callers, in order of name, what is left of the width is self value.
+    pub fn of(tree: &CallTree, options: &LayoutOptions) -> Layout {
+        let mut min_share = options.min_share.max(0.0);
+        loop {
+            // With a share above 1 only the root and one merged box are left; that is as few as can be.
+            let last = min_share > 1.0;
+            let limit = if last { usize::MAX } else { options.max_boxes };
+            if let Some((boxes, rows)) = place(tree, min_share, options.max_rows.max(2), limit) {
+                return Layout { boxes, rows, min_share };
+            }
+            min_share = (min_share * 2.0).max(1e-9);
+        }
+    }
+}
+
+/// The boxes and rows, or nothing if there are more than `limit`.
+fn place(tree: &CallTree, min_share: f64, max_rows: u32, limit: usize) -> Option<(Vec<Frame>, u32)> {
+    let total = tree.root().total_value;
+    let mut boxes = Vec::new();
+    let mut rows = 0;
+    let mut pending = Vec::new();
+    if total > 0 {
+        pending.push(Frame { content: Content::Frame(0), start: 0, value: total, row: 0 });
+    }
+    let min_value = min_share * total as f64;
+    while let Some(next) = pending.pop() {
+        if boxes.len() == limit {
+            return None;
+        }
+        boxes.push(next);
+        rows = rows.max(next.row + 1);
+        let Content::Frame(id) = next.content else { continue };
+        let row = next.row + 1;
+        let (mut siblings, mut frames, mut merged) = (0, 0, 0);
+        let deeper = row + 1 >= max_rows;
+        let first = pending.len();
+        let mut start = next.start;
+        for child in tree.children(id) {
+            let node = &tree.nodes[child as usize];
+            let value = node.total_value;
+            if deeper || (value as f64) < min_value {
+                siblings += 1;
+                frames += node.end - child;
+                merged += value;
+            } else if value > 0 {
+                pending.push(Frame { content: Content::Frame(child), start, value, row });
+                start += value;
+            }
+        }
+        if merged > 0 {
+            let content = if deeper { Content::Deeper { frames } } else { Content::Smaller { siblings, frames } };
+            pending.push(Frame { content, start, value: merged, row });
+        }
+        pending[first..].reverse();
+    }
+    Some((boxes, rows))
+}

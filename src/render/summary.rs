@@ -1,0 +1,109 @@
+//! What a recording took, missed and cost, in words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::name::{printable, shorten};
+use super::number::{count_of, grouped, percent, quantity, utc};
+use crate::model::{CaptureStats, Unit};
+
+/// One figure about a recording: what it is about, and the figure in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// One word: `event`, `stacks`.
+    pub about: &'static str,
+    /// The figure.
+    pub text: String,
+}
+
+/// Longest sentence taken over from a recording, in columns; a command line may be megabytes.
+const LONGEST: usize = 300;
+
+/// The honesty figures of a recording, the same in every output.
+pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut fact = |about, text: String| facts.push(Fact { about, text });
+    let rate = stats.rate.map(|rate| format!(" at {rate} Hz")).unwrap_or_default();
+    if !stats.event.is_empty() {
+        fact("event", format!("{}{rate}", quoted(&stats.event)));
+    }
+    let throttled = match stats.throttled {
+        0 => "never throttled".to_owned(),
+        1 => "throttled once".to_owned(),
+        times => format!("throttled {} times", grouped(times)),
+    };
+    let samples = count_of(stats.samples, "sample");
+    fact("recorded", format!("{}, {samples}, {} lost, {throttled}", time(stats.duration), grouped(stats.lost)));
+    fact("coverage", match (stats.coverage, stats.cpu_time) {
+        (Some(coverage), Some(cpu)) => format!("{} of {} CPU time", percent(coverage), time(cpu)),
+        (Some(coverage), None) => format!("{} of the event's own count", percent(coverage)),
+        (None, _) => "not known".to_owned(),
+    });
+    let stacks = format!("complete {}", percent(stats.complete));
+    fact("stacks", format!("{stacks}, truncated {}", by_reason(stats.truncated_total(), &stats.truncated)));
+    fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
+    let memory = quantity(stats.peak_rss_bytes, Unit::Bytes);
+    fact("profiler", format!("{} of CPU time, {memory} of memory at most", time(stats.own_cpu)));
+    if !stats.target.is_empty() {
+        fact("target", quoted(&stats.target));
+    }
+    if !stats.host.is_empty() {
+        fact("host", quoted(&stats.host));
+    }
+    if stats.started_unix > 0 {
+        fact("started", utc(stats.started_unix));
+    }
+    facts.extend(stats.notes.iter().map(|note| Fact { about: "note", text: quoted(note) }));
+    facts
+}
+
+/// The summary of a recording, a line for each fact.
+pub fn summary(stats: &CaptureStats) -> String {
+    let mut text = String::new();
+    for Fact { about, text: figure } in facts(stats) {
+        text.push_str(&format!("{about:<9} {figure}\n"));
+    }
+    text
+}
+
+/// Why what is shown may be wrong, a sentence each; none if nothing speaks against it.
+pub fn warnings(stats: &CaptureStats) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if stats.lost > 0 {
+        warnings.push(format!("{} lost", count_of(stats.lost, "sample")));
+    }
+    if stats.throttled > 0 {
+        warnings.push("the kernel throttled the event".to_owned());
+    }
+    if let Some(coverage) = stats.coverage {
+        if coverage < 0.95 {
+            warnings.push(format!("the samples cover only {} of what ran", percent(coverage)));
+        } else if coverage > 1.05 {
+            warnings.push(format!("the samples stand for {} of what ran", percent(coverage)));
+        }
+    }
+    if stats.truncated_total() > 0.01 {
+        warnings.push(format!("{} of the stacks are cut", percent(stats.truncated_total())));
+    }
+    if stats.unnamed_total() > 0.05 {
+        warnings.push(format!("{} of the stacks have frames without a name", percent(stats.unnamed_total())));
+    }
+    warnings.extend(stats.notes.iter().map(|note| quoted(note)));
+    warnings
+}
+
+fn by_reason(total: f64, shares: &BTreeMap<&'static str, f64>) -> String {
+    let reasons: Vec<String> = shares.iter().map(|(reason, share)| format!("{reason} {}", percent(*share))).collect();
+    match reasons.as_slice() {
+        [] => percent(total),
+        reasons => format!("{} ({})", percent(total), reasons.join(", ")),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    shorten(&printable(text), LONGEST).into_owned()
+}
+
+fn time(time: Duration) -> String {
+    quantity(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Unit::Nanoseconds)
+}
