@@ -1,1 +1,5 @@
-//! (to be filled)
+//! A profile in formats for other programs.
+//!
+//! Names are written as they are: escaped for the format, but neither shortened nor made fit for a terminal.
+
+pub mod json;

@@ -60,7 +60,14 @@ fn fold(name: &str) -> Cow<'_, str> {
             '>' if before == '-' => {}
             '>' if depth == 0 => return Cow::Borrowed(name),
             '>' => depth -= 1,
-            '(' if depth == 0 && at > 0 && before != ':' && !name[at..].contains(")::") && !name[at..].contains("const::") => break,
+            '(' if depth == 0
+                && at > 0
+                && before != ':'
+                && !name[at..].contains(")::")
+                && !name[at..].contains("const::") =>
+            {
+                break;
+            }
             _ if depth == 0 => folded.push(c),
             _ => {}
         }
@@ -89,7 +96,7 @@ mod tests {
         check("alloc::vec::Vec<T, A>::push", 4, Some("pus…"));
         check("draw(int, std::string const&)", 10, Some("draw"));
         check("(anonymous namespace)::f(int)", 27, Some("(anonymous namespace)::f"));
-        check("f(int)::{lambda()#1}", 12, Some("…"));
+        check("f(int)::{lambda()#1}", 12, Some("…{lambda"));
         check("operator<(a, b)", 10, Some("operator<…"));
         check("a > b < c", 6, Some("a > b…"));
         check("<T as Trait>::method", 10, Some("…method"));

@@ -1,6 +1,6 @@
-//! A call tree as boxes: where each frame is, in values and rows; nothing of pixels or colours.
+//! A call tree as tiles: where each frame is, in values and rows; nothing of pixels or colours.
 //!
-//! What is too small or too deep to be drawn is merged into one box for each parent and stays in the picture.
+//! What is too small or too deep to be drawn is merged into one tile for each parent and stays in the picture.
 
 use crate::analyze::{CallTree, NodeId};
 
@@ -11,11 +11,11 @@ pub struct LayoutOptions {
     pub min_share: f64,
     /// At most so many rows, of which the last holds what is merged because it is too deep.
     pub max_rows: u32,
-    /// At most so many boxes: `min_share` is doubled until they suffice.
-    pub max_boxes: usize,
+    /// At most so many tiles: `min_share` is doubled until they suffice.
+    pub max_tiles: usize,
 }
 
-/// What a box stands for.
+/// What a tile stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// One frame.
@@ -34,9 +34,9 @@ pub enum Content {
     },
 }
 
-/// One box of a picture.
+/// One tile of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct Tile {
     /// What it stands for.
     pub content: Content,
     /// Where it begins, in the tree's unit.
@@ -47,11 +47,11 @@ pub struct Frame {
     pub row: u32,
 }
 
-/// The boxes of a picture, in pre-order: a box's callees follow it, each within its caller.
+/// The tiles of a picture, in pre-order: a tile's callees follow it, each within its caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// All boxes, of which the first is the root; none if nothing was sampled.
-    pub boxes: Vec<Frame>,
+    /// All tiles, of which the first is the root; none if nothing was sampled.
+    pub tiles: Vec<Tile>,
     /// How many rows they take.
     pub rows: u32,
     /// Frames with a smaller share of all were merged.
@@ -63,32 +63,32 @@ impl Layout {
     pub fn of(tree: &CallTree, options: &LayoutOptions) -> Layout {
         let mut min_share = options.min_share.max(0.0);
         loop {
-            // With a share above 1 only the root and one merged box are left; that is as few as can be.
+            // With a share above 1 only the root and one merged tile are left; that is as few as can be.
             let last = min_share > 1.0;
-            let limit = if last { usize::MAX } else { options.max_boxes };
-            if let Some((boxes, rows)) = place(tree, min_share, options.max_rows.max(2), limit) {
-                return Layout { boxes, rows, min_share };
+            let limit = if last { usize::MAX } else { options.max_tiles };
+            if let Some((tiles, rows)) = place(tree, min_share, options.max_rows.max(2), limit) {
+                return Layout { tiles, rows, min_share };
             }
             min_share = (min_share * 2.0).max(1e-9);
         }
     }
 }
 
-/// The boxes and rows, or nothing if there are more than `limit`.
-fn place(tree: &CallTree, min_share: f64, max_rows: u32, limit: usize) -> Option<(Vec<Frame>, u32)> {
+/// The tiles and rows, or nothing if there are more than `limit`.
+fn place(tree: &CallTree, min_share: f64, max_rows: u32, limit: usize) -> Option<(Vec<Tile>, u32)> {
     let total = tree.root().total_value;
-    let mut boxes = Vec::new();
+    let mut tiles = Vec::new();
     let mut rows = 0;
     let mut pending = Vec::new();
     if total > 0 {
-        pending.push(Frame { content: Content::Frame(0), start: 0, value: total, row: 0 });
+        pending.push(Tile { content: Content::Frame(0), start: 0, value: total, row: 0 });
     }
     let min_value = min_share * total as f64;
     while let Some(next) = pending.pop() {
-        if boxes.len() == limit {
+        if tiles.len() == limit {
             return None;
         }
-        boxes.push(next);
+        tiles.push(next);
         rows = rows.max(next.row + 1);
         let Content::Frame(id) = next.content else { continue };
         let row = next.row + 1;
@@ -104,15 +104,15 @@ fn place(tree: &CallTree, min_share: f64, max_rows: u32, limit: usize) -> Option
                 frames += node.end - child;
                 merged += value;
             } else if value > 0 {
-                pending.push(Frame { content: Content::Frame(child), start, value, row });
+                pending.push(Tile { content: Content::Frame(child), start, value, row });
                 start += value;
             }
         }
         if merged > 0 {
             let content = if deeper { Content::Deeper { frames } } else { Content::Smaller { siblings, frames } };
-            pending.push(Frame { content, start, value: merged, row });
+            pending.push(Tile { content, start, value: merged, row });
         }
         pending[first..].reverse();
     }
-    Some((boxes, rows))
+    Some((tiles, rows))
 }

@@ -34,11 +34,14 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
     };
     let samples = count_of(stats.samples, "sample");
     fact("recorded", format!("{}, {samples}, {} lost, {throttled}", time(stats.duration), grouped(stats.lost)));
-    fact("coverage", match (stats.coverage, stats.cpu_time) {
-        (Some(coverage), Some(cpu)) => format!("{} of {} CPU time", percent(coverage), time(cpu)),
-        (Some(coverage), None) => format!("{} of the event's own count", percent(coverage)),
-        (None, _) => "not known".to_owned(),
-    });
+    fact(
+        "coverage",
+        match (stats.coverage, stats.cpu_time) {
+            (Some(coverage), Some(cpu)) => format!("{} of {} CPU time", percent(coverage), time(cpu)),
+            (Some(coverage), None) => format!("{} of the event's own count", percent(coverage)),
+            (None, _) => "not known".to_owned(),
+        },
+    );
     let stacks = format!("complete {}", percent(stats.complete));
     fact("stacks", format!("{stacks}, truncated {}", by_reason(stats.truncated_total(), &stats.truncated)));
     fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));

@@ -23,7 +23,9 @@ pub struct TopOptions {
 /// Writes the functions of `tree`, those with the most self value first.
 pub fn write(tree: &CallTree, profile: &Profile, options: &TopOptions, out: &mut impl Write) -> Result<()> {
     let text = table(tree, profile, options);
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Error::io("cannot write the table", error))
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::io("cannot write the table", error))
 }
 
 /// Columns before the name: `100.00 %  100.00 %  1,234 ms  1,234,567  `.

@@ -40,9 +40,9 @@ fn shade(kind: FrameKind, shade: u64) -> String {
 
 /// FNV-1a, 64 bits: the same on every machine and in every version.
 fn hash(name: &str) -> u64 {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     // Its low bits depend on the low bits of the bytes only.
     hash >> 32
 }
@@ -74,9 +74,9 @@ mod tests {
     #[test]
     fn text_is_readable_on_every_shade() {
         use FrameKind::{Inlined, Jit, Kernel, Note, Task, User};
-        let shades = [User, Kernel, Inlined, Jit, Task, Note].into_iter().flat_map(|kind| {
-            (0..SHADES).map(move |step| shade(kind, step)).collect::<Vec<_>>()
-        });
+        let shades = [User, Kernel, Inlined, Jit, Task, Note]
+            .into_iter()
+            .flat_map(|kind| (0..SHADES).map(move |step| shade(kind, step)).collect::<Vec<_>>());
         for color in shades.chain([MERGED.to_owned()]) {
             let contrast = (luminance(&color) + 0.05) / (luminance(INK) + 0.05);
             assert!(contrast >= 4.5, "{color}: {contrast}");

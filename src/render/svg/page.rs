@@ -1,0 +1,253 @@
+//! What stands above and below the frames: blocks of text that are wrapped to the width.
+//!
+//! The script wraps them again when the window changes (`flow` in `script.js`), by the same numbers, which each block
+//! carries as attributes.
+
+use super::MARGIN;
+use super::escape::{Px, Text};
+use super::palette;
+use crate::analyze::CallTree;
+use crate::model::{CaptureStats, FrameKind, Unit};
+use crate::render::layout::{Content, Layout};
+use crate::render::name::{columns, head};
+use crate::render::number::{count_of, percent, quantity};
+
+/// Mean advance of a character in the fonts for text, in em; on the safe side.
+const ADVANCE: f64 = 0.6;
+/// Space below a block.
+const GAP: f64 = 6.0;
+
+/// A block of the page.
+#[derive(Debug)]
+pub(super) enum Block {
+    Text { text: String, size: f64, color: &'static str, weight: u32 },
+    Warning { text: String },
+    Legend { keys: Vec<(String, String)> },
+}
+
+impl Block {
+    pub fn title(text: &str) -> Block {
+        Block::Text { text: text.to_owned(), size: 17.0, color: palette::INK, weight: 600 }
+    }
+
+    pub fn small(text: &str) -> Block {
+        Block::Text { text: text.to_owned(), size: 12.0, color: "#55555e", weight: 400 }
+    }
+
+    pub fn warning(text: &str) -> Block {
+        Block::Warning { text: text.to_owned() }
+    }
+}
+
+/// The colours of the kinds that are drawn, each with its share of the self value.
+pub(super) fn legend(tree: &CallTree, layout: &Layout) -> Block {
+    let mut merged = 0;
+    let mut drawn = Vec::new();
+    for tile in &layout.tiles {
+        match tile.content {
+            Content::Frame(id) => {
+                let kind = tree.nodes[id as usize].kind;
+                if !drawn.contains(&kind) {
+                    drawn.push(kind);
+                }
+            }
+            Content::Smaller { .. } | Content::Deeper { .. } => merged += tile.value,
+        }
+    }
+    let share = |kind| {
+        let own = tree.nodes.iter().filter(|node| node.kind == kind).map(|node| node.self_value).sum();
+        percent(tree.share(own))
+    };
+    use FrameKind::{Inlined, Jit, Kernel, Note, Task, User};
+    let kinds = [User, Inlined, Jit, Kernel, Note, Task].into_iter().filter(|kind| drawn.contains(kind));
+    let mut keys: Vec<_> = kinds
+        .map(|kind| {
+            let text = match kind {
+                Task => "process".to_owned(),
+                kind => format!("{} {}", kind_name(kind), share(kind)),
+            };
+            (palette::key(kind), text)
+        })
+        .collect();
+    if merged > 0 {
+        keys.push((palette::MERGED.to_owned(), format!("merged {}", percent(tree.share(merged)))));
+    }
+    Block::Legend { keys }
+}
+
+/// What a kind is called in the picture.
+pub(super) fn kind_name(kind: FrameKind) -> &'static str {
+    match kind {
+        FrameKind::User => "user",
+        FrameKind::Kernel => "kernel",
+        FrameKind::Inlined => "inlined",
+        FrameKind::Jit => "JIT",
+        FrameKind::Task => "process",
+        FrameKind::Note => "not known",
+    }
+}
+
+/// Says that there are no samples, and why.
+pub(super) fn no_samples(tree: &CallTree, stats: &CaptureStats) -> Vec<Block> {
+    let event = if tree.event.is_empty() { &stats.event } else { &tree.event };
+    let of = if event.is_empty() { String::new() } else { format!(" of {}", super::shown(event)) };
+    let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let duration = quantity(nanoseconds(stats.duration), Unit::Nanoseconds);
+    let why = if stats.lost > 0 {
+        format!("{} lost, none was kept.", count_of(stats.lost, "sample"))
+    } else if stats.samples > 0 {
+        format!("The recording has {}, all of other events.", count_of(stats.samples, "sample"))
+    } else if let Some(cpu) = stats.cpu_time {
+        let cpu = quantity(nanoseconds(cpu), Unit::Nanoseconds);
+        format!(
+            "What was recorded used {cpu} of CPU time in {duration}; a sample is due only when enough has been used."
+        )
+    } else {
+        format!("The event did not occur in {duration}: what was recorded slept, or had ended.")
+    };
+    vec![
+        Block::Text { text: format!("No samples{of}."), size: 15.0, color: palette::INK, weight: 600 },
+        Block::Text { text: why, size: 13.0, color: palette::INK, weight: 400 },
+    ]
+}
+
+/// Paints `blocks` below each other from `top`; returns where they end.
+pub(super) fn paint(out: &mut String, part: &str, blocks: &[Block], top: f64, width: f64) -> f64 {
+    let mut y = top;
+    out.push_str(&format!("<g data-part=\"{part}\">\n"));
+    for block in blocks {
+        y += paint_block(out, block, y, width) + GAP;
+    }
+    out.push_str("</g>\n");
+    y
+}
+
+fn paint_block(out: &mut String, block: &Block, y: f64, width: f64) -> f64 {
+    match block {
+        Block::Text { text, size, color, weight } => {
+            let flow = Flow { left: MARGIN, padding: 0.0, size: *size, color, weight: *weight };
+            let lines = flow.lines(text, width);
+            flow.open(out, y);
+            flow.text(out, &lines);
+            out.push_str("</g>\n");
+            flow.height(lines.len())
+        }
+        Block::Warning { text } => {
+            let flow = Flow { left: MARGIN + 28.0, padding: 6.0, size: 12.0, color: "#4a3200", weight: 400 };
+            let lines = flow.lines(text, width);
+            flow.open(out, y);
+            out.push_str(&format!(
+                "<rect x=\"{}\" width=\"{}\" height=\"{}\" rx=\"4\" fill=\"#fff1c9\" stroke=\"#b98500\"/>\n\
+                 <path d=\"M{} 20l7-13 7 13z\" fill=\"#b98500\"/>\n",
+                Px(MARGIN),
+                Px(width - 2.0 * MARGIN),
+                Px(flow.height(lines.len())),
+                Px(MARGIN + 8.0),
+            ));
+            flow.text(out, &lines);
+            out.push_str("</g>\n");
+            flow.height(lines.len())
+        }
+        Block::Legend { keys } => {
+            out.push_str(&format!("<g data-flow=\"keys\" transform=\"translate(0 {})\">\n", Px(y)));
+            let (mut x, mut line) = (MARGIN, 0.0);
+            for (color, text) in keys {
+                let key_width = 17.0 + columns(text) as f64 * ADVANCE * 12.0 + 12.0;
+                if x > MARGIN && x + key_width > width - MARGIN {
+                    (x, line) = (MARGIN, line + 18.0);
+                }
+                out.push_str(&format!(
+                    "<g data-width=\"{}\" transform=\"translate({} {})\"><rect width=\"12\" height=\"12\" rx=\"2\" \
+                     fill=\"{color}\" stroke=\"#8a8a92\" stroke-width=\".5\"/><text x=\"17\" y=\"10.5\">{}</text></g>\n",
+                    Px(key_width),
+                    Px(x),
+                    Px(line),
+                    Text(text)
+                ));
+                x += key_width;
+            }
+            out.push_str("</g>\n");
+            line + 14.0
+        }
+    }
+}
+
+/// How a block's text flows.
+struct Flow {
+    left: f64,
+    padding: f64,
+    size: f64,
+    color: &'static str,
+    weight: u32,
+}
+
+impl Flow {
+    fn line_height(&self) -> f64 {
+        (self.size * 1.35).round()
+    }
+
+    fn height(&self, lines: usize) -> f64 {
+        2.0 * self.padding + lines as f64 * self.line_height()
+    }
+
+    fn lines(&self, text: &str, width: f64) -> Vec<String> {
+        let room = (width - self.left - MARGIN - self.padding) / (self.size * ADVANCE);
+        wrap(text, room.max(10.0) as usize)
+    }
+
+    fn open(&self, out: &mut String, y: f64) {
+        out.push_str(&format!(
+            "<g data-flow=\"text\" data-left=\"{}\" data-padding=\"{}\" data-size=\"{}\" transform=\"translate(0 {})\">\n",
+            Px(self.left),
+            Px(self.padding),
+            Px(self.size),
+            Px(y)
+        ));
+    }
+
+    fn text(&self, out: &mut String, lines: &[String]) {
+        let Flow { size, color, weight, .. } = self;
+        out.push_str(&format!("<text font-size=\"{}\" font-weight=\"{weight}\" fill=\"{color}\">", Px(*size)));
+        for (row, line) in lines.iter().enumerate() {
+            let y = self.padding + size + row as f64 * self.line_height();
+            out.push_str(&format!("<tspan x=\"{}\" y=\"{}\">{}</tspan>", Px(self.left), Px(y), Text(line)));
+        }
+        out.push_str("</text>\n");
+    }
+}
+
+/// Breaks `text` at blanks into lines of at most `width` columns; longer words are broken anywhere.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for mut word in text.split(' ') {
+        if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        while columns(word) > width {
+            let (begin, rest) = word.split_at(head(word, width).len());
+            lines.push(begin.to_owned());
+            word = rest;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_blanks() {
+        let check = |text: &str, width: usize, expected: &[&str]| assert_eq!(wrap(text, width), expected);
+        check("one two three", 20, &["one two three"]);
+        check("one two three", 7, &["one two", "three"]);
+        check("abcdefghij kl", 4, &["abcd", "efgh", "ij", "kl"]);
+        check("", 4, &[""]);
+    }
+}

@@ -1,0 +1,434 @@
+//! What is drawn and written from profiles made by hand.
+
+#[path = "common/sketch.rs"]
+mod sketch;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use flameprofile::analyze::{CallTree, Top, View};
+use flameprofile::export::json;
+use flameprofile::model::{FrameKind, Profile, StackId};
+use flameprofile::render::folded::{self, FoldedOptions};
+use flameprofile::render::svg::{self, SvgOptions};
+use flameprofile::render::top::{self, TopOptions};
+use flameprofile::render::{stats_json, summary, warnings};
+
+use sketch::{PERIOD, Sketch, deep, every_kind, hostile, hostile_names, large};
+
+fn tree_of(profile: &Profile) -> CallTree {
+    CallTree::build(profile, &View::default())
+}
+
+fn folded_of(tree: &CallTree) -> String {
+    let mut out = Vec::new();
+    folded::write(tree, &FoldedOptions::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn svg_of(profile: &Profile) -> String {
+    let mut out = Vec::new();
+    svg::write(&tree_of(profile), profile, &SvgOptions::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn top_of(profile: &Profile, options: &TopOptions) -> String {
+    let mut out = Vec::new();
+    top::write(&tree_of(profile), profile, options, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn json_of(profile: &Profile) -> String {
+    let mut out = Vec::new();
+    json::write(profile, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// Compares with `testdata/render/NAME`, or rewrites it if `BLESS` is set.
+fn golden(name: &str, text: &str) {
+    let path = format!("{}/testdata/render/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("BLESS").is_some() {
+        return std::fs::write(path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert!(text == expected, "{name} differs; if it should, run with BLESS=1 and read the diff");
+}
+
+/// The script has tests of its own and would be in the way of reading the difference.
+fn without_script(picture: &str) -> String {
+    let (before, rest) = picture.split_once("<![CDATA[").unwrap();
+    let (_, after) = rest.rsplit_once("]]>").unwrap();
+    format!("{before}<![CDATA[]]>{after}")
+}
+
+fn check_tree(tree: &CallTree, profile: &Profile) {
+    let mut sums = vec![(0, 0); tree.nodes.len()];
+    for (id, node) in tree.nodes.iter().enumerate().skip(1) {
+        assert!((node.parent as usize) < id && id < node.end as usize);
+        let parent = &tree.nodes[node.parent as usize];
+        assert!(node.end <= parent.end && node.depth == parent.depth + 1);
+        let sum = &mut sums[node.parent as usize];
+        *sum = (sum.0 + node.total_value, sum.1 + node.total_samples);
+    }
+    for (node, sum) in tree.nodes.iter().zip(sums) {
+        assert_eq!((node.self_value + sum.0, node.self_samples + sum.1), (node.total_value, node.total_samples));
+    }
+    let value: u64 = profile.samples.iter().map(|sample| sample.value).sum();
+    let samples: u64 = profile.samples.iter().map(|sample| u64::from(sample.count)).sum();
+    assert_eq!((tree.root().total_value, tree.root().total_samples), (value, samples));
+    for id in 0..tree.nodes.len() as u32 {
+        let children: Vec<u32> = tree.children(id).collect();
+        assert!(children.iter().all(|child| tree.nodes[*child as usize].parent == id));
+        let keys: Vec<_> = children.iter().map(|child| (tree.name(*child), tree.nodes[*child as usize].kind)).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "siblings are sorted and distinct: {keys:?}");
+    }
+}
+
+#[test]
+fn sums_hold_in_every_tree() {
+    for profile in [every_kind(), hostile(), large(3_000, 9_000), deep(3_000), Sketch::new().finish()] {
+        for per_thread in [false, true] {
+            check_tree(&CallTree::build(&profile, &View { per_thread, ..View::default() }), &profile);
+        }
+    }
+}
+
+#[test]
+fn values_near_the_limit_do_not_overflow() {
+    let mut s = Sketch::new();
+    let main = s.frame("main");
+    let stack = s.stack(&[main]);
+    for _ in 0..3 {
+        s.builder.add_sample(flameprofile::model::Sample {
+            time: flameprofile::model::Timestamp(1),
+            thread: s.thread,
+            cpu: 0,
+            stack,
+            end: flameprofile::model::StackEnd::Root,
+            event: flameprofile::model::EventId(0),
+            value: u64::MAX / 2,
+            count: 1,
+        });
+    }
+    // `Profile::summarize` is the model's; what is drawn must hold without it.
+    let profile = s.builder.finish();
+    let tree = tree_of(&profile);
+    assert_eq!(tree.root().total_value, u64::MAX);
+    assert_eq!(tree.nodes.last().unwrap().self_value, u64::MAX);
+    assert!(svg_of(&profile).contains("100 %"));
+}
+
+#[test]
+fn processes_of_one_name_share_a_node_and_threads_have_their_own() {
+    let mut s = Sketch::new();
+    let main = s.frame("main");
+    let other = s.thread(8, "server", 9, "worker");
+    s.sample(&[main], 1);
+    s.sample_as(other, &[main], flameprofile::model::StackEnd::Root, 2);
+    let profile = s.finish();
+    let names = |tree: &CallTree| (0..tree.nodes.len() as u32).map(|id| tree.name(id).to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&tree_of(&profile)), ["all", "server", "main"]);
+    let tree = CallTree::build(&profile, &View { per_thread: true, ..View::default() });
+    assert_eq!(names(&tree), ["all", "server", "main-7", "main", "worker-9", "main"]);
+}
+
+#[test]
+fn a_node_knows_the_lines_that_were_seen() {
+    let profile = every_kind();
+    let tree = tree_of(&profile);
+    let parse = tree.nodes.iter().find(|node| tree.names.get(node.name) == "server::http::parse_request").unwrap();
+    assert_eq!((tree.names.get(parse.file), parse.lines), ("/src/server/src/http.rs", (77, 93)));
+    assert_eq!(parse.kind, FrameKind::User);
+}
+
+#[test]
+fn recursion_counts_once_in_the_top_table() {
+    let profile = every_kind();
+    let tree = tree_of(&profile);
+    let top = Top::build(&tree);
+    let render = top.functions.iter().find(|f| tree.names.get(f.name).ends_with("render")).unwrap();
+    assert_eq!((render.self_samples, render.total_samples), (64 + 6 + 17, 64 + 22 + 6 + 17));
+    let own: u64 = top.functions.iter().map(|function| function.self_value).sum();
+    assert_eq!(own, tree.root().total_value);
+    assert!(top.functions.is_sorted_by(|a, b| a.self_value >= b.self_value));
+    assert!(top.functions.iter().all(|function| function.total_value <= tree.root().total_value));
+}
+
+#[test]
+fn goldens() {
+    let profile = every_kind();
+    golden("every_kind.folded", &folded_of(&tree_of(&profile)));
+    golden("every_kind.svg", &without_script(&svg_of(&profile)));
+    golden("every_kind.top", &top_of(&profile, &TopOptions { width: Some(100), color: false, limit: Some(12) }));
+    golden("every_kind.summary", &summary(&profile.stats));
+    golden("every_kind.json", &json_of(&profile));
+    let hostile: String = folded_of(&tree_of(&hostile())).lines().map(|line| format!("{line:.120}\n")).collect();
+    golden("hostile.folded", &hostile);
+    golden("empty.svg", &without_script(&svg_of(&Sketch::new().finish())));
+}
+
+#[test]
+fn the_same_profile_gives_the_same_bytes() {
+    for make in [every_kind, hostile, || large(3_000, 9_000)] {
+        assert_eq!(svg_of(&make()), svg_of(&make()));
+        assert_eq!(folded_of(&tree_of(&make())), folded_of(&tree_of(&make())));
+        assert_eq!(json_of(&make()), json_of(&make()));
+    }
+}
+
+/// inferno's picture of `folded`: its frames' names and sample counts, added up by name.
+fn inferno_counts(folded: &str) -> BTreeMap<String, u64> {
+    let mut options = inferno::flamegraph::Options::default();
+    options.min_width = 0.0;
+    let mut picture = Vec::new();
+    inferno::flamegraph::from_lines(&mut options, folded.lines(), &mut picture).unwrap();
+    let picture = String::from_utf8(picture).unwrap();
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = roxmltree::Document::parse_with_options(&picture, options).unwrap();
+    let titles = document.descendants().filter(|node| node.has_tag_name("g") && node.first_element_child().is_some());
+    let titles = titles.filter_map(|node| node.first_element_child().filter(|child| child.has_tag_name("title")));
+    let mut counts = BTreeMap::new();
+    for text in titles.filter_map(|title| title.text()) {
+        let Some((name, rest)) = text.rsplit_once(" (") else { continue };
+        let count = rest.split(' ').next().unwrap().replace(',', "");
+        *counts.entry(name.to_owned()).or_default() += count.parse::<u64>().unwrap();
+    }
+    counts
+}
+
+#[test]
+fn inferno_counts_the_same_samples() {
+    for profile in [every_kind(), large(2_000, 6_000)] {
+        let tree = tree_of(&profile);
+        let theirs = inferno_counts(&folded_of(&tree));
+        let mut weights: Vec<u64> = (0..tree.nodes.len() as u32).map(|id| tree.self_weight(id)).collect();
+        let mut ours: BTreeMap<String, u64> = BTreeMap::new();
+        for id in (0..tree.nodes.len()).rev() {
+            if id > 0 {
+                weights[tree.nodes[id].parent as usize] += weights[id];
+            }
+            *ours.entry(tree.name(id as u32).to_owned()).or_default() += weights[id];
+        }
+        assert_eq!(ours, theirs);
+    }
+}
+
+#[test]
+fn inferno_takes_hostile_names_for_names() {
+    let profile = hostile();
+    let tree = tree_of(&profile);
+    let folded = folded_of(&tree);
+    let weight: u64 = (0..tree.nodes.len() as u32).map(|id| tree.self_weight(id)).sum();
+    // inferno's XML of control characters is not ours to judge: none is left in what it gets.
+    assert!(folded.chars().all(|c| c == '\n' || !c.is_control()));
+    assert_eq!(inferno_counts(&folded)["all"], weight);
+    for line in folded.lines() {
+        let (stack, weight) = line.rsplit_once(' ').unwrap();
+        assert!(weight.parse::<u64>().is_ok() && (2..=3).contains(&stack.split(';').count()), "{line:.80}");
+    }
+}
+
+/// What the picture shows, as a strict parser of XML sees it.
+fn frames_in(picture: &str) -> Vec<(String, f64, f64, f64)> {
+    let document = roxmltree::Document::parse(picture).unwrap();
+    let number = |node: &roxmltree::Node, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
+    let frames = document.descendants().find(|node| node.attribute("data-part") == Some("frames")).unwrap();
+    let rects = frames.children().filter(|node| node.is_element());
+    let rects = rects.map(|rect| {
+        assert!(rect.has_tag_name("rect"));
+        let title = rect.first_element_child().unwrap().text().unwrap().lines().next().unwrap_or("").to_owned();
+        (title, number(&rect, "x"), number(&rect, "y"), number(&rect, "width"))
+    });
+    rects.collect()
+}
+
+#[test]
+fn the_picture_is_xml_without_style_and_with_one_script() {
+    for profile in [every_kind(), hostile(), large(3_000, 9_000), Sketch::new().finish()] {
+        let picture = svg_of(&profile);
+        let document = roxmltree::Document::parse(&picture).unwrap();
+        let elements: Vec<_> = document.descendants().filter(|node| node.is_element()).collect();
+        let known = ["svg", "title", "desc", "g", "rect", "path", "text", "tspan", "script"];
+        for element in &elements {
+            assert!(known.contains(&element.tag_name().name()), "{:?}", element.tag_name());
+            for attribute in element.attributes() {
+                let name = attribute.name();
+                assert!(!name.starts_with("on") && !["style", "href", "id", "class"].contains(&name), "{name}");
+            }
+        }
+        assert_eq!(elements.iter().filter(|element| element.has_tag_name("script")).count(), 1);
+        let script = elements.iter().find(|element| element.has_tag_name("script")).unwrap();
+        assert!(script.text().unwrap().trim_start().starts_with("// What a reader"));
+        assert!(!script.text().unwrap().contains("window.hit"));
+    }
+}
+
+#[test]
+fn hostile_names_are_shown_as_what_they_are() {
+    let titles: Vec<String> = frames_in(&svg_of(&hostile())).into_iter().map(|(title, ..)| title).collect();
+    for name in hostile_names() {
+        let name = if name.is_empty() { "[no name]" } else { &name };
+        let shown = flameprofile::render::name::printable(name);
+        let shown = flameprofile::render::name::shorten(&shown, 1_000);
+        assert!(titles.iter().any(|title| *title == shown), "{shown:.100}");
+    }
+}
+
+#[test]
+fn frames_lie_within_their_callers() {
+    let frames = frames_in(&svg_of(&every_kind()));
+    let mut open: Vec<(f64, f64, f64)> = Vec::new();
+    for (title, x, y, width) in frames {
+        while open.last().is_some_and(|(_, below, _)| *below <= y) {
+            open.pop();
+        }
+        if let Some((caller_x, _, caller_width)) = open.last() {
+            assert!(x >= caller_x - 0.02 && x + width <= caller_x + caller_width + 0.02, "{title}");
+        }
+        open.push((x, y, width));
+    }
+}
+
+#[test]
+fn nothing_small_is_hidden() {
+    let profile = large(8_000, 20_000);
+    let tree = tree_of(&profile);
+    let mut out = Vec::new();
+    let options = SvgOptions { min_width: 2.0, ..SvgOptions::default() };
+    svg::write(&tree, &profile, &options, &mut out).unwrap();
+    let picture = String::from_utf8(out).unwrap();
+    assert!(picture.contains(" smaller: ") && picture.contains("narrower than 2.00 px drawn merged"));
+    let mut out = Vec::new();
+    svg::write(&tree, &profile, &SvgOptions { max_frames: 500, ..SvgOptions::default() }, &mut out).unwrap();
+    let frames = frames_in(std::str::from_utf8(&out).unwrap());
+    assert!(frames.len() <= 500 && frames.len() > 100, "{}", frames.len());
+}
+
+#[test]
+fn stacks_of_50_000_frames_are_drawn_and_cheap() {
+    let profile = deep(50_000);
+    let began = Instant::now();
+    let tree = tree_of(&profile);
+    check_tree(&tree, &profile);
+    let picture = svg_of(&profile);
+    assert!(picture.contains("49,001 frames deeper: ") || picture.contains("frames deeper: "));
+    assert!(picture.len() < 1_000_000, "{}", picture.len());
+    assert_eq!(frames_in(&picture).len(), 1_001);
+    assert_eq!(folded_of(&tree).lines().count(), 2);
+    assert!(top_of(&profile, &TopOptions::default()).contains("even"));
+    assert!(json_of(&profile).len() < 10_000_000);
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_empty_profile_says_why() {
+    let mut profile = Sketch::new().finish();
+    profile.stats.cpu_time = Some(std::time::Duration::from_millis(3));
+    let picture = svg_of(&profile);
+    assert!(picture.contains("No samples of cpu-clock.") && picture.contains("used 3.00 ms of CPU time"));
+    assert!(folded_of(&tree_of(&profile)).is_empty());
+    assert!(top_of(&profile, &TopOptions::default()).contains("0 samples"));
+    // A profile without any table row at all.
+    svg_of(&Profile::default());
+}
+
+#[test]
+fn a_picture_that_may_be_wrong_says_so() {
+    let mut profile = every_kind();
+    assert!(svg_of(&profile).contains("This may be wrong: 3 samples lost"));
+    profile.stats.lost = 0;
+    profile.stats.truncated.clear();
+    profile.stats.unnamed.clear();
+    assert!(warnings(&profile.stats).is_empty());
+    assert!(!svg_of(&profile).contains("may be wrong"));
+    profile.stats.coverage = Some(0.7);
+    profile.stats.notes.push("no kernel frames (paranoid level 2)".into());
+    assert!(svg_of(&profile).contains("cover only 70.00 % of what ran; no kernel frames (paranoid level 2)."));
+}
+
+#[test]
+fn no_escape_sequence_reaches_a_terminal() {
+    let profile = hostile();
+    for width in [None, Some(0), Some(40), Some(80), Some(200)] {
+        let table = top_of(&profile, &TopOptions { width, color: false, limit: None });
+        assert!(table.chars().all(|c| c == '\n' || !c.is_control()));
+        assert!(!table.contains('\u{202e}'));
+        if let Some(width @ 80..) = width {
+            let widest = table.lines().map(flameprofile::render::name::columns).max();
+            assert!(widest <= Some(width), "{widest:?} of {width}");
+        }
+    }
+    assert!(top_of(&profile, &TopOptions { color: true, ..TopOptions::default() }).contains("\x1b[1m"));
+    assert!(summary(&profile.stats).chars().all(|c| c == '\n' || !c.is_control()));
+}
+
+#[test]
+fn statistics_have_the_promised_keys() {
+    let value = stats_json(&every_kind().stats);
+    let keys = "event rate duration_seconds samples lost throttled coverage complete truncated unnamed own_cpu_seconds \
+                peak_rss_bytes";
+    for key in keys.split(' ') {
+        assert!(value.get(key).is_some(), "{key}");
+    }
+    assert!(value["truncated"]["no unwind info"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn exported_json_has_every_sample_and_name() {
+    for profile in [every_kind(), hostile(), Profile::default()] {
+        let value: serde_json::Value = serde_json::from_str(&json_of(&profile)).unwrap();
+        assert_eq!(value["samples"].as_array().unwrap().len(), profile.samples.len());
+        assert_eq!(value["stacks"].as_array().unwrap().len(), profile.stacks.len().max(1) - 1);
+        let sum: u64 = value["samples"].as_array().unwrap().iter().map(|row| row["value"].as_u64().unwrap()).sum();
+        assert_eq!(sum, profile.samples.iter().map(|sample| sample.value).sum::<u64>());
+        for (row, sample) in value["samples"].as_array().unwrap().iter().zip(&profile.samples) {
+            let mut at = row["stack"].as_u64();
+            let mut depth = 0;
+            while let Some(id) = at {
+                let stack = &value["stacks"][id as usize];
+                assert!(!value["frames"][stack["frame"].as_u64().unwrap() as usize].is_null());
+                at = stack["parent"].as_u64();
+                depth += 1;
+            }
+            assert_eq!(depth, profile.frames_of(sample.stack).count());
+        }
+    }
+    assert_eq!(PERIOD, 10_101_010);
+    assert_eq!(StackId(0).index(), 0);
+}
+
+/// Times, for the report: `cargo test --release --test render -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures; run in a release build"]
+fn times() {
+    for (frames, samples) in [(5_000, 20_000), (20_000, 20_000), (41_000, 100_000), (250_000, 500_000)] {
+        let profile = large(frames, samples);
+        let best = |act: &mut dyn FnMut()| {
+            (0..5)
+                .map(|_| {
+                    let began = Instant::now();
+                    act();
+                    began.elapsed()
+                })
+                .min()
+                .unwrap()
+        };
+        let tree = tree_of(&profile);
+        let build = best(&mut || drop(tree_of(&profile)));
+        for min_width in [0.1, 0.0] {
+            let options = SvgOptions { min_width, ..SvgOptions::default() };
+            let mut out = Vec::new();
+            let draw = best(&mut || {
+                out.clear();
+                svg::write(&tree, &profile, &options, &mut out).unwrap()
+            });
+            let text = best(&mut || drop(folded_of(&tree)));
+            println!(
+                "{} nodes, {samples} samples, min width {min_width}: tree {build:?}, svg {draw:?}, {} kB, {} frames; folded {text:?}",
+                tree.nodes.len(),
+                out.len() / 1000,
+                frames_in(std::str::from_utf8(&out).unwrap()).len(),
+            );
+        }
+    }
+}
