@@ -14,3 +14,4 @@ mod worker;
 
 pub use record::{Progress, RecordOptions, Recording, record};
 pub use stop::Stop;
+pub use wait::Ended;

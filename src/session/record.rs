@@ -42,6 +42,8 @@ pub struct RecordOptions {
     pub duration: Option<Duration>,
     /// Which names are wanted.
     pub names: SymbolizeOptions,
+    /// Whether what a command writes to standard output goes to standard error.
+    pub command_output_to_stderr: bool,
 }
 
 impl RecordOptions {
@@ -59,6 +61,7 @@ impl RecordOptions {
             user_stacks: UserStacks::Auto,
             duration: None,
             names: SymbolizeOptions::default(),
+            command_output_to_stderr: false,
         }
     }
 }
@@ -86,8 +89,8 @@ pub struct Recording {
     pub profile: Profile,
     /// The command that was started, if there was one; it may still run.
     pub child: Option<Child>,
-    /// Whether we told the command to end, as the time was over or we were told to stop.
-    pub ended_child: bool,
+    /// Why the recording ended; a command is told to end if it has not.
+    pub ended: Ended,
 }
 
 /// Records until the target ends, the duration is over, or `stop` is pressed.
@@ -102,7 +105,7 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     let cpus = sampler::sampled_cpus(options.cpus.as_ref())?;
     plan::raise_open_files();
     let waiting = match &options.target {
-        Target::Command(words) => Some(spawn(words)?),
+        Target::Command(words) => Some(spawn(words, options.command_output_to_stderr)?),
         _ => None,
     };
     let child_pid = waiting.as_ref().map(WaitingChild::pid);
@@ -192,13 +195,11 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     progress(Progress::Naming);
     drop(drain.stop());
     let recorder = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
-    let mut ended_child = false;
     if let Some(child) = &mut child
         && ended != Ended::Target
         && matches!(child.try_wait(), Ok(None))
     {
         // We started it, so it does not stay behind.
-        ended_child = true;
         if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
@@ -217,7 +218,7 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     profile.stats.duration = duration;
     profile.stats.started_unix = started_unix;
     profile.stats.target = options.target.describe();
-    Ok(Recording { profile, child, ended_child })
+    Ok(Recording { profile, child, ended })
 }
 
 /// What was counted beside the records.
@@ -387,12 +388,15 @@ fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &C
     }
 }
 
-fn spawn(words: &[std::ffi::OsString]) -> Result<WaitingChild> {
+fn spawn(words: &[std::ffi::OsString], to_stderr: bool) -> Result<WaitingChild> {
     let Some((program, arguments)) = words.split_first() else {
         return Err(Error::new(ErrorKind::Usage, "no command is given").with_hint("profile -- COMMAND [ARGUMENT ..]"));
     };
     let mut command = Command::new(program);
     command.args(arguments);
+    if to_stderr {
+        command.stdout(std::io::stderr());
+    }
     WaitingChild::spawn(command).map_err(|error| Error::io(format!("cannot start {}", program.display()), error))
 }
 

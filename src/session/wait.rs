@@ -13,7 +13,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Why a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub enum Ended {
     /// All that was to be sampled has ended.
     Target,
     /// The time that was asked for is over.

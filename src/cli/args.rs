@@ -1,0 +1,205 @@
+//! What can be typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use flameprofile::sampler::CpuList;
+
+/// A sampling profiler: flame graphs of any program, with right stacks and nothing hidden.
+#[derive(Debug, Parser)]
+#[command(name = "profile", version, max_term_width = 100, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Sample, then write a picture or a table (what `profile` does without a sub-command)
+    #[command(after_help = EXAMPLES)]
+    Record(Box<RecordArgs>),
+    /// Print a completion script for a shell
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  profile -p 4121 -F 99 > out.svg         a running process, until it ends or Ctrl-C
+  profile -p 4121 -d 10 -o out.svg        the same, for ten seconds
+  profile -o out.svg -- ./prog arg        a command, from start to end
+  profile -a -d 5                         the whole machine; on a terminal the top functions are printed
+  profile -p 4121 -f folded -o x.folded   folded stacks, for other tools
+  profile -e page-faults -- ./prog        another event
+
+On a terminal without -o the table of top functions is printed, else an SVG.
+Exit status: 0 done, 2 failed; with a command, the command's own.";
+
+/// What to sample, how, and where to write it.
+#[derive(Args, Debug)]
+pub struct RecordArgs {
+    /// Processes to sample, with all that they start
+    #[arg(short, long, value_name = "PID,..", value_delimiter = ',', group = "whom", help_heading = "Whom")]
+    pub pid: Vec<u32>,
+    /// Threads to sample, and only those
+    #[arg(short, long, value_name = "TID,..", value_delimiter = ',', group = "whom", help_heading = "Whom")]
+    pub tid: Vec<u32>,
+    /// Everything on this machine
+    #[arg(short, long, group = "whom", help_heading = "Whom")]
+    pub all: bool,
+    /// The processes of a cgroup (version 2): its path, or its name below the cgroup file system
+    #[arg(short = 'G', long, value_name = "CGROUP", group = "whom", help_heading = "Whom")]
+    pub cgroup: Option<PathBuf>,
+    /// Only on these CPUs: 0-3,8; alone it means everything on them
+    #[arg(short = 'C', long, value_name = "CPU,..", value_parser = cpu_list, help_heading = "Whom")]
+    pub cpu: Option<CpuList>,
+    /// A command to start and sample until it ends
+    #[arg(last = true, value_name = "COMMAND", group = "whom")]
+    pub command: Vec<OsString>,
+
+    /// The event, by perf's names: cycles, cpu-clock, page-faults, sched:sched_switch, r1a8 [default: cycles where there is
+    /// a counter for them, else cpu-clock]
+    #[arg(short, long, help_heading = "How")]
+    pub event: Option<String>,
+    /// Samples a second, of CPU time for clocks and cycles [default: 99]
+    #[arg(short = 'F', long, value_name = "HZ", help_heading = "How")]
+    pub freq: Option<u64>,
+    /// A sample every so many events (nanoseconds for clocks)
+    #[arg(short = 'c', long, value_name = "EVENTS", conflicts_with = "freq", help_heading = "How")]
+    pub count: Option<u64>,
+    /// For how long: 10, 0.5, 2m [default: until the target ends, or Ctrl-C]
+    #[arg(short, long, value_name = "SECONDS", value_parser = duration, help_heading = "How")]
+    pub duration: Option<Duration>,
+    /// Only user mode
+    #[arg(short = 'U', long, help_heading = "How")]
+    pub user: bool,
+    /// Only kernel mode
+    #[arg(short = 'K', long, conflicts_with = "user", help_heading = "How")]
+    pub kernel: bool,
+    /// How user stacks are found
+    #[arg(long, value_enum, default_value_t = Unwind::Auto, help_heading = "How")]
+    pub unwind: Unwind,
+
+    /// The file to write; its extension chooses the format [default: standard output]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// The format [default: by extension; a table on a terminal, else an SVG]
+    #[arg(short, long, value_enum, help_heading = "Output")]
+    pub format: Option<Format>,
+    /// A level for each thread
+    #[arg(long, help_heading = "Output")]
+    pub per_thread: bool,
+    /// The picture's title [default: what was recorded]
+    #[arg(long, help_heading = "Output")]
+    pub title: Option<String>,
+    /// Frames narrower than so many pixels are merged into one grey frame
+    #[arg(long, value_name = "PIXELS", default_value_t = 0.3, value_parser = pixels, help_heading = "Output")]
+    pub min_width: f64,
+    /// Names as the linker has them
+    #[arg(long, help_heading = "Output")]
+    pub no_demangle: bool,
+    /// Demangled names with parameters, return types and hashes
+    #[arg(long, help_heading = "Output")]
+    pub full_names: bool,
+    /// Functions as they were called, without those that the compiler inlined into them
+    #[arg(long, help_heading = "Output")]
+    pub no_inline: bool,
+    /// A file for the summary as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub stats: Option<PathBuf>,
+    /// No progress and no summary on standard error; errors and warnings remain
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// How user stacks are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Unwind {
+    /// From a copy of the stack, with unwind tables; where there is none, by frame pointers
+    Auto,
+    /// By frame pointers, in the kernel
+    Fp,
+    /// From a copy of the stack only
+    Dwarf,
+    /// Not at all
+    None,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A flame graph
+    Svg,
+    /// A line a stack, for other tools
+    Folded,
+    /// The functions that took most
+    Top,
+    /// Everything, for scripts
+    Json,
+}
+
+impl Format {
+    /// The format that a file's name asks for.
+    pub fn of_path(path: &std::path::Path) -> Option<Format> {
+        match path.extension()?.to_str()? {
+            "svg" => Some(Format::Svg),
+            "folded" | "txt" => Some(Format::Folded),
+            "json" => Some(Format::Json),
+            _ => None,
+        }
+    }
+}
+
+fn cpu_list(text: &str) -> Result<CpuList, String> {
+    CpuList::parse(text).filter(|cpus| !cpus.is_empty()).ok_or_else(|| "a list of CPUs is like 0-3,8".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        unit => return Err(format!("{unit} is no unit of time: 10, 500ms, 2m, 1h")),
+    };
+    let number: f64 = digits.parse().map_err(|_| "a duration is like 10, 0.5, 500ms or 2m".to_owned())?;
+    Duration::try_from_secs_f64(number * unit)
+        .ok()
+        .filter(|duration| !duration.is_zero() && *duration < Duration::from_secs(10 * 365 * 86_400))
+        .ok_or_else(|| "a duration is more than 0 and less than ten years".to_owned())
+}
+
+fn pixels(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1000.0).contains(&number) { Ok(number) } else { Err("between 0 and 1000 pixels".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read() {
+        assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "x", "0", "-1", "1e999", "5 days", "nan"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

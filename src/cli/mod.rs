@@ -1,0 +1,56 @@
+//! The command line: flags as data, one file per sub-command.
+
+mod args;
+mod output;
+mod progress;
+mod record;
+mod signals;
+mod style;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use flameprofile::{Error, Result};
+
+use args::{Cli, Command};
+
+/// Parses the command line and does what it says.
+pub fn run() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    match cli.command {
+        None => record::run(&cli.record),
+        Some(Command::Record(args)) => record::run(&args),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "profile", &mut script);
+            output::to_stdout(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Man) => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(|error| Error::io("cannot make the manual page", error))?;
+            output::to_stdout(&page)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Prints an error, what caused it, and what can be done.
+pub fn report(error: &Error) {
+    let paint = style::Paint::new(std::io::stderr().is_terminal());
+    let printable = flameprofile::render::name::printable;
+    let mut text = format!("{} {}\n", paint.bold_red("error:"), printable(&error.to_string()));
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        text += &format!("  caused by: {}\n", printable(&source.to_string()));
+        cause = source.source();
+    }
+    if let Some(hint) = error.hint() {
+        text += &format!("  {} {}\n", paint.bold("help:"), printable(hint));
+    }
+    // With stderr closed there is nobody to tell.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

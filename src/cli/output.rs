@@ -1,0 +1,97 @@
+//! Where results go: a file that is written beside and renamed, or standard output, once.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use flameprofile::{Error, Result};
+
+/// A file to be written whole or not at all.
+///
+/// It is made before the recording begins, so that a folder that is not there is known then; the file of that name stays as
+/// it was until [`OutputFile::finish`].
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    file: File,
+    /// The file beside it that is written and renamed; none for devices and pipes, which are written directly.
+    beside: Option<PathBuf>,
+}
+
+impl OutputFile {
+    /// Prepares to write `path`.
+    pub fn create(path: &Path) -> Result<OutputFile> {
+        let failed = |error| {
+            Error::io(format!("cannot write {}", path.display()), error)
+                .with_hint("-o takes a file in a folder that is there and that you may write to")
+        };
+        // A link stays one: what it points at is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let known = fs::metadata(&path);
+        if known.as_ref().is_ok_and(|known| known.is_dir()) {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        if known.as_ref().is_ok_and(|known| !known.is_file()) {
+            let file = File::options().write(true).open(&path).map_err(failed)?;
+            return Ok(OutputFile { path, file, beside: None });
+        }
+        if let Ok(known) = &known
+            && known.permissions().readonly()
+        {
+            return Err(failed(io::ErrorKind::PermissionDenied.into()));
+        }
+        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}.part", std::process::id()));
+        let beside = path.with_file_name(hidden);
+        let file = File::options().write(true).create(true).truncate(true).open(&beside).map_err(failed)?;
+        if let Ok(known) = known {
+            // Whoever could read the old one can read the new one.
+            let _ = file.set_permissions(known.permissions());
+        }
+        Ok(OutputFile { path, file, beside: Some(beside) })
+    }
+
+    /// Writes all of it, and puts it in its place.
+    pub fn finish(mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_all(bytes).and_then(|()| match &self.beside {
+            // A full disk may say so only now.
+            Some(_) => self.file.sync_data(),
+            None => Ok(()),
+        });
+        let written = written.and_then(|()| match self.beside.take() {
+            Some(beside) => fs::rename(&beside, &self.path).inspect_err(|_| self.beside = Some(beside)),
+            None => Ok(()),
+        });
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| {
+                let hint = match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        "free some space, or name a file on another disk"
+                    }
+                    _ => "name another file with -o",
+                };
+                Error::io(format!("cannot write {}", self.path.display()), error).with_hint(hint)
+            }),
+        }
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if let Some(beside) = &self.beside {
+            let _ = fs::remove_file(beside);
+        }
+    }
+}
+
+/// Writes to standard output; that nobody reads it any more is no failure.
+pub fn to_stdout(bytes: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Error::io("cannot write to standard output", error)),
+    }
+}

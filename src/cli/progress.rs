@@ -1,0 +1,55 @@
+//! One line on the terminal while a recording runs.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use flameprofile::render::number::grouped;
+use flameprofile::session::Progress;
+
+/// Shows how far a recording is, on standard error if that is a terminal.
+#[derive(Debug)]
+pub struct ProgressLine {
+    shown: bool,
+    on: bool,
+    whole: Option<Duration>,
+}
+
+impl ProgressLine {
+    /// For a recording of `whole` length, if that is known; shows nothing if it is not `wanted`.
+    pub fn new(wanted: bool, whole: Option<Duration>) -> ProgressLine {
+        ProgressLine { shown: false, on: wanted && std::io::stderr().is_terminal(), whole }
+    }
+
+    /// Shows the state.
+    pub fn show(&mut self, progress: Progress) {
+        if !self.on {
+            return;
+        }
+        let text = match progress {
+            Progress::Recording { elapsed, samples, lost } => {
+                let whole = self.whole.map_or(String::new(), |whole| format!(" of {}", seconds(whole)));
+                let lost = if lost > 0 { format!(", {} lost", grouped(lost)) } else { String::new() };
+                format!("recording {}{whole}: {} samples{lost} (Ctrl-C ends it)", seconds(elapsed), grouped(samples))
+            }
+            Progress::Naming => "looking up names".to_owned(),
+        };
+        self.shown = true;
+        let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+    }
+
+    /// Takes the line away.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{}:{:02} min", seconds as u64 / 60, seconds as u64 % 60)
+    }
+}
