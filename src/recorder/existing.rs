@@ -6,6 +6,11 @@ use crate::process::proc;
 use super::Recorder;
 
 impl Recorder {
+    /// Adds a child that has not run its program yet: what it maps until then is not its own.
+    pub fn add_waiting(&mut self, pid: u32) {
+        self.processes.add(pid);
+    }
+
     /// Adds a process as it is now: its threads' names, and its mappings if they can be read.
     ///
     /// The events must be running already, so that what happens while `/proc` is read comes as records, later and with the

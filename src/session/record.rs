@@ -138,10 +138,14 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
         Recorder::new(recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid), begin.clone());
     let started_unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let failed = |error| plan::explain(&facts, plan.per_task, &subject, error);
+    if let Some(pid) = subject.pids.first().filter(|_| child_pid.is_some()) {
+        recorder.add_waiting(*pid);
+    }
+    let existing = if child_pid.is_some() { &[][..] } else { &subject.pids[..] };
     // Before the events run in the one mode, after the reports run in the other: no mapping falls between.
-    let mut unreadable = subject.pids.iter().filter(|pid| plan.per_task && !recorder.add_existing(**pid)).count();
+    let mut unreadable = existing.iter().filter(|pid| plan.per_task && !recorder.add_existing(**pid)).count();
     opened.start_tracking().map_err(failed)?;
-    unreadable += subject.pids.iter().filter(|pid| !plan.per_task && !recorder.add_existing(**pid)).count();
+    unreadable += existing.iter().filter(|pid| !plan.per_task && !recorder.add_existing(**pid)).count();
     if unreadable > 0 {
         notes.push(format!("the mappings of {unreadable} processes could not be read: their frames have no names"));
     }

@@ -1,5 +1,6 @@
 //! Who is asked about which addresses, and the threads that ask.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -90,8 +91,9 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Bytes of stack for a thread: debug information nests, and the reader of it calls itself for each level.
-const STACK: usize = 256 << 20;
+/// Bytes of stack for a thread: debug information and C++ names nest, and their readers call themselves for each level.
+/// It takes memory only where it is used.
+pub(super) const STACK: usize = 256 << 20;
 
 /// Runs all jobs on `threads` threads; the answers stand in the order of the jobs.
 pub(super) fn run(jobs: &[Job<'_>], options: &SymbolizeOptions, threads: usize) -> Vec<Answers> {
@@ -101,19 +103,16 @@ pub(super) fn run(jobs: &[Job<'_>], options: &SymbolizeOptions, threads: usize) 
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let _ = results[index].set(jobs[index].run(options));
+            // A job that a library did not survive leaves its frames without a name; the others go on.
+            if let Ok(answers) = catch_unwind(AssertUnwindSafe(|| jobs[index].run(options))) {
+                let _ = results[index].set(answers);
+            }
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(jobs.len()))
-            .filter_map(|_| std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).ok())
-            .collect();
-        if workers.is_empty() {
+        let spawn = |_| std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        if (0..threads.min(jobs.len())).map(spawn).filter(Result::is_ok).count() == 0 {
             work();
-        }
-        for worker in workers {
-            // A job that a library did not survive leaves its frames without a name; the others go on.
-            let _ = worker.join();
         }
     });
     let no_answer = |job: &Job<'_>| Answers::unnamed(job.frames.len(), Unnamed::NoMatch);

@@ -99,18 +99,18 @@ fn shown_names<'a>(
     names.sort_unstable();
     names.dedup();
     // Dealt out like cards, as neighbours cost alike: long names have long prefixes in common.
-    let hand = |first: usize| {
+    let hand = |first: usize, threads: usize| {
         let names = &names;
         move || {
             let mine = names.iter().skip(first).step_by(threads);
             mine.filter_map(|raw| Some((*raw, demangle::demangle(raw, options.full_names)?))).collect::<Vec<_>>()
         }
     };
-    if names.len() < 64 {
-        return (0..threads).flat_map(|first| hand(first)()).collect();
-    }
+    let threads = if names.len() < 64 { 1 } else { threads };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|first| scope.spawn(hand(first))).collect();
+        let spawn =
+            |first| std::thread::Builder::new().stack_size(job::STACK).spawn_scoped(scope, hand(first, threads));
+        let workers: Vec<_> = (0..threads).filter_map(|first| spawn(first).ok()).collect();
         // A name that our demanglers do not survive stays as it is.
         workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
     })
