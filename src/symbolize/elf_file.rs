@@ -101,4 +101,64 @@ mod tests {
         check(&[Some("a"), Some("Thing")], Some("_ZN5ThingC1Ev"), &[Some("a"), Some("_ZN5ThingC1Ev")]);
         check(&[Some("_Z3foov")], Some("_Z3foov.cold"), &[Some("_Z3foov")]);
     }
+
+    #[test]
+    fn corrupt_files_are_survived() {
+        // A program of our own with debug information, compiled small, or this test itself would be changed for minutes.
+        let directory = tempfile::tempdir().unwrap();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/symbolize/names.c");
+        for kind in ["-gdwarf-4", "-gdwarf-5", "-gz=zlib"] {
+            let program = directory.path().join("program");
+            let compiled =
+                std::process::Command::new("cc").args(["-g", "-O2", kind, source, "-o"]).arg(&program).status();
+            if !compiled.is_ok_and(|status| status.success()) {
+                println!("SKIPPED: cc {kind} does not work here");
+                continue;
+            }
+            survive_corruption(&std::fs::read(&program).unwrap());
+        }
+    }
+
+    fn survive_corruption(good: &[u8]) {
+        let image = ElfImage::from_bytes(good).unwrap();
+        let text = image.section(".text").unwrap();
+        let offsets: Vec<u64> = (text.file_offset..text.file_offset + text.size).step_by(5).collect();
+        let whole = name(&image, &offsets, &SymbolizeOptions::default());
+        assert!(whole.answers().filter(Result::is_ok).count() * 2 > offsets.len());
+        let sections: Vec<_> = [".debug_info", ".debug_abbrev", ".debug_line", ".debug_rnglists", ".symtab", ".strtab"]
+            .iter()
+            .filter_map(|name| image.section(name))
+            .filter(|section| section.size > 0)
+            .collect();
+        let mut random = 1u64;
+        let mut next = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % below
+        };
+        for round in 0..2000 {
+            let mut changed = good.to_vec();
+            for _ in 0..=next(6) {
+                // Half of the changes where they tell: in what names are read from, and in the headers.
+                let at = match next(4) {
+                    0 => next(good.len() as u64),
+                    1 => (good.len() as u64 - 1) - next(2500),
+                    _ => {
+                        let section = sections[next(sections.len() as u64) as usize];
+                        section.file_offset + next(section.size)
+                    }
+                };
+                changed[at as usize] = next(256) as u8;
+            }
+            if round % 8 == 0 {
+                changed.truncate(next(good.len() as u64) as usize);
+            }
+            let started = std::time::Instant::now();
+            if let Some(image) = ElfImage::from_bytes(changed) {
+                let answers = name(&image, &offsets, &SymbolizeOptions::default());
+                assert_eq!(answers.answers().count(), offsets.len());
+                answers.names().for_each(|name| drop(crate::symbolize::demangle::demangle(&name.raw, false)));
+            }
+            assert!(started.elapsed().as_secs() < 5, "round {round}");
+        }
+    }
 }
