@@ -34,6 +34,7 @@ pub(super) fn name(image: &ElfImage, offsets: &[u64], options: &SymbolizeOptions
     };
     let (mut frames, mut lines) = (Vec::new(), Vec::new());
     for ((svma, index), symbol) in asked.into_iter().zip(&symbols.names) {
+        frames.clear();
         if let Some(debug_info) = &debug_info {
             debug_info.frames(svma, &mut frames);
         }
