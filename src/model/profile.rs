@@ -242,15 +242,18 @@ impl Profile {
     pub fn summarize(&mut self) {
         let (mut total, mut complete, mut samples) = (0u64, 0u64, 0u64);
         let mut truncated = [0u64; Truncation::ALL.len()];
-        let mut unnamed = [0u64; Unnamed::ALL.len()];
-        // The reason of the innermost frame without a name, per stack; callers come first, so a frame overrides them.
-        let mut reasons: Vec<Option<Unnamed>> = vec![None; self.stacks.len()];
+        // Frames in all, and unnamed ones by reason: per stack, then by weight.
+        let mut frames = vec![(0u32, [0u32; Unnamed::ALL.len()]); self.stacks.len()];
         for (row, stack) in self.stacks.iter().enumerate().skip(1) {
-            reasons[row] = match self.frames[stack.frame.index()].resolution {
-                Resolution::Unknown(reason) => Some(reason),
-                _ => reasons[stack.parent.index()],
-            };
+            frames[row] = frames[stack.parent.index()];
+            frames[row].0 += 1;
+            if let Resolution::Unknown(reason) = self.frames[stack.frame.index()].resolution
+                && let Some(reason) = Unnamed::ALL.iter().position(|known| *known == reason)
+            {
+                frames[row].1[reason] += 1;
+            }
         }
+        let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
         for sample in self.samples.iter().filter(|sample| sample.event == EventId(0) && sample.count > 0) {
             total += sample.value;
             samples += u64::from(sample.count);
@@ -261,28 +264,19 @@ impl Profile {
                     truncated[row] += sample.value;
                 }
             }
-            if let Some(reason) = reasons[sample.stack.index()]
-                && let Some(row) = Unnamed::ALL.iter().position(|known| *known == reason)
-            {
-                unnamed[row] += sample.value;
+            let (count, without_name) = &frames[sample.stack.index()];
+            all_frames += f64::from(*count) * sample.value as f64;
+            for (sum, count) in unnamed.iter_mut().zip(without_name) {
+                *sum += f64::from(*count) * sample.value as f64;
             }
         }
         let share = |part: u64| if total == 0 { 0.0 } else { part as f64 / total as f64 };
         self.stats.samples = samples;
         self.stats.complete = share(complete);
-        let named = |sum: &u64| *sum > 0;
-        self.stats.truncated = Truncation::ALL
-            .iter()
-            .zip(&truncated)
-            .filter(|(_, sum)| named(sum))
-            .map(|(reason, sum)| (reason.as_str(), share(*sum)))
-            .collect();
-        self.stats.unnamed = Unnamed::ALL
-            .iter()
-            .zip(&unnamed)
-            .filter(|(_, sum)| named(sum))
-            .map(|(reason, sum)| (reason.as_str(), share(*sum)))
-            .collect();
+        let truncations = Truncation::ALL.iter().zip(truncated).filter(|(_, sum)| *sum > 0);
+        self.stats.truncated = truncations.map(|(reason, sum)| (reason.as_str(), share(sum))).collect();
+        let reasons = Unnamed::ALL.iter().zip(unnamed).filter(|(_, sum)| *sum > 0.0);
+        self.stats.unnamed = reasons.map(|(reason, sum)| (reason.as_str(), sum / all_frames)).collect();
     }
 
     /// Says whether the tables are sound: every id is a row of its table, parents stand before children, and

@@ -28,7 +28,7 @@ pub struct CaptureStats {
     pub complete: f64,
     /// Share of the weight whose stack is cut, by reason.
     pub truncated: BTreeMap<&'static str, f64>,
-    /// Share of the weight with at least one frame without a name, by the reason of the innermost such frame.
+    /// Share of the frames, each with the weight of its samples, that have no name, by reason.
     pub unnamed: BTreeMap<&'static str, f64>,
     /// The profiler's own CPU time.
     pub own_cpu: Duration,
@@ -47,11 +47,12 @@ pub struct CaptureStats {
 impl CaptureStats {
     /// Sum of [`CaptureStats::truncated`].
     pub fn truncated_total(&self) -> f64 {
-        self.truncated.values().sum()
+        // The sum of no floats is -0.0.
+        self.truncated.values().sum::<f64>() + 0.0
     }
 
     /// Sum of [`CaptureStats::unnamed`].
     pub fn unnamed_total(&self) -> f64 {
-        self.unnamed.values().sum()
+        self.unnamed.values().sum::<f64>() + 0.0
     }
 }
