@@ -20,7 +20,7 @@ use std::io;
 
 use crate::error::{Error, ErrorKind};
 
-use super::facts::{Capability, Facts, TargetState};
+use super::facts::{Facts, TargetState};
 
 /// Something that takes permission; each has its own remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,16 +258,6 @@ impl Facts {
              `sudo mount -o remount,hidepid=0 /proc`",
             self.hidepid.as_deref().unwrap_or("?")
         )
-    }
-}
-
-/// Which capability alone allows something.
-pub(super) fn capability_for(need: Need) -> Capability {
-    match need {
-        Need::KernelNames => Capability::Syslog,
-        Need::Bpf => Capability::Bpf,
-        Need::Memory => Capability::SysPtrace,
-        _ => Capability::Perfmon,
     }
 }
 
