@@ -291,15 +291,18 @@ fn tracepoint(subsystem: &str, event: &str, sources: &Sources) -> Result<EventSp
             Err(_) => mounted |= root.join("events").is_dir(),
         }
     }
+    if !mounted && !names::nearest(subsystem, names::all()).is_empty() {
+        return Err(unknown(subsystem, sources));
+    }
     match denied {
         // Names alone cannot be checked there, so an unknown event gets this answer too.
         Some(error) => Err(Error::new(ErrorKind::Permission, format!("cannot look up tracepoint {name}"))
             .with_source(error)
-            .with_hint("tracefs can be read by root only: run with sudo")),
+            .with_hint("tracefs can be read by root only: run with sudo, or `sudo mount -o remount,mode=755 /sys/kernel/tracing`")),
         None if mounted => Err(unknown(&name, sources)),
         None => Err(Error::new(ErrorKind::Unsupported, format!("cannot look up event {name}: tracefs is not mounted"))
             .with_hint(
-                "if it is a tracepoint: `sudo mount -t tracefs tracefs /sys/kernel/tracing` (in a container, on the host)",
+                "tracepoints take it: `sudo mount -t tracefs tracefs /sys/kernel/tracing` (in a container, on the host)",
             )),
     }
 }

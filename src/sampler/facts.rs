@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::cpus::CpuList;
 use super::pmu::read_text;
 
 /// Where the facts are read; a test gives trees of its own.
@@ -23,6 +24,8 @@ impl Default for Roots {
 /// A right that the kernel gives by name; numbers are from `include/uapi/linux/capability.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
+    /// Lock memory without limit.
+    IpcLock = 14,
     /// Read any process as a debugger does.
     SysPtrace = 19,
     /// Nearly everything.
@@ -89,6 +92,8 @@ pub struct Facts {
     pub unprivileged_bpf_disabled: Option<u8>,
     /// Whether the kernel describes its types to BPF programs.
     pub btf: bool,
+    /// The CPUs that are online; empty if that cannot be read.
+    pub online: CpuList,
     /// The kernel's version: major, minor.
     pub kernel: (u32, u32),
     roots: Roots,
@@ -128,6 +133,10 @@ impl Facts {
             kernel_names: shows_addresses(&roots.proc.join("kallsyms")),
             unprivileged_bpf_disabled: number(&kernel("unprivileged_bpf_disabled")),
             btf: roots.sysfs.join("kernel/btf/vmlinux").is_file(),
+            online: read_text(&roots.sysfs.join("devices/system/cpu/online"))
+                .ok()
+                .and_then(|list| CpuList::parse(&list))
+                .unwrap_or_default(),
             kernel: version(&kernel("osrelease")),
             roots: roots.clone(),
         }

@@ -11,6 +11,7 @@ mod open;
 pub mod peel;
 pub mod permission;
 pub mod pmu;
+pub mod probe;
 mod ring;
 mod streams;
 pub mod sys;

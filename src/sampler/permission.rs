@@ -20,7 +20,7 @@ use std::io;
 
 use crate::error::{Error, ErrorKind};
 
-use super::facts::{Facts, TargetState};
+use super::facts::{Capability, Facts, TargetState};
 
 /// Something that takes permission; each has its own remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,26 +141,38 @@ impl Facts {
                 "no sysctl allows another user's processes, or those that hide from their own user: {}",
                 self.privilege()
             ),
-            Need::KernelNames if self.kptr_restrict == Some(2) => {
-                "kernel.kptr_restrict is 2, which hides kernel addresses from root too: `sudo sysctl kernel.kptr_restrict=1`"
+            // See `kallsyms_show_value` in the kernel's `kernel/ksyms_common.c`.
+            Need::KernelNames => match self.kptr_restrict.unwrap_or(1) {
+                0 => format!(
+                    "CAP_SYSLOG is missing, and {}: `sudo sysctl kernel.perf_event_paranoid=1`, or {}",
+                    self.level_text(level),
+                    self.privilege()
+                ),
+                1 => format!(
+                    "kernel.kptr_restrict is 1 and CAP_SYSLOG is missing: `sudo sysctl kernel.kptr_restrict=0 \
+                     kernel.perf_event_paranoid=1`, or {}",
+                    self.privilege()
+                ),
+                level => format!(
+                    "kernel.kptr_restrict is {level}, which hides kernel addresses from root too: \
+                     `sudo sysctl kernel.kptr_restrict=1`"
+                ),
+            },
+            Need::Bpf if !self.btf => {
+                "the kernel has no BTF (/sys/kernel/btf/vmlinux): one built with CONFIG_DEBUG_INFO_BTF=y \
+                                       is needed"
                     .to_owned()
             }
-            Need::KernelNames => format!(
-                "kernel.kptr_restrict is {} and CAP_SYSLOG is missing: {}",
-                self.kptr_restrict.unwrap_or(1),
-                self.privilege()
-            ),
-            Need::Bpf if !self.btf => "the kernel has no BTF (/sys/kernel/btf/vmlinux): one built with CONFIG_DEBUG_INFO_BTF=y \
-                                       is needed"
-                .to_owned(),
             Need::Bpf => format!(
                 "kernel.unprivileged_bpf_disabled is {}, and stacks take CAP_BPF and CAP_PERFMON in any case: {}",
                 self.unprivileged_bpf_disabled.unwrap_or(2),
                 self.privilege()
             ),
             Need::Memory => match self.ptrace_scope {
-                Some(3) => "kernel.yama.ptrace_scope is 3: nobody may read another process's memory until the next boot"
-                    .to_owned(),
+                Some(3) => {
+                    "kernel.yama.ptrace_scope is 3: nobody may read another process's memory until the next boot"
+                        .to_owned()
+                }
                 Some(scope) if scope > 0 => format!(
                     "kernel.yama.ptrace_scope is {scope} (Yama): run with sudo, or `sudo sysctl kernel.yama.ptrace_scope=0`"
                 ),
@@ -190,6 +202,18 @@ impl Facts {
             "kernel.perf_event_mlock_kb is {limit} (KiB per CPU and user): `sudo sysctl kernel.perf_event_mlock_kb=8192`, \
              or `ulimit -l unlimited`, or run with sudo"
         )
+    }
+
+    /// How many KiB a ring on each CPU may have; `None` without limit.
+    ///
+    /// The kernel lets a user lock `perf_event_mlock_kb` per CPU, and beyond that counts against the locked-memory
+    /// limit; see `perf_mmap` in `kernel/events/core.c`.
+    pub fn ring_limit_kib(&self) -> Option<u64> {
+        if self.can(Capability::IpcLock) || self.level() < 0 {
+            return None;
+        }
+        let cpus = self.online.as_slice().len().max(1) as u64;
+        Some(self.mlock_kib.unwrap_or(0).saturating_add(self.locked_memory? / 1024 / cpus))
     }
 
     fn explain_ring(&self, pages: usize, source: io::Error) -> Error {
@@ -252,7 +276,8 @@ impl Facts {
             .to_owned()
     }
 
-    fn hidepid_hint(&self) -> String {
+    /// What to type when `/proc` hides processes.
+    pub fn hidepid_hint(&self) -> String {
         format!(
             "/proc is mounted with hidepid={}, which hides other users' processes: run with sudo, or \
              `sudo mount -o remount,hidepid=0 /proc`",

@@ -6,6 +6,7 @@
 //! record thread                                             chunks -> order -> Recorder
 //! ```
 
+pub mod doctor;
 mod plan;
 mod record;
 mod stop;

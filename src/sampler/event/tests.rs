@@ -175,6 +175,8 @@ fn without_tracefs_a_tracepoint_is_unsupported() {
     let error = EventSpec::parse("sched:sched_switch", &sources).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.hint().unwrap().contains("mount -t tracefs"));
+    let error = EventSpec::parse("cpu-clok:u", &sources).unwrap_err();
+    assert_eq!((error.kind(), error.hint()), (ErrorKind::Usage, Some("did you mean cpu-clock?")));
 }
 
 #[test]
