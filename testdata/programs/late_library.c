@@ -1,0 +1,10 @@
+/* A library that `actor dlopen` loads when the recording already runs: late_work uses CPU time. */
+#include <stdint.h>
+
+__attribute__((noipa)) uint64_t late_work(uint64_t turns, uint64_t x) {
+    for (uint64_t turn = 0; turn < turns; turn++) {
+        x = x * UINT64_C(6364136223846793005) + 19;
+        __asm__ volatile("" : "+r"(x));
+    }
+    return x;
+}

@@ -1,0 +1,58 @@
+//! Compiles the programs of `testdata/programs`, each once per content and flags.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::{env, fs, process};
+
+/// Held while compiling, so that threads of one test process do not compile the same thing twice.
+static COMPILING: Mutex<()> = Mutex::new(());
+
+/// Compiles `testdata/programs/NAME.c` with `cc -O2`.
+pub fn c(name: &str) -> PathBuf {
+    c_with(name, &[])
+}
+
+/// Compiles `testdata/programs/NAME.c` with `cc -O2` and more flags.
+pub fn c_with(name: &str, flags: &[&str]) -> PathBuf {
+    let mut command = Command::new(env::var("CC").unwrap_or_else(|_| "cc".to_owned()));
+    command.args(["-O2", "-pthread"]).args(flags).arg(source(&format!("{name}.c"))).arg("-ldl");
+    build(name, &["leaves.h", &format!("{name}.c")], command)
+}
+
+/// Compiles `testdata/programs/NAME.rs` with `rustc -O` and more flags.
+pub fn rust_with(name: &str, flags: &[&str]) -> PathBuf {
+    let mut command = Command::new(env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()));
+    command.args(["--edition", "2021", "-O"]).args(flags).arg(source(&format!("{name}.rs")));
+    build(name, &[&format!("{name}.rs")], command)
+}
+
+fn source(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/programs").join(file)
+}
+
+/// Runs `command -o OUTPUT` unless a file made from the same sources by the same command is there.
+///
+/// The output is written beside and renamed: other test processes may want the same program at the same time.
+fn build(name: &str, sources: &[&str], mut command: Command) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    for file in sources {
+        let path = source(file);
+        fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display())).hash(&mut hasher);
+    }
+    format!("{command:?}").hash(&mut hasher);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("programs/{:016x}", hasher.finish()));
+    let output = folder.join(name);
+    let _alone = COMPILING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if output.exists() {
+        return output;
+    }
+    fs::create_dir_all(&folder).expect("the target folder is writable");
+    let partial = folder.join(format!("{name}.{}", process::id()));
+    let done = command.arg("-o").arg(&partial).output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    assert!(done.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&done.stderr));
+    fs::rename(&partial, &output).expect("the compiled program is there");
+    output
+}

@@ -1,0 +1,262 @@
+//! Runs `profile` and reads its answers.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::account::{self, Account};
+use super::folded::Folded;
+use super::summary::Summary;
+
+/// The binary under test.
+pub const PROFILE: &str = env!("CARGO_BIN_EXE_profile");
+
+/// After this long a test is stuck. No test is judged by time.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// A command line of `profile` for an account.
+pub fn profile(account: Account) -> Command {
+    account.command(account.reachable(Path::new(PROFILE)))
+}
+
+/// The standard error of a run, as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The standard output of a run, as text.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a recording of one command gave.
+#[derive(Debug)]
+pub struct Recording {
+    /// The stacks.
+    pub folded: Folded,
+    /// The summary.
+    pub summary: Summary,
+    /// What the command printed.
+    pub printed: String,
+    /// What `profile` said.
+    pub said: String,
+}
+
+impl Recording {
+    /// The number that the command printed after these words: `CPU 3.2`, `TRUTH leaf_40 0.4`.
+    pub fn truth(&self, words: &str) -> f64 {
+        truth(&self.printed, words)
+    }
+}
+
+/// The number that stands after these words in what a program printed.
+pub fn truth(printed: &str, words: &str) -> f64 {
+    let number = printed.lines().find_map(|line| line.strip_prefix(words)?.strip_prefix(' ')?.parse().ok());
+    number.unwrap_or_else(|| panic!("the program did not print {words:?}:\n{printed}"))
+}
+
+/// Records `PROGRAM ARGUMENTS..` as an account with more flags, and fails the test if that fails.
+pub fn record(account: Account, flags: &[&str], program: &Path, arguments: &[&str]) -> Recording {
+    let folder = account::folder();
+    let (stacks, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
+    let mut command = profile(account);
+    command.args(flags).args(["-f", "folded", "-o"]).arg(&stacks).arg("--stats").arg(&stats);
+    command.arg("--").arg(account.reachable(program)).args(arguments);
+    let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    let said = stderr(&output);
+    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}\n{said}", path.display()));
+    Recording {
+        folded: Folded::parse(&read(&stacks)),
+        summary: Summary::parse(&read(&stats)),
+        printed: stdout(&output),
+        said,
+    }
+}
+
+/// Waits for a process and collects its output; one that is stuck is killed and fails the test.
+pub fn finish(child: std::io::Result<Child>) -> Output {
+    let child = child.expect("the program can be started");
+    let pid = Pid::from_child(&child);
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        let stuck = is_done.recv_timeout(STUCK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+        if stuck {
+            // It has not been waited for yet, so the pid is still its own.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        stuck
+    });
+    let output = child.wait_with_output().expect("the child is ours");
+    drop(done);
+    let stuck = watchdog.join().expect("the watchdog does not panic");
+    assert!(!stuck, "stuck for {STUCK:?}; said:\n{}", stderr(&output));
+    output
+}
+
+/// Waits until something is so; a test that waits in vain fails.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < STUCK, "in vain: waited until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A process that runs beside a test and is killed at its end.
+#[derive(Debug)]
+pub struct Target {
+    child: Child,
+    input: Option<ChildStdin>,
+    /// What it said first, `ready ...`.
+    pub greeting: String,
+}
+
+impl Target {
+    /// Starts a program that says `ready`, and waits until it does.
+    pub fn start(account: Account, program: &Path, arguments: &[&str]) -> Target {
+        let mut command = account.command(account.reachable(program));
+        Target::start_command(command.args(arguments))
+    }
+
+    /// Starts a command that says `ready`, and waits until it does.
+    pub fn start_command(command: &mut Command) -> Target {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let input = child.stdin.take();
+        let mut greeting = String::new();
+        BufReader::new(child.stdout.as_mut().expect("it is piped")).read_line(&mut greeting).expect("it says something");
+        assert!(greeting.starts_with("ready"), "{command:?} said {greeting:?}");
+        Target { child, input, greeting: greeting.trim().to_owned() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its process id, as an argument.
+    pub fn pid_text(&self) -> String {
+        self.pid().to_string()
+    }
+
+    /// The numbers of its greeting.
+    pub fn numbers(&self) -> Vec<u32> {
+        self.greeting.split(' ').filter_map(|word| word.parse().ok()).collect()
+    }
+
+    /// Lets one that waits for a line go on.
+    pub fn go(&mut self) {
+        let mut input = self.input.take().expect("it was told only once");
+        input.write_all(b"go\n").expect("it listens");
+    }
+
+    /// Kills it and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it is ours")
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A `profile` that runs beside a test: started, watched, ended.
+#[derive(Debug)]
+pub struct Running {
+    child: Option<Child>,
+    pid: Pid,
+    folder: TempDir,
+}
+
+impl Running {
+    /// Starts `profile ARGUMENTS -f folded -o FILE --stats FILE` and waits until its events are open.
+    pub fn start(account: Account, arguments: &[impl AsRef<OsStr>]) -> Running {
+        let folder = account::folder();
+        let mut command = profile(account);
+        command.args(arguments).args(["-f", "folded", "-o"]).arg(folder.path().join("out.folded"));
+        command.arg("--stats").arg(folder.path().join("stats.json"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("profile can be started");
+        let pid = Pid::from_child(&child);
+        wait_until("profile has opened its events", || {
+            if let Some(status) = child.try_wait().expect("it is ours") {
+                let output = child.stderr.take().map(|stderr| std::io::read_to_string(stderr).unwrap_or_default());
+                panic!("{command:?} ended early: {status}\n{}", output.unwrap_or_default());
+            }
+            has_events(pid)
+        });
+        Running { child: Some(child), pid, folder }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).expect("it runs");
+    }
+
+    /// Waits for its end; it must succeed.
+    pub fn finish(mut self) -> Recording {
+        let output = finish(Ok(self.child.take().expect("it is finished only once")));
+        let said = stderr(&output);
+        assert!(output.status.success(), "profile: {}\n{said}", output.status);
+        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}\n{said}"));
+        let (folded, summary) = (Folded::parse(&read("out.folded")), Summary::parse(&read("stats.json")));
+        assert_eq!(names_in(self.folder.path()), ["out.folded", "stats.json"], "nothing else is left behind");
+        Recording { folded, summary, printed: stdout(&output), said }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Whether a process has perf events open and mapped their rings: it records.
+fn has_events(pid: Pid) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", pid.as_raw_nonzero())).unwrap_or_default();
+    maps.contains("anon_inode:[perf_event]")
+}
+
+/// The names of the files in a folder, in order.
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let mut names: Vec<String> = entries.map(|entry| entry.expect("it is readable").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// A process id that belongs to nobody.
+pub fn free_pid() -> u32 {
+    let mut child = Command::new("true").spawn().expect("there is a `true`");
+    let pid = child.id();
+    child.wait().expect("it is ours");
+    pid
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> String {
+    path.to_str().expect("test paths are UTF-8").to_owned()
+}
+
+/// The files of a folder as a list of paths.
+pub fn paths_in(folder: &Path) -> Vec<PathBuf> {
+    names_in(folder).iter().map(|name| folder.join(name)).collect()
+}

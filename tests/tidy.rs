@@ -1,0 +1,589 @@
+//! Holds the house in order: who may import whom, where `unsafe` may stand, how long a file may be, what is documented.
+//!
+//! The rules read Rust by its tokens, with comments, strings and `#[cfg(test)]` items taken out, so that a path counts
+//! wherever it stands: in a `use`, in an expression, in a macro. Each rule is proven by a planted violation below.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The rooms, and which others each may import besides itself, `model` and `error`.
+///
+/// Change the table when the design must change; never go round it.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("model", &[]),
+    ("perf", &[]),
+    ("image", &[]),
+    ("process", &[]),
+    ("analyze", &[]),
+    ("formats", &[]),
+    ("unwind", &["image", "process"]),
+    ("symbolize", &["image", "process"]),
+    ("render", &["analyze", "formats"]),
+    ("export", &["formats"]),
+    ("sampler", &["perf"]),
+    ("sampler::bpf", &["perf", "image", "process", "unwind"]),
+    ("recorder", &["perf", "image", "process", "unwind"]),
+    ("import", &["recorder", "perf", "formats"]),
+    ("session", &["sampler", "recorder", "symbolize", "process"]),
+];
+
+/// Where `unsafe` may stand: the system calls, the ring, the BPF calls, and the one place that maps files.
+const UNSAFE: &[&str] = &["src/sampler/sys.rs", "src/sampler/ring.rs", "src/sampler/bpf/", "src/image/mapped_file.rs"];
+
+/// No file of the sources is longer.
+const LINES: usize = 600;
+
+// --- the rules ---
+
+/// All that a source file does against the rules.
+fn faults_of_source(path: &str, text: &str) -> Vec<String> {
+    let tokens = without_tests(&tokens(text));
+    let mut faults = imports(path, &tokens);
+    faults.extend(words(path, &tokens));
+    if text.lines().count() > LINES {
+        faults.push(format!("{path}: {} lines, more than {LINES}: two concepts live here", text.lines().count()));
+    }
+    if !text.trim_start().starts_with("//!") {
+        faults.push(format!("{path}: does not begin with its purpose (`//!`)"));
+    }
+    faults
+}
+
+/// Rule: a room imports only what the table allows it, and nobody imports the library's face.
+fn imports(path: &str, tokens: &[Token]) -> Vec<String> {
+    if path == "src/lib.rs" {
+        return Vec::new();
+    }
+    let module = module_of(path);
+    let is_binary = module.is_empty() || module[0] == "cli";
+    let mut faults = Vec::new();
+    for (first, line) in crate_paths(&module, tokens) {
+        let at = format!("{path}:{line}");
+        match first {
+            Reached::Crate(room) if is_binary => {
+                if is_room(&room) {
+                    faults.push(format!("{at}: the binary reaches into `{room}`; it uses the library's face, `flameprofile::`"));
+                }
+            }
+            Reached::Crate(room) if !is_room(&room) => {
+                faults.push(format!("{at}: `crate::{room}` goes through lib.rs; import from the room that defines it"));
+            }
+            Reached::Crate(room) => {
+                if !may_import(&module, &room) {
+                    faults.push(format!("{at}: `{}` may not import `{room}`", module.join("::")));
+                }
+            }
+            Reached::Library if !is_binary => {
+                faults.push(format!("{at}: nobody inside imports the library by its name"));
+            }
+            Reached::Library => {}
+        }
+    }
+    faults
+}
+
+/// Rules about single words: `unsafe`, `todo!`, `#[path]` and the like.
+fn words(path: &str, tokens: &[Token]) -> Vec<String> {
+    let may_be_unsafe = UNSAFE.iter().any(|place| path == *place || (place.ends_with('/') && path.starts_with(place)));
+    let mut faults = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let next = tokens.get(index + 1).map_or("", |token| token.text.as_str());
+        let allows = || tokens[..index].iter().rev().take(8).any(|before| before.text == "allow" || before.text == "expect");
+        let fault = match token.text.as_str() {
+            "unsafe" if !may_be_unsafe => "`unsafe` may not stand here",
+            "unsafe_code" if !may_be_unsafe && allows() => "`unsafe` may not be allowed here",
+            "todo" | "unimplemented" | "dbg" if next == "!" => "unfinished: `todo!`, `unimplemented!`, `dbg!`",
+            "include" if next == "!" => "`include!` goes round the table of rooms",
+            "path" if next == "=" && index >= 2 && tokens[index - 1].text == "[" && tokens[index - 2].text == "#" => {
+                "`#[path]` goes round the table of rooms"
+            }
+            _ => continue,
+        };
+        faults.push(format!("{path}:{}: {fault}", token.line));
+    }
+    faults
+}
+
+/// Rule: every file of test data is named by the README of its folder or of one above it.
+fn faults_of_testdata(files: &[(String, String)]) -> Vec<String> {
+    let readme = |folder: &str| {
+        let name = format!("{folder}/README.md");
+        files.iter().find(|(path, _)| *path == name).map(|(_, text)| text.as_str())
+    };
+    let mut faults = Vec::new();
+    for (path, _) in files.iter().filter(|(path, _)| !path.ends_with("/README.md")) {
+        let mut folder = path.as_str();
+        let found = loop {
+            let Some((above, _)) = folder.rsplit_once('/') else { break None };
+            folder = above;
+            if let Some(text) = readme(folder) {
+                break Some(text);
+            }
+        };
+        let Some(text) = found else {
+            faults.push(format!("{path}: no README says what it is"));
+            continue;
+        };
+        // By its name, or by that of the folder below the README in which it lies: `case/`.
+        let below = &path[folder.len() + 1..];
+        let name = below.rsplit('/').next().unwrap_or(below);
+        let case = below.split_once('/').map(|(case, _)| format!("{case}/"));
+        if !text.contains(name) && !case.is_some_and(|case| text.contains(&case)) {
+            faults.push(format!("{path}: {folder}/README.md does not name it"));
+        }
+    }
+    faults
+}
+
+/// Rule: nothing that is checked in tells of the machine it was written on.
+fn faults_of_machine_paths(path: &str, text: &str) -> Vec<String> {
+    // Put together here, so that this file passes its own rule.
+    let homes = ["work", "root", "home/runner"].map(|home| format!("/{home}/"));
+    let mut faults = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for home in &homes {
+            let is_first = |at: usize| {
+                let before = line[..at].chars().next_back();
+                // `/proc/PID/root/` is no machine's path.
+                before.is_none_or(|before| before.is_whitespace() || "\"'`(=:,<[@".contains(before))
+            };
+            if line.match_indices(home.as_str()).any(|(at, _)| is_first(at)) {
+                faults.push(format!("{path}:{}: names a path of one machine, {home}", number + 1));
+            }
+        }
+    }
+    faults
+}
+
+// --- modules ---
+
+/// The module that a source file is: `src/sampler/bpf/map.rs` is `sampler::bpf::map`; empty for main.rs.
+fn module_of(path: &str) -> Vec<String> {
+    let inside = path.strip_prefix("src/").unwrap_or(path).strip_suffix(".rs").unwrap_or(path);
+    let mut names: Vec<String> = inside.split('/').map(str::to_owned).collect();
+    if names.last().is_some_and(|name| name == "mod" || name == "main" || name == "lib") {
+        names.pop();
+    }
+    names
+}
+
+fn is_room(name: &str) -> bool {
+    ROOMS.iter().any(|(room, _)| *room == name)
+}
+
+fn may_import(module: &[String], room: &str) -> bool {
+    let own = module[0].as_str();
+    if room == own || room == "error" || (room == "model" && own != "error") {
+        return true;
+    }
+    let of = |name: &str| ROOMS.iter().find(|(room, _)| *room == name).map_or(&[][..], |(_, allowed)| allowed);
+    let nested = module.get(1).map(|inner| format!("{own}::{inner}"));
+    of(own).contains(&room) || nested.is_some_and(|nested| of(&nested).contains(&room))
+}
+
+/// What a path reaches from the top.
+#[derive(Debug, PartialEq)]
+enum Reached {
+    /// This name, below the crate's root; `*`, `self` or nothing for the root itself.
+    Crate(String),
+    /// The library by its own name.
+    Library,
+}
+
+/// Every path that starts at the crate's root, by `crate::`, by enough `super::`, or by the library's name.
+fn crate_paths(module: &[String], tokens: &[Token]) -> Vec<(Reached, usize)> {
+    let text = |index: usize| tokens.get(index).map_or("", |token| token.text.as_str());
+    let mut reached = Vec::new();
+    let mut index = 0;
+    // Names of the inline modules around the current token, each with the depth of braces at which it opened.
+    let (mut depth, mut inline): (usize, Vec<usize>) = (0, Vec::new());
+    while index < tokens.len() {
+        let line = tokens[index].line;
+        match text(index) {
+            "{" => {
+                depth += 1;
+                if index >= 2 && text(index - 2) == "mod" {
+                    inline.push(depth);
+                }
+            }
+            "}" => {
+                if inline.last() == Some(&depth) {
+                    inline.pop();
+                }
+                depth = depth.saturating_sub(1);
+            }
+            "crate" if text(index + 1) == "::" => {
+                reached.extend(heads(tokens, index + 2).into_iter().map(|name| (Reached::Crate(name), line)));
+            }
+            // `use crate as other;`
+            "crate" if text(index + 1) == "as" => reached.push((Reached::Crate("self".to_owned()), line)),
+            "super" if index == 0 || text(index - 1) != "::" || text(index.wrapping_sub(2)) != "super" => {
+                let mut ups = 1;
+                while text(index + 1) == "::" && text(index + 2) == "super" {
+                    ups += 1;
+                    index += 2;
+                }
+                if ups >= module.len() + inline.len() && text(index + 1) == "::" {
+                    reached.extend(heads(tokens, index + 2).into_iter().map(|name| (Reached::Crate(name), line)));
+                }
+            }
+            "flameprofile" if text(index + 1) == "::" || text(index + 1) == "as" => reached.push((Reached::Library, line)),
+            _ => {}
+        }
+        index += 1;
+    }
+    reached
+}
+
+/// The first names of a path or of a braced group of paths.
+fn heads(tokens: &[Token], start: usize) -> Vec<String> {
+    let text = |index: usize| tokens.get(index).map_or("", |token| token.text.as_str());
+    if text(start) != "{" {
+        return vec![text(start).to_owned()];
+    }
+    let (mut names, mut depth, mut index, mut expects) = (Vec::new(), 0_usize, start, true);
+    while index < tokens.len() {
+        match text(index) {
+            "{" => depth += 1,
+            "}" => {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            "," if depth == 1 => expects = true,
+            name if expects => {
+                names.push(name.to_owned());
+                expects = false;
+            }
+            _ => {}
+        }
+        index += 1;
+    }
+    names
+}
+
+// --- tokens ---
+
+/// A word or a sign, and its line.
+#[derive(Clone, Debug, PartialEq)]
+struct Token {
+    text: String,
+    line: usize,
+}
+
+/// The words and signs of Rust source, without comments, strings, characters and lifetimes.
+fn tokens(source: &str) -> Vec<Token> {
+    let chars: Vec<char> = source.chars().collect();
+    let at = |index: usize| chars.get(index).copied().unwrap_or('\0');
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let (mut tokens, mut index, mut line) = (Vec::new(), 0, 1);
+    while index < chars.len() {
+        let begin = index;
+        let mut token = None;
+        match at(index) {
+            '/' if at(index + 1) == '/' => index += chars[index..].iter().take_while(|c| **c != '\n').count(),
+            '/' if at(index + 1) == '*' => index = end_of_comment(&chars, index),
+            '"' => index = end_of_string(&chars, index),
+            // A character, or a lifetime, which has no second quote.
+            '\'' if at(index + 1) == '\\' => {
+                index += 3;
+                while index < chars.len() && at(index) != '\'' {
+                    index += 1;
+                }
+                index += 1;
+            }
+            '\'' if at(index + 2) == '\'' => index += 3,
+            '\'' => index += 1 + chars[index + 1..].iter().take_while(|c| is_word(**c)).count(),
+            ':' if at(index + 1) == ':' => {
+                index += 2;
+                token = Some("::".to_owned());
+            }
+            c if is_word(c) => {
+                index += chars[index..].iter().take_while(|c| is_word(**c)).count();
+                let word: String = chars[begin..index].iter().collect();
+                let hashes = chars[index..].iter().take_while(|c| **c == '#').count();
+                let is_prefix = matches!(word.as_str(), "r" | "b" | "c" | "br" | "cr");
+                if is_prefix && at(index + hashes) == '"' {
+                    // An escape counts only without `r`; with hashes there is no escape either.
+                    let is_raw = word.ends_with('r');
+                    index += hashes;
+                    index = if is_raw { end_of_raw_string(&chars, index, hashes) } else { end_of_string(&chars, index) };
+                } else if word == "r" && hashes == 1 && is_word(at(index + 1)) {
+                    index += 1; // r#word: the word comes next
+                } else if word == "b" && at(index) == '\'' {
+                    // b'x': the character comes next
+                } else {
+                    token = Some(word);
+                }
+            }
+            c => {
+                index += 1;
+                token = (!c.is_whitespace()).then(|| c.to_string());
+            }
+        }
+        if let Some(text) = token {
+            tokens.push(Token { text, line });
+        }
+        line += chars[begin..index.min(chars.len())].iter().filter(|c| **c == '\n').count();
+    }
+    tokens
+}
+
+fn end_of_comment(chars: &[char], start: usize) -> usize {
+    let (mut depth, mut index) = (0, start);
+    while index < chars.len() {
+        match (chars[index], chars.get(index + 1)) {
+            ('/', Some('*')) => (depth, index) = (depth + 1, index + 2),
+            ('*', Some('/')) => (depth, index) = (depth - 1, index + 2),
+            _ => index += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    index
+}
+
+fn end_of_string(chars: &[char], quote: usize) -> usize {
+    let mut index = quote + 1;
+    while index < chars.len() && chars[index] != '"' {
+        index += if chars[index] == '\\' { 2 } else { 1 };
+    }
+    index + 1
+}
+
+fn end_of_raw_string(chars: &[char], quote: usize, hashes: usize) -> usize {
+    let mut index = quote + 1;
+    while index < chars.len() {
+        if chars[index] == '"' && chars[index + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes {
+            return index + 1 + hashes;
+        }
+        index += 1;
+    }
+    index
+}
+
+/// The tokens without items under `#[cfg(test)]`.
+fn without_tests(tokens: &[Token]) -> Vec<Token> {
+    let is = |index: usize, words: &[&str]| {
+        words.iter().enumerate().all(|(offset, word)| tokens.get(index + offset).is_some_and(|token| token.text == *word))
+    };
+    let mut kept = Vec::new();
+    let mut index = 0;
+    while index < tokens.len() {
+        if !is(index, &["#", "[", "cfg", "(", "test", ")", "]"]) {
+            kept.push(tokens[index].clone());
+            index += 1;
+            continue;
+        }
+        // The item ends with its first closed brace, or with a semicolon or comma outside of any bracket.
+        let mut depth = 0;
+        index += 7;
+        while index < tokens.len() {
+            match tokens[index].text.as_str() {
+                "{" | "(" | "[" => depth += 1,
+                "}" | ")" | "]" => depth -= 1,
+                _ => {}
+            }
+            let ends = matches!(tokens[index].text.as_str(), "}" | ";" | ",");
+            // The item is the last thing of what encloses it.
+            if depth < 0 {
+                break;
+            }
+            index += 1;
+            if depth == 0 && ends {
+                break;
+            }
+        }
+    }
+    kept
+}
+
+// --- the repository ---
+
+/// The files of a folder and below, with their text; bytes that are no text become marks.
+fn files_below(folder: &str) -> Vec<(String, String)> {
+    fn walk(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        for entry in entries {
+            let path = entry.expect("the folder can be read").path();
+            if path.is_dir() {
+                walk(root, &path, found);
+            } else {
+                let name = path.strip_prefix(root).expect("it is below").to_string_lossy().into_owned();
+                let text = String::from_utf8_lossy(&fs::read(&path).expect("the file can be read")).into_owned();
+                found.push((name, text));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(root, &root.join(folder), &mut found);
+    found.sort();
+    found
+}
+
+/// The files that git keeps; all but the build's if this is no checkout.
+fn tracked_files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Files that are not ignored and not yet added count too: they are about to be kept.
+    let listed = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root).output();
+    if let Ok(listed) = listed.as_ref()
+        && listed.status.success()
+        && !listed.stdout.is_empty()
+    {
+        let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+        return names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect();
+    }
+    let folders = ["src", "tests", "testdata", "benches", "fuzz", ".ci"];
+    let below = folders.iter().flat_map(|folder| files_below(folder)).map(|(name, _)| PathBuf::from(name));
+    below.chain(["Cargo.toml", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Makefile"].map(PathBuf::from)).collect()
+}
+
+/// Source files that are modules of tests only: `#[cfg(test)] mod NAME;`.
+fn test_only_modules(sources: &[(String, String)]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (path, text) in sources {
+        let tokens = tokens(text);
+        for window in tokens.windows(10) {
+            let words: Vec<&str> = window.iter().map(|token| token.text.as_str()).collect();
+            if let ["#", "[", "cfg", "(", "test", ")", "]", "mod", name, ";"] = words[..] {
+                let folder = if path.ends_with("/mod.rs") || path.ends_with("lib.rs") || path.ends_with("main.rs") {
+                    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+                } else {
+                    path.strip_suffix(".rs").unwrap_or(path)
+                };
+                names.insert(format!("{folder}/{name}"));
+            }
+        }
+    }
+    names
+}
+
+fn assert_none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn sources_keep_the_rules() {
+    let sources: Vec<_> = files_below("src").into_iter().filter(|(path, _)| path.ends_with(".rs")).collect();
+    assert!(sources.iter().any(|(path, _)| path == "src/model/profile.rs"), "the sources were found");
+    let tests = test_only_modules(&sources);
+    let is_test = |path: &str| tests.iter().any(|test| path == format!("{test}.rs") || path.starts_with(&format!("{test}/")));
+    assert_none(sources.iter().filter(|(path, _)| !is_test(path)).flat_map(|(path, text)| faults_of_source(path, text)).collect());
+}
+
+#[test]
+fn rooms_stand_in_the_table() {
+    let mut faults = Vec::new();
+    for (path, _) in files_below("src").iter().filter(|(path, _)| path.ends_with(".rs")) {
+        match module_of(path).first() {
+            Some(room) if room != "cli" && !is_room(room) => faults.push(format!("{path}: `{room}` is no room of the table")),
+            _ => {}
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn test_data_is_described() {
+    assert_none(faults_of_testdata(&files_below("testdata")));
+}
+
+#[test]
+fn no_path_of_a_machine() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut faults = Vec::new();
+    for name in tracked_files() {
+        // A binary fixture holds the paths of whoever built it; its README says who did.
+        if let Ok(text) = fs::read_to_string(root.join(&name)) {
+            faults.extend(faults_of_machine_paths(&name.to_string_lossy(), &text));
+        }
+    }
+    assert_none(faults);
+}
+
+// --- the rules find what they are for ---
+
+#[track_caller]
+fn check(path: &str, text: &str, expected: &[&str]) {
+    let faults = faults_of_source(path, &format!("//! Purpose.\n{text}"));
+    assert_eq!(faults.len(), expected.len(), "{text:?} gives {faults:#?}");
+    for (fault, part) in faults.iter().zip(expected) {
+        assert!(fault.contains(part), "{fault:?} does not say {part:?}");
+    }
+}
+
+#[test]
+fn imports_against_the_table_are_found() {
+    check("src/model/profile.rs", "use crate::error::Error;", &[]);
+    check("src/model/profile.rs", "use crate::perf::Record;", &["`model::profile` may not import `perf`"]);
+    check("src/perf/attr.rs", "fn f() { let x = crate::process::list(); }", &["src/perf/attr.rs:2: `perf::attr` may not"]);
+    check("src/perf/attr.rs", "use crate::{error::Error, model::{Unit, self}, image::Elf};", &["import `image`"]);
+    check("src/perf/mod.rs", "use super::image::Elf;", &["import `image`"]);
+    check("src/perf/attr.rs", "use super::record::Record; use super::super::image::Elf;", &["import `image`"]);
+    check("src/perf/attr.rs", "mod a { use super::super::model::Unit; use super::super::super::image::Elf; }", &["import `image`"]);
+    check("src/sampler/open.rs", "use crate::unwind::Unwinder;", &["import `unwind`"]);
+    check("src/sampler/bpf/load.rs", "use crate::unwind::Unwinder; use crate::perf::Record;", &[]);
+    check("src/session/run.rs", "pub(in crate::session) fn f() {}\nuse crate::unwind::Unwinder;", &["run.rs:3"]);
+    check("src/export/a.rs", "macro_rules! m { () => { $crate::render::f() } }", &["import `render`"]);
+    check("src/perf/attr.rs", "/// See crate::render.\n/* crate::a /* crate::b */ */ const X: &str = \"crate::c \\\" crate::d\";", &[]);
+    check("src/perf/attr.rs", "const X: &str = r#\"a\" crate::c\"#; const Y: char = '\"'; use crate::render::f; // '", &["render"]);
+    check("src/perf/attr.rs", "fn f<'a>(x: &'a str) -> u8 { b'\"' } use crate::render::f;", &["render"]);
+    check("src/perf/attr.rs", "#[cfg(test)]\nmod tests { use crate::render::f; }\nuse crate::image::Elf;", &["import `image`"]);
+    check("src/perf/attr.rs", "#[cfg(test)] use crate::render::f; use crate::image::Elf;", &["import `image`"]);
+    check("src/perf/attr.rs", "#[cfg(not(test))] use crate::render::f;", &["import `render`"]);
+}
+
+#[test]
+fn imports_of_the_face_are_found() {
+    check("src/perf/attr.rs", "use crate::Error;", &["goes through lib.rs"]);
+    check("src/perf/attr.rs", "use crate::*;", &["goes through lib.rs"]);
+    check("src/perf/attr.rs", "use crate::{Result, model::Unit};", &["goes through lib.rs"]);
+    check("src/perf/attr.rs", "use crate as face;", &["goes through lib.rs"]);
+    check("src/perf/mod.rs", "use super::Error;", &["goes through lib.rs"]);
+    check("src/perf/mod.rs", "use flameprofile::Error;", &["by its name"]);
+    check("src/main.rs", "mod cli; use flameprofile::Error; fn f() { crate::cli::run(); cli::run(); }", &[]);
+    check("src/cli/mod.rs", "use crate::cli::record; use super::cli::record;", &[]);
+    check("src/cli/record.rs", "use crate::session::Session;", &["the binary reaches into `session`"]);
+}
+
+#[test]
+fn unsafe_and_unfinished_code_is_found() {
+    check("src/sampler/ring.rs", "#![allow(unsafe_code)]\nfn f() { unsafe { g() } }", &[]);
+    check("src/sampler/open.rs", "fn f() { unsafe { g() } }", &["`unsafe` may not stand here"]);
+    check("src/image/elf.rs", "#![allow(unsafe_code)]", &["may not be allowed here"]);
+    check("src/image/elf.rs", "// unsafe\n#![deny(unsafe_code)] const X: &str = \"unsafe\";", &[]);
+    check("src/image/elf.rs", "fn f() { todo!() } fn g() { dbg!(1); unimplemented!() }", &["unfinished"; 3]);
+    check("src/image/elf.rs", "#[path = \"../perf/attr.rs\"] mod attr; include!(\"x.rs\");", &["#[path]", "include!"]);
+    check("src/image/elf.rs", "fn path(todo: u8) { let path = todo; }", &[]);
+}
+
+#[test]
+fn long_and_purposeless_files_are_found() {
+    check("src/image/elf.rs", &"\n".repeat(LINES), &["two concepts"]);
+    check("src/image/elf.rs", &"\n".repeat(LINES - 1), &[]);
+    assert_eq!(faults_of_source("src/image/elf.rs", "use std::fs;").len(), 1);
+}
+
+#[test]
+fn undescribed_test_data_is_found() {
+    let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let readme = file("testdata/a/README.md", "`one.bin` and the case `two/`");
+    let faults = |files: &[(String, String)]| faults_of_testdata(files);
+    assert!(faults(&[readme.clone(), file("testdata/a/one.bin", ""), file("testdata/a/two/input", "")]).is_empty());
+    assert_eq!(faults(&[readme.clone(), file("testdata/a/other.bin", "")]).len(), 1);
+    assert_eq!(faults(&[readme, file("testdata/b/one.bin", "")]).len(), 1);
+}
+
+#[test]
+fn paths_of_a_machine_are_found() {
+    let home = format!("/{}/", "root");
+    assert_eq!(faults_of_machine_paths("a.md", &format!("see {home}x")).len(), 1);
+    assert_eq!(faults_of_machine_paths("a.md", &format!("a\n\"{home}x\"")).len(), 1);
+    assert_eq!(faults_of_machine_paths("a.md", &format!("/proc/PID{home}x, {{pid}}{home}x")).len(), 0);
+}
