@@ -8,6 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "tidy/planted.rs"]
+mod planted;
+#[path = "tidy/tokens.rs"]
+mod tokens;
+
+use tokens::{Token, tokens, without_tests};
+
 /// The rooms, and which others each may import besides itself, `model` and `error`.
 ///
 /// Change the table when the design must change; never go round it.
@@ -65,7 +72,9 @@ fn imports(path: &str, tokens: &[Token]) -> Vec<String> {
         match first {
             Reached::Crate(room) if is_binary => {
                 if is_room(&room) {
-                    faults.push(format!("{at}: the binary reaches into `{room}`; it uses the library's face, `flameprofile::`"));
+                    faults.push(format!(
+                        "{at}: the binary reaches into `{room}`; it uses the library's face, `flameprofile::`"
+                    ));
                 }
             }
             Reached::Crate(room) if !is_room(&room) => {
@@ -91,7 +100,8 @@ fn words(path: &str, tokens: &[Token]) -> Vec<String> {
     let mut faults = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
         let next = tokens.get(index + 1).map_or("", |token| token.text.as_str());
-        let allows = || tokens[..index].iter().rev().take(8).any(|before| before.text == "allow" || before.text == "expect");
+        let allows =
+            || tokens[..index].iter().rev().take(8).any(|before| before.text == "allow" || before.text == "expect");
         let fault = match token.text.as_str() {
             "unsafe" if !may_be_unsafe => "`unsafe` may not stand here",
             "unsafe_code" if !may_be_unsafe && allows() => "`unsafe` may not be allowed here",
@@ -230,7 +240,9 @@ fn crate_paths(module: &[String], tokens: &[Token]) -> Vec<(Reached, usize)> {
                     reached.extend(heads(tokens, index + 2).into_iter().map(|name| (Reached::Crate(name), line)));
                 }
             }
-            "flameprofile" if text(index + 1) == "::" || text(index + 1) == "as" => reached.push((Reached::Library, line)),
+            "flameprofile" if text(index + 1) == "::" || text(index + 1) == "as" => {
+                reached.push((Reached::Library, line))
+            }
             _ => {}
         }
         index += 1;
@@ -266,143 +278,6 @@ fn heads(tokens: &[Token], start: usize) -> Vec<String> {
     names
 }
 
-// --- tokens ---
-
-/// A word or a sign, and its line.
-#[derive(Clone, Debug, PartialEq)]
-struct Token {
-    text: String,
-    line: usize,
-}
-
-/// The words and signs of Rust source, without comments, strings, characters and lifetimes.
-fn tokens(source: &str) -> Vec<Token> {
-    let chars: Vec<char> = source.chars().collect();
-    let at = |index: usize| chars.get(index).copied().unwrap_or('\0');
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let (mut tokens, mut index, mut line) = (Vec::new(), 0, 1);
-    while index < chars.len() {
-        let begin = index;
-        let mut token = None;
-        match at(index) {
-            '/' if at(index + 1) == '/' => index += chars[index..].iter().take_while(|c| **c != '\n').count(),
-            '/' if at(index + 1) == '*' => index = end_of_comment(&chars, index),
-            '"' => index = end_of_string(&chars, index),
-            // A character, or a lifetime, which has no second quote.
-            '\'' if at(index + 1) == '\\' => {
-                index += 3;
-                while index < chars.len() && at(index) != '\'' {
-                    index += 1;
-                }
-                index += 1;
-            }
-            '\'' if at(index + 2) == '\'' => index += 3,
-            '\'' => index += 1 + chars[index + 1..].iter().take_while(|c| is_word(**c)).count(),
-            ':' if at(index + 1) == ':' => {
-                index += 2;
-                token = Some("::".to_owned());
-            }
-            c if is_word(c) => {
-                index += chars[index..].iter().take_while(|c| is_word(**c)).count();
-                let word: String = chars[begin..index].iter().collect();
-                let hashes = chars[index..].iter().take_while(|c| **c == '#').count();
-                let is_prefix = matches!(word.as_str(), "r" | "b" | "c" | "br" | "cr");
-                if is_prefix && at(index + hashes) == '"' {
-                    // An escape counts only without `r`; with hashes there is no escape either.
-                    let is_raw = word.ends_with('r');
-                    index += hashes;
-                    index = if is_raw { end_of_raw_string(&chars, index, hashes) } else { end_of_string(&chars, index) };
-                } else if word == "r" && hashes == 1 && is_word(at(index + 1)) {
-                    index += 1; // r#word: the word comes next
-                } else if word == "b" && at(index) == '\'' {
-                    // b'x': the character comes next
-                } else {
-                    token = Some(word);
-                }
-            }
-            c => {
-                index += 1;
-                token = (!c.is_whitespace()).then(|| c.to_string());
-            }
-        }
-        if let Some(text) = token {
-            tokens.push(Token { text, line });
-        }
-        line += chars[begin..index.min(chars.len())].iter().filter(|c| **c == '\n').count();
-    }
-    tokens
-}
-
-fn end_of_comment(chars: &[char], start: usize) -> usize {
-    let (mut depth, mut index) = (0, start);
-    while index < chars.len() {
-        match (chars[index], chars.get(index + 1)) {
-            ('/', Some('*')) => (depth, index) = (depth + 1, index + 2),
-            ('*', Some('/')) => (depth, index) = (depth - 1, index + 2),
-            _ => index += 1,
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    index
-}
-
-fn end_of_string(chars: &[char], quote: usize) -> usize {
-    let mut index = quote + 1;
-    while index < chars.len() && chars[index] != '"' {
-        index += if chars[index] == '\\' { 2 } else { 1 };
-    }
-    index + 1
-}
-
-fn end_of_raw_string(chars: &[char], quote: usize, hashes: usize) -> usize {
-    let mut index = quote + 1;
-    while index < chars.len() {
-        if chars[index] == '"' && chars[index + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes {
-            return index + 1 + hashes;
-        }
-        index += 1;
-    }
-    index
-}
-
-/// The tokens without items under `#[cfg(test)]`.
-fn without_tests(tokens: &[Token]) -> Vec<Token> {
-    let is = |index: usize, words: &[&str]| {
-        words.iter().enumerate().all(|(offset, word)| tokens.get(index + offset).is_some_and(|token| token.text == *word))
-    };
-    let mut kept = Vec::new();
-    let mut index = 0;
-    while index < tokens.len() {
-        if !is(index, &["#", "[", "cfg", "(", "test", ")", "]"]) {
-            kept.push(tokens[index].clone());
-            index += 1;
-            continue;
-        }
-        // The item ends with its first closed brace, or with a semicolon or comma outside of any bracket.
-        let mut depth = 0;
-        index += 7;
-        while index < tokens.len() {
-            match tokens[index].text.as_str() {
-                "{" | "(" | "[" => depth += 1,
-                "}" | ")" | "]" => depth -= 1,
-                _ => {}
-            }
-            let ends = matches!(tokens[index].text.as_str(), "}" | ";" | ",");
-            // The item is the last thing of what encloses it.
-            if depth < 0 {
-                break;
-            }
-            index += 1;
-            if depth == 0 && ends {
-                break;
-            }
-        }
-    }
-    kept
-}
-
 // --- the repository ---
 
 /// The files of a folder and below, with their text; bytes that are no text become marks.
@@ -431,7 +306,10 @@ fn files_below(folder: &str) -> Vec<(String, String)> {
 fn tracked_files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Files that are not ignored and not yet added count too: they are about to be kept.
-    let listed = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root).output();
+    let listed = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output();
     if let Ok(listed) = listed.as_ref()
         && listed.status.success()
         && !listed.stdout.is_empty()
@@ -473,8 +351,15 @@ fn sources_keep_the_rules() {
     let sources: Vec<_> = files_below("src").into_iter().filter(|(path, _)| path.ends_with(".rs")).collect();
     assert!(sources.iter().any(|(path, _)| path == "src/model/profile.rs"), "the sources were found");
     let tests = test_only_modules(&sources);
-    let is_test = |path: &str| tests.iter().any(|test| path == format!("{test}.rs") || path.starts_with(&format!("{test}/")));
-    assert_none(sources.iter().filter(|(path, _)| !is_test(path)).flat_map(|(path, text)| faults_of_source(path, text)).collect());
+    let is_test =
+        |path: &str| tests.iter().any(|test| path == format!("{test}.rs") || path.starts_with(&format!("{test}/")));
+    assert_none(
+        sources
+            .iter()
+            .filter(|(path, _)| !is_test(path))
+            .flat_map(|(path, text)| faults_of_source(path, text))
+            .collect(),
+    );
 }
 
 #[test]
@@ -482,7 +367,9 @@ fn rooms_stand_in_the_table() {
     let mut faults = Vec::new();
     for (path, _) in files_below("src").iter().filter(|(path, _)| path.ends_with(".rs")) {
         match module_of(path).first() {
-            Some(room) if room != "cli" && !is_room(room) => faults.push(format!("{path}: `{room}` is no room of the table")),
+            Some(room) if room != "cli" && !is_room(room) => {
+                faults.push(format!("{path}: `{room}` is no room of the table"))
+            }
             _ => {}
         }
     }
@@ -505,85 +392,4 @@ fn no_path_of_a_machine() {
         }
     }
     assert_none(faults);
-}
-
-// --- the rules find what they are for ---
-
-#[track_caller]
-fn check(path: &str, text: &str, expected: &[&str]) {
-    let faults = faults_of_source(path, &format!("//! Purpose.\n{text}"));
-    assert_eq!(faults.len(), expected.len(), "{text:?} gives {faults:#?}");
-    for (fault, part) in faults.iter().zip(expected) {
-        assert!(fault.contains(part), "{fault:?} does not say {part:?}");
-    }
-}
-
-#[test]
-fn imports_against_the_table_are_found() {
-    check("src/model/profile.rs", "use crate::error::Error;", &[]);
-    check("src/model/profile.rs", "use crate::perf::Record;", &["`model::profile` may not import `perf`"]);
-    check("src/perf/attr.rs", "fn f() { let x = crate::process::list(); }", &["src/perf/attr.rs:2: `perf::attr` may not"]);
-    check("src/perf/attr.rs", "use crate::{error::Error, model::{Unit, self}, image::Elf};", &["import `image`"]);
-    check("src/perf/mod.rs", "use super::image::Elf;", &["import `image`"]);
-    check("src/perf/attr.rs", "use super::record::Record; use super::super::image::Elf;", &["import `image`"]);
-    check("src/perf/attr.rs", "mod a { use super::super::model::Unit; use super::super::super::image::Elf; }", &["import `image`"]);
-    check("src/sampler/open.rs", "use crate::unwind::Unwinder;", &["import `unwind`"]);
-    check("src/sampler/bpf/load.rs", "use crate::unwind::Unwinder; use crate::perf::Record;", &[]);
-    check("src/session/run.rs", "pub(in crate::session) fn f() {}\nuse crate::unwind::Unwinder;", &["run.rs:3"]);
-    check("src/export/a.rs", "macro_rules! m { () => { $crate::render::f() } }", &["import `render`"]);
-    check("src/perf/attr.rs", "/// See crate::render.\n/* crate::a /* crate::b */ */ const X: &str = \"crate::c \\\" crate::d\";", &[]);
-    check("src/perf/attr.rs", "const X: &str = r#\"a\" crate::c\"#; const Y: char = '\"'; use crate::render::f; // '", &["render"]);
-    check("src/perf/attr.rs", "fn f<'a>(x: &'a str) -> u8 { b'\"' } use crate::render::f;", &["render"]);
-    check("src/perf/attr.rs", "#[cfg(test)]\nmod tests { use crate::render::f; }\nuse crate::image::Elf;", &["import `image`"]);
-    check("src/perf/attr.rs", "#[cfg(test)] use crate::render::f; use crate::image::Elf;", &["import `image`"]);
-    check("src/perf/attr.rs", "#[cfg(not(test))] use crate::render::f;", &["import `render`"]);
-}
-
-#[test]
-fn imports_of_the_face_are_found() {
-    check("src/perf/attr.rs", "use crate::Error;", &["goes through lib.rs"]);
-    check("src/perf/attr.rs", "use crate::*;", &["goes through lib.rs"]);
-    check("src/perf/attr.rs", "use crate::{Result, model::Unit};", &["goes through lib.rs"]);
-    check("src/perf/attr.rs", "use crate as face;", &["goes through lib.rs"]);
-    check("src/perf/mod.rs", "use super::Error;", &["goes through lib.rs"]);
-    check("src/perf/mod.rs", "use flameprofile::Error;", &["by its name"]);
-    check("src/main.rs", "mod cli; use flameprofile::Error; fn f() { crate::cli::run(); cli::run(); }", &[]);
-    check("src/cli/mod.rs", "use crate::cli::record; use super::cli::record;", &[]);
-    check("src/cli/record.rs", "use crate::session::Session;", &["the binary reaches into `session`"]);
-}
-
-#[test]
-fn unsafe_and_unfinished_code_is_found() {
-    check("src/sampler/ring.rs", "#![allow(unsafe_code)]\nfn f() { unsafe { g() } }", &[]);
-    check("src/sampler/open.rs", "fn f() { unsafe { g() } }", &["`unsafe` may not stand here"]);
-    check("src/image/elf.rs", "#![allow(unsafe_code)]", &["may not be allowed here"]);
-    check("src/image/elf.rs", "// unsafe\n#![deny(unsafe_code)] const X: &str = \"unsafe\";", &[]);
-    check("src/image/elf.rs", "fn f() { todo!() } fn g() { dbg!(1); unimplemented!() }", &["unfinished"; 3]);
-    check("src/image/elf.rs", "#[path = \"../perf/attr.rs\"] mod attr; include!(\"x.rs\");", &["#[path]", "include!"]);
-    check("src/image/elf.rs", "fn path(todo: u8) { let path = todo; }", &[]);
-}
-
-#[test]
-fn long_and_purposeless_files_are_found() {
-    check("src/image/elf.rs", &"\n".repeat(LINES), &["two concepts"]);
-    check("src/image/elf.rs", &"\n".repeat(LINES - 1), &[]);
-    assert_eq!(faults_of_source("src/image/elf.rs", "use std::fs;").len(), 1);
-}
-
-#[test]
-fn undescribed_test_data_is_found() {
-    let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
-    let readme = file("testdata/a/README.md", "`one.bin` and the case `two/`");
-    let faults = |files: &[(String, String)]| faults_of_testdata(files);
-    assert!(faults(&[readme.clone(), file("testdata/a/one.bin", ""), file("testdata/a/two/input", "")]).is_empty());
-    assert_eq!(faults(&[readme.clone(), file("testdata/a/other.bin", "")]).len(), 1);
-    assert_eq!(faults(&[readme, file("testdata/b/one.bin", "")]).len(), 1);
-}
-
-#[test]
-fn paths_of_a_machine_are_found() {
-    let home = format!("/{}/", "root");
-    assert_eq!(faults_of_machine_paths("a.md", &format!("see {home}x")).len(), 1);
-    assert_eq!(faults_of_machine_paths("a.md", &format!("a\n\"{home}x\"")).len(), 1);
-    assert_eq!(faults_of_machine_paths("a.md", &format!("/proc/PID{home}x, {{pid}}{home}x")).len(), 0);
 }

@@ -15,7 +15,8 @@
  *   forkexec PROGRAM [..]  forks, executes another program in the child, and waits for it
  *   dlopen LIBRARY MS      says "ready", waits for a line on stdin, loads LIBRARY and uses CPU time in its late_work
  *   zombie                 forks a child that exits and is not waited for, says "ready CHILD", sleeps until killed
- *   jit MILLISECONDS       runs code that it wrote into anonymous memory, named jitted_loop in a perf map full of junk
+ *   jit MILLISECONDS       says "ready MAP", runs code that it wrote into anonymous memory, named jitted_loop in the perf
+ *                          map at MAP, which is full of junk besides
  */
 #define _GNU_SOURCE
 #include "leaves.h"
@@ -125,6 +126,8 @@ static int jit(uint64_t milliseconds) {
         if (side == 0) fprintf(map, "%llx %zx jitted_loop\n", (unsigned long long)(uintptr_t)memory, sizeof code);
     }
     fclose(map);
+    printf("ready %s\n", path);
+    fflush(stdout);
     uint64_t until = cpu_nanoseconds(CLOCK_THREAD_CPUTIME_ID) + milliseconds * 1000000;
     while (cpu_nanoseconds(CLOCK_THREAD_CPUTIME_ID) < until) ((void (*)(uint64_t))(uintptr_t)memory)(1000000);
     /* The file stays: the recorder reads it after we are gone. Whoever started us removes it. */

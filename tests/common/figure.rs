@@ -57,10 +57,12 @@ pub fn shares(account: Account, threads: u64) -> Vec<Figure> {
     let hits: Vec<u64> = LEAVES.iter().map(|leaf| run.folded.total_of(leaf)).collect();
     let truths: Vec<f64> = LEAVES.iter().map(|leaf| run.truth(&format!("TRUTH {leaf}"))).collect();
     let samples: u64 = hits.iter().sum();
-    let sigmas: Vec<f64> = hits.iter().zip(&truths).map(|(&hits, &truth)| sigma::of_share(hits, samples, truth)).collect();
+    let sigmas: Vec<f64> =
+        hits.iter().zip(&truths).map(|(&hits, &truth)| sigma::of_share(hits, samples, truth)).collect();
     let worst = sigmas.iter().fold(0.0_f64, |worst, sigma| worst.max(sigma.abs()));
     let (chi, chi_limit) = sigma::chi_square(&hits, &truths);
-    let percents: Vec<String> = hits.iter().map(|&hits| format!("{:.1}", hits as f64 * 100.0 / samples.max(1) as f64)).collect();
+    let percents: Vec<String> =
+        hits.iter().map(|&hits| format!("{:.1}", hits as f64 * 100.0 / samples.max(1) as f64)).collect();
     let of = format!("shares, {threads} threads, {}", road(account));
 
     // leaf < dispatch < one_round < work < main or thread_main
@@ -76,7 +78,10 @@ pub fn shares(account: Account, threads: u64) -> Vec<Figure> {
     let in_leaves = |row: &super::folded::Row| LEAVES.iter().any(|leaf| row.has(leaf));
     let right = run.folded.weight(|row| in_leaves(row) && is_right(&row.frames)) as f64 / samples.max(1) as f64;
     if right < 0.995 {
-        eprintln!("{of}: paths that are wrong:\n{}", run.folded.counterexamples(|row| !in_leaves(row) || is_right(&row.frames)));
+        eprintln!(
+            "{of}: paths that are wrong:\n{}",
+            run.folded.counterexamples(|row| !in_leaves(row) || is_right(&row.frames))
+        );
     }
     vec![
         Figure::new(format!("{of}: samples"), ">= 4000", samples.to_string(), samples >= 4000),
@@ -86,7 +91,12 @@ pub fn shares(account: Account, threads: u64) -> Vec<Figure> {
             format!("{worst:.2} sigma ({})", percents.join("/")),
             worst <= sigma::LIMIT,
         ),
-        Figure::new(format!("{of}: chi square"), format!("<= {chi_limit:.1} (p > 0.001)"), format!("{chi:.1}"), chi <= chi_limit),
+        Figure::new(
+            format!("{of}: chi square"),
+            format!("<= {chi_limit:.1} (p > 0.001)"),
+            format!("{chi:.1}"),
+            chi <= chi_limit,
+        ),
         Figure::new(format!("{of}: whole path right"), ">= 99.5 %", percent(right), right >= 0.995),
         lost(&of, &run),
     ]
@@ -105,10 +115,20 @@ pub fn rate(account: Account, hertz: u32) -> Vec<Figure> {
     let ratio = samples as f64 / expected;
     let of = format!("rate, {hertz} Hz, {}", road(account));
     let judged = if road(account) == "per task" {
-        Figure::new(&of, "within 1 % of F x CPU time", format!("{ratio:.4} ({samples} samples)"), (ratio - 1.0).abs() <= 0.01)
+        Figure::new(
+            &of,
+            "within 1 % of F x CPU time",
+            format!("{ratio:.4} ({samples} samples)"),
+            (ratio - 1.0).abs() <= 0.01,
+        )
     } else {
         let off = sigma::of_count(samples, expected);
-        Figure::new(&of, "within 3.3 sigma of F x CPU time", format!("{ratio:.4}, {off:+.2} sigma"), off.abs() <= sigma::LIMIT)
+        Figure::new(
+            &of,
+            "within 3.3 sigma of F x CPU time",
+            format!("{ratio:.4}, {off:+.2} sigma"),
+            off.abs() <= sigma::LIMIT,
+        )
     };
     let folded = run.folded.sampled();
     vec![
@@ -137,13 +157,11 @@ pub fn main_reached(account: Account, ordinary: Ordinary) -> Vec<Figure> {
         Ordinary::Libc => (programs::c("libc_heavy"), "main", "time in libc"),
     };
     let run = record(account, &["-F", "999"], &program, &["2"]);
-    // Without privilege, time in the kernel has no stack, and says so.
-    let seen = |row: &super::folded::Row| !row.mentions("[not sampled]") && !row.mentions("[kernel, not permitted]");
-    let samples = run.folded.weight(seen);
-    let reached = run.folded.weight(|row| seen(row) && row.has(main)) as f64 / samples.max(1) as f64;
+    let samples = run.folded.sampled();
+    let reached = run.folded.weight(|row| !row.is_missing() && row.has(main)) as f64 / samples.max(1) as f64;
     let of = format!("`main` reached, {what}, {}", road(account));
     if reached < 0.99 {
-        eprintln!("{of}: stacks without it:\n{}", run.folded.counterexamples(|row| !seen(row) || row.has(main)));
+        eprintln!("{of}: stacks without it:\n{}", run.folded.counterexamples(|row| row.is_missing() || row.has(main)));
     }
     let complete = run.summary.number("complete");
     vec![
@@ -193,14 +211,14 @@ pub fn storm(account: Account, storm: Storm, hertz: u32) -> Vec<Figure> {
     };
     let run = record(account, &["-F", &hertz.to_string()], &program, arguments);
     let expected = f64::from(hertz) * run.truth("CPU");
-    let (sampled, missing) = (run.folded.sampled(), run.folded.not_sampled());
+    let (sampled, missing) = (run.folded.sampled(), run.folded.missing());
     let said = run.summary.number("coverage");
     let of = format!("storm of {storm:?}, {hertz} Hz, {}", road(account));
     if road(account) == "per task" {
         let off = sigma::of_count(sampled + missing, expected);
         return vec![
             Figure::new(
-                format!("{of}: sampled + [not sampled]"),
+                format!("{of}: sampled + missing"),
                 "within 3.3 sigma of F x CPU time",
                 format!("{sampled} + {missing} of {expected:.0}, {off:+.2} sigma"),
                 off.abs() <= sigma::LIMIT,
@@ -237,4 +255,3 @@ fn lost(of: &str, run: &Recording) -> Figure {
 fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
-

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Frames that stand for what was not seen.
-const NOT_SAMPLED: &str = "[not sampled]";
+const MISSING: [&str; 2] = ["[not sampled]", "[kernel, not permitted]"];
 
 /// One line of folded text.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,11 @@ impl Row {
     /// Whether a frame has this name, whatever its mark (`_[k]`, `_[i]`, `_[j]`).
     pub fn has(&self, name: &str) -> bool {
         self.frames.iter().skip(1).any(|frame| bare(frame) == name)
+    }
+
+    /// Whether it stands for what was not seen.
+    pub fn is_missing(&self) -> bool {
+        MISSING.iter().any(|missing| self.has(missing))
     }
 
     /// Whether a frame's name contains this text.
@@ -51,14 +56,14 @@ impl Folded {
         self.rows.iter().filter(|row| pass(row)).map(|row| row.weight).sum()
     }
 
-    /// The weight of what was sampled: all but `[not sampled]`.
+    /// The weight of what was sampled.
     pub fn sampled(&self) -> u64 {
-        self.weight(|row| !row.mentions(NOT_SAMPLED))
+        self.weight(|row| !row.is_missing())
     }
 
-    /// The weight of `[not sampled]`.
-    pub fn not_sampled(&self) -> u64 {
-        self.weight(|row| row.mentions(NOT_SAMPLED))
+    /// The weight of what is known to be missing: `[not sampled]` and `[kernel, not permitted]`.
+    pub fn missing(&self) -> u64 {
+        self.weight(Row::is_missing)
     }
 
     /// The weight of stacks with a frame of this name, callees included.
@@ -92,7 +97,7 @@ fn bare(frame: &str) -> &str {
 fn folded_rows_are_read() {
     let folded = Folded::parse("a b;main;f (int, int);read_[k] 3\na b;[not sampled] 7\n");
     assert_eq!(folded.rows.len(), 2);
-    assert_eq!((folded.sampled(), folded.not_sampled()), (3, 7));
+    assert_eq!((folded.sampled(), folded.missing()), (3, 7));
     assert_eq!((folded.total_of("read"), folded.total_of("main"), folded.total_of("a b")), (3, 3, 0));
     assert_eq!(folded.share_of("main"), 1.0);
     assert!(folded.counterexamples(|row| row.has("main")).contains("7  a b;[not sampled]"));

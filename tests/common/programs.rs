@@ -51,7 +51,8 @@ fn build(name: &str, sources: &[&str], mut command: Command) -> PathBuf {
     }
     fs::create_dir_all(&folder).expect("the target folder is writable");
     let partial = folder.join(format!("{name}.{}", process::id()));
-    let done = command.arg("-o").arg(&partial).output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let done =
+        command.arg("-o").arg(&partial).output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     assert!(done.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&done.stderr));
     fs::rename(&partial, &output).expect("the compiled program is there");
     output

@@ -1,28 +1,31 @@
 //! Runs `profile` and reads its answers.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 use super::account::{self, Account};
 use super::folded::Folded;
 use super::summary::Summary;
 
-/// The binary under test.
-pub const PROFILE: &str = env!("CARGO_BIN_EXE_profile");
+/// The binary under test: the one that Cargo has just built, or the installed one that `PROFILE_BINARY` names.
+pub fn binary() -> PathBuf {
+    env::var_os("PROFILE_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_profile")), PathBuf::from)
+}
 
 /// After this long a test is stuck. No test is judged by time.
 const STUCK: Duration = Duration::from_secs(120);
 
 /// A command line of `profile` for an account.
 pub fn profile(account: Account) -> Command {
-    account.command(account.reachable(Path::new(PROFILE)))
+    account.command(account.reachable(&binary()))
 }
 
 /// The standard error of a run, as text.
@@ -71,7 +74,8 @@ pub fn record(account: Account, flags: &[&str], program: &Path, arguments: &[&st
     let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
     let said = stderr(&output);
     assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}\n{said}", path.display()));
+    let read =
+        |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}\n{said}", path.display()));
     Recording {
         folded: Folded::parse(&read(&stacks)),
         summary: Summary::parse(&read(&stats)),
@@ -125,13 +129,23 @@ impl Target {
         Target::start_command(command.args(arguments))
     }
 
+    /// Starts a program that works at once and says nothing.
+    pub fn start_silent(account: Account, program: &Path, arguments: &[&str]) -> Target {
+        let mut command = account.command(account.reachable(program));
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Target { child, input: None, greeting: String::new() }
+    }
+
     /// Starts a command that says `ready`, and waits until it does.
     pub fn start_command(command: &mut Command) -> Target {
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let input = child.stdin.take();
         let mut greeting = String::new();
-        BufReader::new(child.stdout.as_mut().expect("it is piped")).read_line(&mut greeting).expect("it says something");
+        BufReader::new(child.stdout.as_mut().expect("it is piped"))
+            .read_line(&mut greeting)
+            .expect("it says something");
         assert!(greeting.starts_with("ready"), "{command:?} said {greeting:?}");
         Target { child, input, greeting: greeting.trim().to_owned() }
     }
@@ -186,10 +200,17 @@ pub struct Running {
 impl Running {
     /// Starts `profile ARGUMENTS -f folded -o FILE --stats FILE` and waits until its events are open.
     pub fn start(account: Account, arguments: &[impl AsRef<OsStr>]) -> Running {
+        Running::start_with(account, arguments, false)
+    }
+
+    fn start_with(account: Account, arguments: &[impl AsRef<OsStr>], leads_group: bool) -> Running {
         let folder = account::folder();
         let mut command = profile(account);
-        command.args(arguments).args(["-f", "folded", "-o"]).arg(folder.path().join("out.folded"));
-        command.arg("--stats").arg(folder.path().join("stats.json"));
+        command.args(["-f", "folded", "-o"]).arg(folder.path().join("out.folded"));
+        command.arg("--stats").arg(folder.path().join("stats.json")).args(arguments);
+        if leads_group {
+            command.process_group(0);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("profile can be started");
         let pid = Pid::from_child(&child);
@@ -203,17 +224,36 @@ impl Running {
         Running { child: Some(child), pid, folder }
     }
 
+    /// Starts `profile` with a command; it and the command are a process group of their own.
+    ///
+    /// Both get the same account, so arguments after `--` must be reachable for it.
+    pub fn start_group(account: Account, arguments: &[impl AsRef<OsStr>]) -> Running {
+        Running::start_with(account, arguments, true)
+    }
+
+    /// Sends it and its command a signal, as a terminal does.
+    pub fn signal_group(&self, signal: Signal) {
+        kill_process_group(self.pid, signal).expect("it leads a group");
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("it runs");
     }
 
     /// Waits for its end; it must succeed.
-    pub fn finish(mut self) -> Recording {
+    pub fn finish(self) -> Recording {
+        self.finish_with(0)
+    }
+
+    /// Waits for its end with this status.
+    pub fn finish_with(mut self, status: i32) -> Recording {
         let output = finish(Ok(self.child.take().expect("it is finished only once")));
         let said = stderr(&output);
-        assert!(output.status.success(), "profile: {}\n{said}", output.status);
-        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}\n{said}"));
+        assert_eq!(output.status.code(), Some(status), "profile: {}\n{said}", output.status);
+        let read = |name: &str| {
+            fs::read_to_string(self.folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}\n{said}"))
+        };
         let (folded, summary) = (Folded::parse(&read("out.folded")), Summary::parse(&read("stats.json")));
         assert_eq!(names_in(self.folder.path()), ["out.folded", "stats.json"], "nothing else is left behind");
         Recording { folded, summary, printed: stdout(&output), said }
@@ -238,7 +278,8 @@ fn has_events(pid: Pid) -> bool {
 /// The names of the files in a folder, in order.
 pub fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the folder is there");
-    let mut names: Vec<String> = entries.map(|entry| entry.expect("it is readable").file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("it is readable").file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }

@@ -20,7 +20,8 @@ pub fn of_count(count: u64, expected: f64) -> f64 {
 /// cases (Wilson and Hilferty's approximation).
 pub fn chi_square(hits: &[u64], truths: &[f64]) -> (f64, f64) {
     let samples = hits.iter().sum::<u64>() as f64;
-    let statistic = hits.iter().zip(truths).map(|(&hit, truth)| (hit as f64 - samples * truth).powi(2) / (samples * truth)).sum();
+    let statistic =
+        hits.iter().zip(truths).map(|(&hit, truth)| (hit as f64 - samples * truth).powi(2) / (samples * truth)).sum();
     let freedom = (hits.len() - 1) as f64;
     let spread = 2.0 / (9.0 * freedom);
     (statistic, freedom * (1.0 - spread + 3.090 * spread.sqrt()).powi(3))

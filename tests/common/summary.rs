@@ -11,7 +11,8 @@ pub struct Summary {
 impl Summary {
     /// Parses the JSON; anything that is no object fails the test.
     pub fn parse(text: &str) -> Summary {
-        let json: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("--stats is no JSON: {error}\n{text}"));
+        let json: Value =
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("--stats is no JSON: {error}\n{text}"));
         assert!(json.is_object(), "--stats is no JSON object: {text}");
         Summary { json }
     }
@@ -28,7 +29,8 @@ impl Summary {
 
     /// The sum of shares under a key with reasons.
     pub fn sum(&self, key: &str) -> f64 {
-        let reasons = self.json[key].as_object().unwrap_or_else(|| panic!("--stats has no object {key:?}: {}", self.json));
+        let reasons =
+            self.json[key].as_object().unwrap_or_else(|| panic!("--stats has no object {key:?}: {}", self.json));
         reasons.values().map(|share| share.as_f64().expect("a share is a number")).sum()
     }
 

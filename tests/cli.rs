@@ -1,0 +1,14 @@
+//! Runs the real binary: what it does with targets, signals, outputs and accounts, and what bad input gets.
+
+mod common;
+
+#[path = "cli/accounts.rs"]
+mod accounts;
+#[path = "cli/endings.rs"]
+mod endings;
+#[path = "cli/outputs.rs"]
+mod outputs;
+#[path = "cli/refusals.rs"]
+mod refusals;
+#[path = "cli/targets.rs"]
+mod targets;

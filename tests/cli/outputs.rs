@@ -1,0 +1,226 @@
+//! What is written, where and as what.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::common::account::{self, Account};
+use crate::common::folded::Folded;
+use crate::common::programs;
+use crate::common::run::{binary, finish, names_in, profile, record, stderr, stdout, text};
+use crate::need;
+
+/// Records 150 ms of `actor busy` into FILE of a folder and returns what was written.
+fn written(flags: &[&str], file: &str) -> String {
+    let folder = account::folder();
+    let out = folder.path().join(file);
+    let mut command = profile(Account::Own);
+    command
+        .args(["-F", "999"])
+        .args(flags)
+        .arg("-o")
+        .arg(&out)
+        .arg("--")
+        .arg(programs::c("actor"))
+        .args(["busy", "150"]);
+    let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(names_in(folder.path()), [file], "nothing else is left behind");
+    std::fs::read_to_string(&out).expect("it is text")
+}
+
+fn is_picture(text: &str) -> bool {
+    text.trim_start().starts_with("<?xml") && text.contains("<svg") && text.trim_end().ends_with("</svg>")
+        || text.trim_start().starts_with("<svg") && text.trim_end().ends_with("</svg>")
+}
+
+#[test]
+fn extension_chooses_the_format() {
+    assert!(is_picture(&written(&[], "out.svg")));
+    assert!(Folded::parse(&written(&[], "out.folded")).total_of("busy_work") > 0);
+    assert!(Folded::parse(&written(&[], "out.txt")).total_of("busy_work") > 0);
+    let json: Value = serde_json::from_str(&written(&[], "out.json")).expect("it is JSON");
+    assert!(json.to_string().contains("busy_work"));
+}
+
+#[test]
+fn flag_overrides_the_extension() {
+    assert!(Folded::parse(&written(&["-f", "folded"], "out.svg")).total_of("busy_work") > 0);
+    assert!(is_picture(&written(&["-f", "svg"], "out.txt")));
+    assert!(is_picture(&written(&[], "no-extension")), "SVG if nothing says otherwise");
+    let top = written(&["-f", "top"], "out.txt");
+    assert!(top.contains("busy_work") && !top.contains('\x1b'), "no colours in a file:\n{top}");
+}
+
+#[test]
+fn picture_says_what_it_may_hide() {
+    let picture = written(&[], "out.svg");
+    assert!(picture.contains("busy_work") && picture.contains("main"));
+    for word in ["samples", "lost", "coverage"] {
+        assert!(picture.contains(word), "the footer does not say {word:?}");
+    }
+}
+
+#[test]
+fn standard_output_is_a_picture() {
+    let mut command = profile(Account::Own);
+    command.args(["-F", "999", "--"]).arg(programs::c("actor")).args(["busy", "100"]);
+    let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    assert!(output.status.success() && is_picture(&stdout(&output)), "{}", stderr(&output));
+}
+
+#[test]
+fn terminal_gets_the_table() {
+    need!(account::have("script"), "terminal_gets_the_table", "needs `script` of util-linux");
+    let line = format!("'{}' -F 999 -- '{}' busy 150", text(&binary()), text(&programs::c("actor")));
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm-256color").stdin(Stdio::null());
+    let output = finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    let shown = stdout(&output);
+    assert!(output.status.success(), "{shown}");
+    assert!(shown.contains("busy_work"), "{shown}");
+    assert!(!shown.contains("<svg"), "a terminal is no place for a picture:\n{shown}");
+}
+
+#[test]
+fn closed_pipe_is_success() {
+    for format in ["svg", "folded", "top", "json"] {
+        let mut command = profile(Account::Own);
+        command.args(["-F", "999", "-f", format, "--"]).arg(programs::c("actor")).args(["busy", "50"]);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        drop(child.stdout.take());
+        let output = finish(Ok(child));
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{format}: {said}");
+        assert!(!said.contains("error") && !said.contains("panicked"), "{format}: quietly, but:\n{said}");
+    }
+}
+
+#[test]
+fn recording_without_samples_says_why() {
+    let folder = account::folder();
+    let out = folder.path().join("out.svg");
+    let mut command = profile(Account::Own);
+    // One sample in 17 minutes of CPU time.
+    command.args(["-e", "cpu-clock", "-c", "1000000000000", "-o", &text(&out), "--", "true"]);
+    let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).to_lowercase().contains("no samples"), "{}", stderr(&output));
+    let picture = std::fs::read_to_string(&out).expect("there is a picture");
+    assert!(is_picture(&picture) && picture.to_lowercase().contains("no samples"), "{picture}");
+}
+
+#[test]
+fn device_is_written_not_replaced() {
+    // As a plain user, who could not replace it if that were tried.
+    let account = Account::Plain;
+    let actor = account.reachable(&programs::c("actor"));
+    let mut command = profile(account);
+    command.args(["-F", "999", "-f", "folded", "-o", "/dev/stdout", "--"]).arg(actor).args(["busy", "100"]);
+    let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(Folded::parse(&stdout(&output)).total_of("busy_work") > 0);
+}
+
+#[test]
+fn pipe_by_name_is_written_not_replaced() {
+    let folder = account::folder();
+    let fifo = folder.path().join("out.folded");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("there is a mkfifo").success());
+    let reader = {
+        let fifo = fifo.clone();
+        std::thread::spawn(move || std::fs::read_to_string(fifo))
+    };
+    let mut command = profile(Account::Own);
+    command.args(["-F", "999", "-o", &text(&fifo), "--"]).arg(programs::c("actor")).args(["busy", "100"]);
+    let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let is_fifo =
+        std::os::unix::fs::FileTypeExt::is_fifo(&std::fs::symlink_metadata(&fifo).expect("it is there").file_type());
+    assert!(is_fifo, "the pipe was replaced by a file, and its reader waits for ever");
+    let read = reader.join().expect("the reader does not panic").expect("it is text");
+    assert!(Folded::parse(&read).total_of("busy_work") > 0);
+}
+
+#[test]
+fn link_keeps_leading_where_it_led() {
+    let folder = account::folder();
+    std::fs::create_dir(folder.path().join("there")).expect("it is ours");
+    std::os::unix::fs::symlink("there/real.folded", folder.path().join("link.folded")).expect("it is ours");
+    let mut command = profile(Account::Own);
+    command
+        .args(["-F", "999", "-o", &text(&folder.path().join("link.folded")), "--"])
+        .arg(programs::c("actor"))
+        .args(["busy", "50"]);
+    let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(folder.path().join("link.folded").is_symlink(), "the link was replaced");
+    assert!(folder.path().join("there/real.folded").exists());
+}
+
+#[test]
+fn names_are_data() {
+    // A program's own name is what an attacker chooses most easily; 15 bytes of it are the process's name.
+    let folder = account::folder();
+    let program = folder.path().join("<b>;&\"'\n 7");
+    std::fs::copy(programs::c("actor"), &program).expect("any name will do");
+    for (file, check) in
+        [("out.svg", picture_is_clean as fn(&str)), ("out.folded", folded_is_clean), ("out.json", json_is_clean)]
+    {
+        let out = folder.path().join(file);
+        let mut command = profile(Account::Own);
+        command.args(["-F", "999", "-o", &text(&out), "--"]).arg(&program).args(["busy", "100"]);
+        let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+        assert!(output.status.success(), "{}", stderr(&output));
+        check(&std::fs::read_to_string(&out).expect("it was written"));
+    }
+}
+
+fn picture_is_clean(text: &str) {
+    assert!(is_picture(text));
+    assert!(!text.contains("<b>"), "a name became markup");
+}
+
+fn folded_is_clean(text: &str) {
+    let folded = Folded::parse(text);
+    // `NAME;...;main;busy_work...`: the name is one frame, whatever is in it.
+    let row = folded.rows.iter().find(|row| row.has("busy_work")).expect("it was sampled");
+    assert!(row.frames[0].contains("<b>") && !row.frames[1].contains('&'), "{row:?}");
+}
+
+fn json_is_clean(text: &str) {
+    serde_json::from_str::<Value>(text).expect("it is JSON");
+}
+
+#[test]
+fn only_user_or_only_kernel() {
+    let run = |flag: &str, act: &str| record(Account::Own, &["-F", "999", flag], &programs::c("actor"), &[act, "200"]);
+    let user = run("-U", "busy").folded;
+    assert!(user.total_of("busy_work") > 0);
+    assert!(!user.rows.iter().any(|row| row.frames.iter().any(|frame| frame.ends_with("_[k]"))), "{user:?}");
+    need!(account::is_root(), "only_user_or_only_kernel", "needs root: kernel frames");
+    let kernel = run("-K", "kernel").folded;
+    let only_kernel = |row: &crate::common::folded::Row| {
+        row.is_missing() || row.frames[1..].iter().all(|frame| frame.ends_with("_[k]"))
+    };
+    assert!(kernel.sampled() > 0 && kernel.rows.iter().all(only_kernel), "{}", kernel.counterexamples(only_kernel));
+}
+
+#[test]
+fn software_events_and_tracepoints() {
+    let run = record(Account::Own, &["-e", "page-faults", "-c", "1"], &programs::c("actor"), &["busy", "20"]);
+    assert!(run.folded.sampled() >= 10, "{:?}", run.folded);
+    let has_tracepoints = Path::new("/sys/kernel/tracing/events/sched/sched_switch/id").exists();
+    need!(account::is_root() && has_tracepoints, "software_events_and_tracepoints", "needs root and a mounted tracefs");
+    let run = record(Account::Own, &["-e", "sched:sched_switch", "-c", "1"], &programs::c("actor"), &["later", "20"]);
+    assert!(run.folded.sampled() >= 1, "{:?}", run.folded);
+}
+
+#[test]
+fn rate_above_the_limit_is_lowered_and_said() {
+    let run = record(Account::Own, &["-F", "100000000", "--unwind", "none"], &programs::c("actor"), &["busy", "20"]);
+    assert!(run.said.contains("perf_event_max_sample_rate"), "{}", run.said);
+    assert!(run.summary.number("rate") < 100_000_000.0);
+}
