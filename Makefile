@@ -1,0 +1,40 @@
+# What a developer types. Each target is what .ci/run calls, so that both mean the same.
+
+.PHONY: check test tidy lint docs debug figures bench bless
+
+# Format, lints as errors, docs as errors, tests (the tidy test is one of them).
+check: lint docs test debug
+
+# The one test command of the README. Optimized: the figures are those of the program that is installed.
+test:
+	cargo test --release
+
+# The rules of the house alone: seconds.
+tidy:
+	cargo test --test tidy
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --no-default-features -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+# The unit tests once more, with debug assertions and overflow checks.
+debug:
+	cargo test --lib
+
+# The figures with what was measured.
+figures:
+	cargo test --release --test figures -- --nocapture --test-threads=1
+
+# Goal and measured, a line each.
+bench:
+	cargo bench --bench cost
+	cargo bench --bench finish
+	cargo bench --bench accuracy
+
+# Rewrites the expected output of golden tests; read the difference before it is committed.
+bless:
+	PROFILE_BLESS=1 cargo test
