@@ -37,4 +37,4 @@ bench:
 
 # Rewrites the expected output of golden tests; read the difference before it is committed.
 bless:
-	PROFILE_BLESS=1 cargo test
+	BLESS=1 cargo test

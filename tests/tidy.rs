@@ -137,11 +137,13 @@ fn faults_of_testdata(files: &[(String, String)]) -> Vec<String> {
             faults.push(format!("{path}: no README says what it is"));
             continue;
         };
-        // By its name, or by that of the folder below the README in which it lies: `case/`.
+        // By its name, by that of its case (`case` for case.input and case.svg), or by that of the folder below the README in
+        // which it lies (`case/`).
         let below = &path[folder.len() + 1..];
         let name = below.rsplit('/').next().unwrap_or(below);
         let case = below.split_once('/').map(|(case, _)| format!("{case}/"));
-        if !text.contains(name) && !case.is_some_and(|case| text.contains(&case)) {
+        let stem = format!("`{}`", name.split('.').next().unwrap_or(name));
+        if !text.contains(name) && !text.contains(&stem) && !case.is_some_and(|case| text.contains(&case)) {
             faults.push(format!("{path}: {folder}/README.md does not name it"));
         }
     }
@@ -327,10 +329,15 @@ fn test_only_modules(sources: &[(String, String)]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (path, text) in sources {
         let tokens = tokens(text);
-        for window in tokens.windows(10) {
-            let words: Vec<&str> = window.iter().map(|token| token.text.as_str()).collect();
-            if let ["#", "[", "cfg", "(", "test", ")", "]", "mod", name, ";"] = words[..] {
-                let folder = if path.ends_with("/mod.rs") || path.ends_with("lib.rs") || path.ends_with("main.rs") {
+        let word = |index: usize| tokens.get(index).map_or("", |token| token.text.as_str());
+        for start in 0..tokens.len() {
+            if (0..7).any(|offset| word(start + offset) != ["#", "[", "cfg", "(", "test", ")", "]"][offset]) {
+                continue;
+            }
+            // `pub(super) mod tests;`
+            let module = (start + 7..start + 12).find(|&index| word(index) == "mod" && word(index + 2) == ";");
+            if let Some(name) = module.map(|index| word(index + 1)) {
+                let folder = if ["mod.rs", "lib.rs", "main.rs"].iter().any(|root| path.ends_with(&format!("/{root}"))) {
                     path.rsplit_once('/').map_or("", |(folder, _)| folder)
                 } else {
                     path.strip_suffix(".rs").unwrap_or(path)

@@ -86,9 +86,17 @@ fn long_and_purposeless_files_are_found() {
 #[test]
 fn undescribed_test_data_is_found() {
     let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
-    let readme = file("testdata/a/README.md", "`one.bin` and the case `two/`");
+    let readme = file("testdata/a/README.md", "`one.bin`, the case `two/` and the case `three`");
     let faults = |files: &[(String, String)]| faults_of_testdata(files);
-    assert!(faults(&[readme.clone(), file("testdata/a/one.bin", ""), file("testdata/a/two/input", "")]).is_empty());
+    assert!(
+        faults(&[
+            readme.clone(),
+            file("testdata/a/one.bin", ""),
+            file("testdata/a/two/input", ""),
+            file("testdata/a/three.svg", "")
+        ])
+        .is_empty()
+    );
     assert_eq!(faults(&[readme.clone(), file("testdata/a/other.bin", "")]).len(), 1);
     assert_eq!(faults(&[readme, file("testdata/b/one.bin", "")]).len(), 1);
 }
