@@ -22,6 +22,8 @@ pub enum Command {
     /// Sample, then write a picture or a table (what `profile` does without a sub-command)
     #[command(after_help = EXAMPLES)]
     Record(Box<RecordArgs>),
+    /// Tell what this machine and user allow, and what to type to be allowed more
+    Doctor,
     /// Print a completion script for a shell
     Completions {
         /// For which shell

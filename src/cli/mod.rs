@@ -1,6 +1,7 @@
 //! The command line: flags as data, one file per sub-command.
 
 mod args;
+mod doctor;
 mod output;
 mod progress;
 mod record;
@@ -21,6 +22,14 @@ pub fn run() -> Result<ExitCode> {
     match cli.command {
         None => record::run(&cli.record),
         Some(Command::Record(args)) => record::run(&args),
+        Some(Command::Doctor) => {
+            let terminal = std::io::stdout().is_terminal();
+            let width = style::terminal_width().unwrap_or(100);
+            let abilities = flameprofile::session::doctor::doctor();
+            let table = doctor::render(&abilities, style::Paint::new(terminal).is_on(), width);
+            output::to_stdout(table.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "profile", &mut script);

@@ -23,7 +23,7 @@ use super::args::{Format, RecordArgs, Unwind};
 use super::output::{self, OutputFile};
 use super::progress::ProgressLine;
 use super::signals;
-use super::style::Paint;
+use super::style::{self, Paint};
 
 /// Records as the arguments say, and writes the result.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
@@ -135,7 +135,7 @@ fn rendered(profile: &Profile, args: &RecordArgs, format: Format, to_terminal: b
         }
         Format::Folded => folded::write(&tree, &FoldedOptions::default(), &mut bytes)?,
         Format::Top => {
-            let width = if to_terminal { terminal_width() } else { None };
+            let width = if to_terminal { style::terminal_width() } else { None };
             let limit = to_terminal.then_some(30);
             let options = TopOptions { width, color: Paint::new(to_terminal).is_on(), limit };
             top::write(&tree, profile, &options, &mut bytes)?;
@@ -143,12 +143,6 @@ fn rendered(profile: &Profile, args: &RecordArgs, format: Format, to_terminal: b
         Format::Json => {}
     }
     Ok(bytes)
-}
-
-/// The width of the terminal that standard output is.
-fn terminal_width() -> Option<usize> {
-    let columns = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?.ws_col;
-    (columns > 0).then_some(usize::from(columns))
 }
 
 /// The command's own status, as a shell gives it: 128 and the signal's number if one ended it.

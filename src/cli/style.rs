@@ -36,3 +36,9 @@ impl Paint {
         if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
+
+/// The width of the terminal that standard output is.
+pub fn terminal_width() -> Option<usize> {
+    let columns = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?.ws_col;
+    (columns > 0).then_some(usize::from(columns))
+}

@@ -72,6 +72,9 @@ pub fn summary(stats: &CaptureStats) -> String {
 /// Why what is shown may be wrong, a sentence each; none if nothing speaks against it.
 pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     let mut warnings = Vec::new();
+    if stats.samples == 0 {
+        warnings.push("there are no samples".to_owned());
+    }
     if stats.lost > 0 {
         warnings.push(format!("{} lost", count_of(stats.lost, "sample")));
     }
@@ -89,9 +92,8 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
         warnings.push(format!("{} of the stacks are cut", percent(stats.truncated_total())));
     }
     if stats.unnamed_total() > 0.05 {
-        warnings.push(format!("{} of the stacks have frames without a name", percent(stats.unnamed_total())));
+        warnings.push(format!("{} of the frames have no name", percent(stats.unnamed_total())));
     }
-    warnings.extend(stats.notes.iter().map(|note| quoted(note)));
     warnings
 }
 

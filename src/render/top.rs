@@ -103,6 +103,7 @@ fn header(tree: &CallTree, stats: &CaptureStats) -> Vec<String> {
         percent(stats.unnamed_total()),
     )];
     lines.extend(warnings(stats).into_iter().map(|warning| format!("may be wrong: {warning}")));
+    lines.extend(stats.notes.iter().map(|note| format!("note: {}", printable(note))));
     lines
 }
 
