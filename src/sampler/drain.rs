@@ -20,7 +20,7 @@ use crate::perf::Layout;
 /// Most bytes in a chunk; larger than any record (65,535 bytes).
 const CHUNK: usize = 512 << 10;
 /// Most chunks in the queue.
-const QUEUED: usize = 16;
+const QUEUED: usize = 48;
 /// How long the thread sleeps if no ring wakes it: records are at most that old, and rings that are too small to be woken
 /// for are emptied all the same.
 const LONGEST_SLEEP_NS: i64 = 100_000_000;

@@ -26,7 +26,7 @@ const SMALLEST_STACK: u64 = 4_096;
 /// How much ring space stacks may take in a second on a CPU; at higher rates the copies are smaller.
 const STACK_BYTES_PER_SECOND: f64 = 66e6;
 /// How much time of samples a ring should hold, in seconds.
-const RING_SECONDS: f64 = 0.25;
+const RING_SECONDS: f64 = 0.5;
 /// Below this much time in a ring the copies are made smaller instead.
 const SHORTEST_RING_SECONDS: f64 = 0.06;
 const SMALLEST_RING: usize = 512 << 10;
