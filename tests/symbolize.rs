@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use flameprofile::image::{ElfImage, Images, Wanted};
-use flameprofile::model::{FrameId, ImageId, Profile, ProfileBuilder, Resolution, Unnamed};
+use flameprofile::model::{FrameId, ImageId, ImageKind, Profile, ProfileBuilder, Resolution, Unnamed};
+use flameprofile::process::JitHost;
 use flameprofile::symbolize::{SymbolizeOptions, symbolize};
 
 /// One frame: function as the file has it, file, line.
@@ -106,39 +107,54 @@ fn compile(directory: &Path, compiler: &str, source: &str, arguments: &[&str]) -
 
 /// Shares of the addresses where all functions, and where all functions and lines are as `tool` has them.
 ///
-/// Padding between functions is left out: the tools give it the name of the function before.
+/// Left out is what is no difference of opinion: padding between functions, to which the tools give the name of the
+/// function before; and that llvm names the outer function by the symbol table (`main.cold`, one of several equal
+/// functions, `D4Ev` for a destructor), and GNU the innermost one by it (`main` for what was inlined into it).
 fn agreement(tool: &str, path: &Path, svmas: &[u64]) -> Option<(f64, f64)> {
     let (ours, theirs) = (ours(path, svmas, &SymbolizeOptions::default()), theirs(tool, path, svmas)?);
     let (mut padding, mut same_names, mut same_lines, mut shown) = (0, 0, 0, 0);
     for ((svma, ours), theirs) in svmas.iter().zip(&ours).zip(&theirs) {
         let named: Vec<&NamedFrame> = theirs.iter().filter(|frame| frame.0 != "??").collect();
-        if *ours == Err(Unnamed::NoMatch) && named.iter().all(|frame| frame.2 == 0) {
+        if *ours == Err(Unnamed::NoMatch) && named.len() <= 1 {
             padding += 1;
             continue;
         }
-        let frames = || ours.iter().flatten();
-        let names_agree = frames().map(|frame| &frame.0).eq(named.iter().map(|frame| &frame.0));
-        let lines_agree = names_agree && frames().map(|frame| frame.2).eq(named.iter().map(|frame| frame.2));
+        let ours: Vec<&NamedFrame> = ours.iter().flatten().collect();
+        let by_symbol = |index: usize| {
+            let last = named.len() - 1;
+            if tool.starts_with("llvm") {
+                index == last && ours[index].2 > 0
+            } else {
+                index == 0 && last > 0 && named[0].0 == named[last].0
+            }
+        };
+        let same_name = |index: usize| ours[index].0 == named[index].0 || by_symbol(index);
+        let names_agree = ours.len() == named.len() && (0..named.len()).all(same_name);
+        let lines_agree = names_agree && ours.iter().zip(&named).all(|(ours, theirs)| ours.2 == theirs.2);
         same_names += usize::from(names_agree);
         same_lines += usize::from(lines_agree);
         if !lines_agree && shown < 4 {
             shown += 1;
-            println!("  {svma:#x}\n    ours   {ours:?}\n    theirs {theirs:?}");
+            println!("  {svma:#x}\n    ours   {ours:?}\n    theirs {named:?}");
         }
     }
     let share = |count: usize| count as f64 / (svmas.len() - padding) as f64;
     println!("{tool} {}: {} addresses, {padding} of them padding", path.display(), svmas.len());
     println!("  names {:.4}, names and lines {:.4}", share(same_names), share(same_lines));
+    assert!(padding * 5 < svmas.len(), "{padding} addresses without a name");
     Some((share(same_names), share(same_lines)))
 }
 
-fn check(compiler: &str, source: &str, arguments: &[&str], step: usize, least: (f64, f64)) {
+fn check(compiler: &str, source: &str, arguments: &[&str], step: usize) {
     let directory = tempfile::tempdir().unwrap();
     let Some(path) = compile(directory.path(), compiler, source, arguments) else { return };
     let svmas = section_addresses(&path, ".text", step);
-    for tool in ["addr2line", "llvm-addr2line"] {
+    // GNU addr2line 2.40 does not read its own older form of compression.
+    let gnu = if arguments.contains(&"-gz=zlib-gnu") { None } else { Some("addr2line") };
+    for tool in gnu.into_iter().chain(["llvm-addr2line"]) {
         let Some((names, lines)) = agreement(tool, &path, &svmas) else { continue };
-        assert!(names >= least.0 && lines >= least.1, "{tool} {source} {arguments:?}");
+        // The rest are aliases of one address (`C1Ed` and `C2Ed`), each as right.
+        assert!(names >= 0.98 && lines >= 0.98, "{tool} {source} {arguments:?}: {names} {lines}");
     }
 }
 
@@ -146,18 +162,144 @@ fn check(compiler: &str, source: &str, arguments: &[&str], step: usize, least: (
 fn c_agrees_in_every_kind_of_debug_information() {
     for kind in ["-gdwarf-2", "-gdwarf-3", "-gdwarf-4", "-gdwarf-5", "-gz=zlib", "-gz=zstd", "-gz=zlib-gnu", "-g1"] {
         let other = if kind.starts_with("-gz") { "-g" } else { "-no-pie" };
-        check("cc", "names.c", &["-O2", other, kind], 1, (0.99, 0.98));
+        check("cc", "names.c", &["-O2", other, kind], 1);
     }
 }
 
 #[test]
+fn symbols_agree() {
+    check("cc", "names.c", &["-O2"], 1);
+    check("c++", "names.cpp", &["-O2"], 1);
+}
+
+#[test]
 fn cpp_agrees() {
-    check("c++", "names.cpp", &["-O2", "-g"], 1, (0.95, 0.9));
+    check("c++", "names.cpp", &["-O2", "-g"], 1);
 }
 
 #[test]
 fn rust_agrees() {
-    check("rustc", "names.rs", &["-O", "-Cdebuginfo=2"], 61, (0.9, 0.9));
+    check("rustc", "names.rs", &["-O", "-Cdebuginfo=2"], 61);
+}
+
+/// The names, outermost last, of the function `symbol`'s first byte.
+fn names_at(path: &Path, svma: u64) -> Result<Vec<String>, Unnamed> {
+    let answer = ours(path, &[svma], &SymbolizeOptions::default()).remove(0);
+    answer.map(|frames| frames.into_iter().map(|frame| frame.0).collect())
+}
+
+fn svma_of(path: &Path, symbol: &str) -> u64 {
+    use object::{Object, ObjectSymbol};
+    let data = std::fs::read(path).unwrap();
+    let file = object::File::parse(&*data).unwrap();
+    file.symbols().find(|known| known.name() == Ok(symbol)).unwrap().address()
+}
+
+#[test]
+fn symbols_are_used_where_there_is_no_debug_information() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = compile(directory.path(), "cc", "names.c", &["-O2", "-rdynamic"]) else { return };
+    let [visible, local, label] =
+        ["visible_outer", "local_outer", "assembly_label"].map(|symbol| svma_of(&path, symbol));
+    assert_eq!(names_at(&path, visible), Ok(vec!["visible_outer".into()]));
+    assert_eq!(names_at(&path, local), Ok(vec!["local_outer".into()]));
+    assert_eq!(names_at(&path, label + 2), Ok(vec!["assembly_label".into()]));
+    if !Command::new("strip").arg(&path).status().is_ok_and(|status| status.success()) {
+        return println!("SKIPPED: no strip here");
+    }
+    assert_eq!(names_at(&path, visible), Ok(vec!["visible_outer".into()]));
+    assert_eq!(names_at(&path, label + 2), Ok(vec!["assembly_label".into()]));
+    let Some(path) = compile(directory.path(), "cc", "names.c", &["-O2", "-s", "-static"]) else { return };
+    let text = section_addresses(&path, ".text", 64);
+    assert_eq!(names_at(&path, text[1]), Err(Unnamed::NoSymbols));
+}
+
+#[test]
+fn outer_function_is_not_blamed_for_what_a_split_file_knows() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = compile(directory.path(), "cc", "names.c", &["-O2", "-g", "-gsplit-dwarf"]) else { return };
+    let svma = svma_of(&path, "visible_outer");
+    let answers = ours(&path, &[svma, svma + 8, svma + 16], &SymbolizeOptions::default());
+    for answer in answers {
+        assert_eq!(answer, Ok(vec![("visible_outer".into(), String::new(), 0)]));
+    }
+}
+
+#[test]
+fn less_is_given_when_less_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = compile(directory.path(), "c++", "names.cpp", &["-O2", "-g"]) else { return };
+    let svmas = section_addresses(&path, ".text", 3);
+    let all = SymbolizeOptions::default();
+    let whole = ours(&path, &svmas, &all);
+    let outer = ours(&path, &svmas, &SymbolizeOptions { inlines: false, ..all });
+    let unlined = ours(&path, &svmas, &SymbolizeOptions { lines: false, ..all });
+    let symbols = ours(&path, &svmas, &SymbolizeOptions { inlines: false, lines: false, ..all });
+    assert!(whole.iter().flatten().any(|frames| frames.len() > 3));
+    for (((whole, outer), unlined), symbols) in whole.iter().zip(&outer).zip(&unlined).zip(&symbols) {
+        let Ok(whole) = whole else { continue };
+        assert_eq!(outer.as_ref().unwrap()[..], whole[whole.len() - 1..]);
+        let names = |frames: &[NamedFrame]| frames.iter().map(|frame| frame.0.clone()).collect::<Vec<_>>();
+        assert_eq!(names(unlined.as_ref().unwrap()), names(whole));
+        assert!(unlined.iter().flatten().all(|frame| frame.2 == 0 && frame.1.is_empty()));
+        assert_eq!(symbols.as_ref().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn vdso_and_perf_map_and_nobody() {
+    let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
+    let vdso = images.intern_vdso(|kind, path, build_id| builder.add_image(kind, path, build_id));
+    let text = images.get(vdso).and_then(|image| image.section(".text"));
+    let in_vdso: Vec<FrameId> = text
+        .iter()
+        .flat_map(|text| (text.file_offset..text.file_offset + text.size).step_by(16))
+        .map(|offset| builder.code_frame(vdso, offset))
+        .collect();
+    let pid = std::process::id();
+    let jit = builder.add_image(ImageKind::Jit(pid), "[jit]", None);
+    let other = builder.add_image(ImageKind::Jit(pid + 1), "[jit]", None);
+    let compiled = builder.code_frame(jit, 0x7000_0010);
+    let unknown = builder.code_frame(jit, 0x8000_0010);
+    let without_host = builder.code_frame(other, 0x7000_0010);
+    let unmapped = builder.code_frame(ProfileBuilder::UNMAPPED, 5);
+    let map = PathBuf::from(format!("/tmp/perf-{pid}.map"));
+    let host = JitHost::open(pid).unwrap();
+    let written =
+        host.namespace_pid() == pid && std::fs::write(&map, "70000000 100 LazyCompile:*work a.js:1\n").is_ok();
+    let mut profile = builder.finish();
+    symbolize(&mut profile, &images, &[host], &SymbolizeOptions::default());
+    profile.check().unwrap();
+    let _ = std::fs::remove_file(&map);
+    assert_eq!(answer(&profile, without_host), Err(Unnamed::Anonymous));
+    assert_eq!(answer(&profile, unmapped), Err(Unnamed::NotMapped));
+    if written {
+        assert_eq!(answer(&profile, compiled).unwrap()[0].0, "LazyCompile:*work a.js:1");
+        assert_eq!(answer(&profile, unknown), Err(Unnamed::NoMatch));
+    } else {
+        println!("SKIPPED: no perf map can be written for this process");
+    }
+    let names: Vec<String> = in_vdso.iter().flat_map(|frame| answer(&profile, *frame)).flatten().map(|f| f.0).collect();
+    assert!(names.len() * 3 >= in_vdso.len() * 2 && names.iter().all(|name| name.starts_with("__vdso_")), "{names:?}");
+}
+
+#[test]
+fn file_cut_while_open_costs_its_names_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = compile(directory.path(), "c++", "names.cpp", &["-O2", "-g"]) else { return };
+    let svmas = section_addresses(&path, ".text", 7);
+    let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
+    let (id, image) = open(&path, &mut images, &mut builder);
+    let offset = |svma: &u64| image.offset_of_svma(*svma).unwrap();
+    let frames: Vec<FrameId> = svmas.iter().map(|svma| builder.code_frame(id, offset(svma))).collect();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(5000).unwrap();
+    let mut profile = builder.finish();
+    symbolize(&mut profile, &images, &[], &SymbolizeOptions::default());
+    assert!(image.was_cut());
+    for frame in frames {
+        assert_eq!(answer(&profile, frame), Err(Unnamed::FileChanged));
+    }
 }
 
 #[test]

@@ -145,9 +145,13 @@ impl<'s, 'a> Pass<'s, 'a> {
         order(new).cmp(&order(known)).then_with(|| self.underscores(known).cmp(&self.underscores(new))).is_gt()
     }
 
+    /// Smaller is plainer. In the vdso the name with the mark is the plain one: `time` calling `time` would puzzle.
     fn underscores(&self, candidate: &Candidate) -> usize {
         let name = self.strings.get(candidate.name as usize..).unwrap_or_default();
-        name.iter().take(8).take_while(|byte| **byte == b'_').count()
+        if name.starts_with(b"__vdso_") {
+            return 0;
+        }
+        1 + name.iter().take(8).take_while(|byte| **byte == b'_').count()
     }
 
     fn winners(&self) -> Vec<Option<Candidate>> {
