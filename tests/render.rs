@@ -299,6 +299,10 @@ fn nothing_small_is_hidden() {
     let picture = String::from_utf8(out).unwrap();
     assert!(picture.contains(" smaller: ") && picture.contains("narrower than 2.00 px drawn merged"));
     let mut out = Vec::new();
+    svg::write(&tree, &profile, &SvgOptions { min_width: 0.0, ..SvgOptions::default() }, &mut out).unwrap();
+    let drawn = tree.nodes.iter().filter(|node| node.total_value > 0).count();
+    assert_eq!(frames_in(std::str::from_utf8(&out).unwrap()).len(), drawn);
+    let mut out = Vec::new();
     svg::write(&tree, &profile, &SvgOptions { max_frames: 500, ..SvgOptions::default() }, &mut out).unwrap();
     let frames = frames_in(std::str::from_utf8(&out).unwrap());
     assert!(frames.len() <= 500 && frames.len() > 100, "{}", frames.len());

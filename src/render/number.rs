@@ -6,7 +6,8 @@ use crate::model::Unit;
 ///
 /// What is not nothing is not shown as nothing, and what is not all is not shown as all: `<0.01 %`, `>99.99 %`.
 pub fn percent(share: f64) -> String {
-    let shown = format!("{:.2} %", share * 100.0);
+    // The sum of no numbers is -0.0, which would be shown with its sign.
+    let shown = format!("{:.2} %", share * 100.0 + 0.0);
     match shown.as_str() {
         "0.00 %" if share > 0.0 => "<0.01 %".to_owned(),
         "100.00 %" if share < 1.0 - 1e-12 => ">99.99 %".to_owned(),
@@ -84,6 +85,7 @@ mod tests {
     fn percent_is_neither_nothing_nor_all_by_rounding() {
         let check = |share: f64, expected: &str| assert_eq!(percent(share), expected);
         check(0.0, "0 %");
+        check(-0.0, "0 %");
         check(1.0, "100 %");
         check(0.00001, "<0.01 %");
         check(0.99999, ">99.99 %");

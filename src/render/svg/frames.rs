@@ -115,7 +115,9 @@ impl Frames<'_> {
     /// The words for a frame, after its name: how much, and where it comes from.
     fn details(&self, out: &mut String, node: &Node) {
         let tree = self.tree;
-        let _ = write!(out, "{}, {}", percent(tree.share(node.total_value)), quantity(node.total_value, tree.unit));
+        // A share may be `<0.01 %`, which is markup as long as it is not escaped.
+        let share = percent(tree.share(node.total_value));
+        let _ = write!(out, "{}, {}", Text(&share), quantity(node.total_value, tree.unit));
         match node.total_samples {
             0 => out.push_str(", estimated"),
             samples => {
@@ -126,7 +128,7 @@ impl Frames<'_> {
             match node.self_value == node.total_value {
                 true => out.push_str(", all self"),
                 false => {
-                    let _ = write!(out, ", self {}", percent(tree.share(node.self_value)));
+                    let _ = write!(out, ", self {}", Text(&percent(tree.share(node.self_value))));
                 }
             }
         }
