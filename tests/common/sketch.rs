@@ -12,14 +12,16 @@ use flameprofile::model::{
 /// The period of the sketches' clock event, 99 Hz.
 pub const PERIOD: u64 = 10_101_010;
 
+/// A frame's lines (name, file, line), innermost first, or why it has none.
+type Names = Result<Vec<(String, String, u32)>, Unnamed>;
+
 /// Builds a profile whose frames have the names that they are given.
 pub struct Sketch {
     pub builder: ProfileBuilder,
     pub image: ImageId,
     pub jit: ImageId,
     pub thread: ThreadId,
-    /// For each frame made here: its lines (name, file, line), innermost first, or why it has none.
-    resolutions: Vec<(FrameId, Result<Vec<(String, String, u32)>, Unnamed>)>,
+    resolutions: Vec<(FrameId, Names)>,
     offset: u64,
     time: u64,
 }

@@ -84,7 +84,7 @@ impl Frames<'_> {
             let node = &self.tree.nodes[id as usize];
             let raw_name = self.tree.names.get(node.name);
             let name = names[node.name.index()].get_or_insert_with(|| shown(raw_name).into());
-            let _ = write!(out, " fill=\"{}\"><title>{}\n", palette::fill(node.kind, raw_name), Text(name));
+            let _ = writeln!(out, " fill=\"{}\"><title>{}", palette::fill(node.kind, raw_name), Text(name));
             self.details(out, node);
             out.push_str("</title></rect>\n");
             if let Some(label) = label::fit(name, columns_in(width)) {
@@ -132,7 +132,7 @@ impl Frames<'_> {
                 }
             }
         }
-        let kind = (node.kind != FrameKind::User).then(|| kind_name(node.kind).to_owned());
+        let kind = (node.kind != FrameKind::User && node.depth > 0).then(|| kind_name(node.kind).to_owned());
         let image = node.image.and_then(|image| self.profile.images.get(image.index()));
         let image = image.map(|image| shown(base_name(self.profile.strings.get(image.path))));
         let file = Some(tree.names.get(node.file)).filter(|file| !file.is_empty());

@@ -113,7 +113,7 @@ fn picture(tree: &CallTree, profile: &Profile, options: &SvgOptions) -> String {
     let mut text = String::with_capacity(body.len() + SCRIPT.len() + 4_000);
     text.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     text.push_str(&format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" role=\"img\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" preserveAspectRatio=\"xMinYMin meet\" role=\"img\" \
          aria-label=\"{2}\" font-family=\"{SANS}\" font-size=\"12\" fill=\"{3}\" data-flameprofile=\"still\">\n",
         Px(width),
         Px(height),

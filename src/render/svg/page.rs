@@ -9,11 +9,15 @@ use super::palette;
 use crate::analyze::CallTree;
 use crate::model::{CaptureStats, FrameKind, Unit};
 use crate::render::layout::{Content, Layout};
-use crate::render::name::{columns, head};
+use crate::render::name::{columns, head, shorten};
 use crate::render::number::{count_of, percent, quantity};
 
 /// Mean advance of a character in the fonts for text, in em; on the safe side.
 const ADVANCE: f64 = 0.6;
+/// The same in bold.
+const BOLD_ADVANCE: f64 = 0.7;
+/// Longest title, in columns; the whole command line stands in the foot.
+const LONGEST_TITLE: usize = 160;
 /// Space below a block.
 const GAP: f64 = 6.0;
 
@@ -27,7 +31,8 @@ pub(super) enum Block {
 
 impl Block {
     pub fn title(text: &str) -> Block {
-        Block::Text { text: text.to_owned(), size: 17.0, color: palette::INK, weight: 600 }
+        let text = shorten(text, LONGEST_TITLE).into_owned();
+        Block::Text { text, size: 17.0, color: palette::INK, weight: 600 }
     }
 
     pub fn small(text: &str) -> Block {
@@ -54,17 +59,15 @@ pub(super) fn legend(tree: &CallTree, layout: &Layout) -> Block {
             Content::Smaller { .. } | Content::Deeper { .. } => merged += tile.value,
         }
     }
-    let share = |kind| {
-        let own = tree.nodes.iter().filter(|node| node.kind == kind).map(|node| node.self_value).sum();
-        percent(tree.share(own))
-    };
+    let own = |kind| tree.nodes.iter().filter(|node| node.kind == kind).map(|node| node.self_value).sum::<u64>();
     use FrameKind::{Inlined, Jit, Kernel, Note, Task, User};
     let kinds = [User, Inlined, Jit, Kernel, Note, Task].into_iter().filter(|kind| drawn.contains(kind));
     let mut keys: Vec<_> = kinds
         .map(|kind| {
-            let text = match kind {
-                Task => "process".to_owned(),
-                kind => format!("{} {}", kind_name(kind), share(kind)),
+            // Processes, and notes under what is known, have no share of their own.
+            let text = match (kind, own(kind)) {
+                (Task | Note, 0) => kind_name(kind).to_owned(),
+                (kind, own) => format!("{} {}", kind_name(kind), percent(tree.share(own))),
             };
             (palette::key(kind), text)
         })
@@ -82,8 +85,8 @@ pub(super) fn kind_name(kind: FrameKind) -> &'static str {
         FrameKind::Kernel => "kernel",
         FrameKind::Inlined => "inlined",
         FrameKind::Jit => "JIT",
-        FrameKind::Task => "process",
-        FrameKind::Note => "not known",
+        FrameKind::Task => "process or thread",
+        FrameKind::Note => "missing",
     }
 }
 
@@ -186,21 +189,26 @@ impl Flow {
         (self.size * 1.35).round()
     }
 
+    fn advance(&self) -> f64 {
+        if self.weight > 400 { BOLD_ADVANCE } else { ADVANCE }
+    }
+
     fn height(&self, lines: usize) -> f64 {
         2.0 * self.padding + lines as f64 * self.line_height()
     }
 
     fn lines(&self, text: &str, width: f64) -> Vec<String> {
-        let room = (width - self.left - MARGIN - self.padding) / (self.size * ADVANCE);
+        let room = (width - self.left - MARGIN - self.padding) / (self.size * self.advance());
         wrap(text, room.max(10.0) as usize)
     }
 
     fn open(&self, out: &mut String, y: f64) {
         out.push_str(&format!(
-            "<g data-flow=\"text\" data-left=\"{}\" data-padding=\"{}\" data-size=\"{}\" transform=\"translate(0 {})\">\n",
+            "<g data-flow=\"text\" data-left=\"{}\" data-padding=\"{}\" data-size=\"{}\" data-advance=\"{}\" transform=\"translate(0 {})\">\n",
             Px(self.left),
             Px(self.padding),
             Px(self.size),
+            Px(self.advance()),
             Px(y)
         ));
     }

@@ -130,7 +130,7 @@
   // ---- The frames at their places: all, or those of `zoomed` and its callers.
 
   var zoomed = 0, shown = new Uint8Array(count).fill(1), left = new Float64Array(count), wide = new Float64Array(count);
-  var above = new Uint8Array(count);
+  var above = new Uint8Array(count), faded = new Uint8Array(count);
 
   function draw() {
     if (!count) return;
@@ -156,8 +156,9 @@
         left[i] = x;
         wide[i] = w;
       }
-      if (above[i] !== (rect.hasAttribute('fill-opacity') ? 1 : 0)) {
+      if (above[i] !== faded[i]) {
         if (above[i]) rect.setAttribute('fill-opacity', '.45'); else rect.removeAttribute('fill-opacity');
+        faded[i] = above[i];
       }
       var room = Math.floor((w - 2 * inset) / advance);
       if (room < 2) continue;
@@ -168,6 +169,7 @@
     labels.appendChild(text);
     point(pointed);
     reset.disabled = zoomed === 0;
+    reset.style.opacity = zoomed ? '1' : '.55';
   }
 
   function zoom(i) {
@@ -195,7 +197,7 @@
     if (block.flameText === undefined) {
       block.flameText = Array.prototype.map.call(text.children, function (line) { return line.textContent; }).join(' ');
     }
-    var lines = wrap(block.flameText, Math.floor(Math.max(10, (width - x - margin - padding) / (size * 0.6))));
+    var lines = wrap(block.flameText, Math.floor(Math.max(10, (width - x - margin - padding) / (size * number('advance')))));
     text.textContent = '';
     lines.forEach(function (line, row) {
       make(SVG, 'tspan', { x: x, y: padding + size + row * pace }, text).textContent = line;
