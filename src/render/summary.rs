@@ -105,8 +105,10 @@ fn by_reason(total: f64, shares: &BTreeMap<&'static str, f64>) -> String {
     }
 }
 
+/// A sentence from a recording on one line: a command may have line ends in it.
 fn quoted(text: &str) -> String {
-    shorten(&printable(text), LONGEST).into_owned()
+    let text: String = text.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c }).collect();
+    shorten(&printable(&text), LONGEST).into_owned()
 }
 
 fn time(time: Duration) -> String {

@@ -87,7 +87,7 @@ fn picture(tree: &CallTree, profile: &Profile, options: &SvgOptions) -> String {
     let stats = &profile.stats;
     let title = match (options.title.as_str(), stats.target.as_str()) {
         ("", "") => "Flame graph".to_owned(),
-        ("", target) => format!("Flame graph of {}", shown(target)),
+        ("", target) => format!("Flame graph of {}", shown(&target.replace(['\n', '\t'], " "))),
         (title, _) => shown(title),
     };
 
