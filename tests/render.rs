@@ -347,7 +347,8 @@ fn a_picture_that_may_be_wrong_says_so() {
     assert!(!svg_of(&profile).contains("may be wrong"));
     profile.stats.coverage = Some(0.7);
     profile.stats.notes.push("no kernel frames (paranoid level 2)".into());
-    assert!(svg_of(&profile).contains("cover only 70.00 % of what ran; no kernel frames (paranoid level 2)."));
+    assert!(svg_of(&profile).contains("This may be wrong: the samples cover only 70.00 % of what ran."));
+    assert!(svg_of(&profile).contains(">Note: no kernel frames (paranoid level 2).<"));
 }
 
 #[test]

@@ -93,15 +93,22 @@ fn picture(tree: &CallTree, profile: &Profile, options: &SvgOptions) -> String {
 
     let mut head = vec![Block::title(&title)];
     let warnings = warnings(stats);
-    if !warnings.is_empty() {
+    // That there is nothing to be seen is said below, with the reason.
+    if !warnings.is_empty() && !layout.tiles.is_empty() {
         head.push(Block::warning(&format!("This may be wrong: {}.", warnings.join("; "))));
+    }
+    // What is less than was asked for is no footnote.
+    let facts = facts(stats);
+    let notes: Vec<&str> = facts.iter().filter(|fact| fact.about == "note").map(|fact| fact.text.as_str()).collect();
+    if !notes.is_empty() {
+        head.push(Block::small(&format!("Note: {}.", notes.join("; "))));
     }
     let frames = Frames { tree, profile, layout: &layout, width };
     match layout.tiles.is_empty() {
         true => head.extend(page::no_samples(tree, stats)),
         false => head.push(page::legend(tree, &layout)),
     }
-    let mut foot = vec![Block::small(&figures(&facts(stats)))];
+    let mut foot = vec![Block::small(&figures(&facts))];
     foot.extend(merged(&layout, inner).map(|text| Block::small(&text)));
 
     let mut body = String::new();
@@ -121,8 +128,8 @@ fn picture(tree: &CallTree, profile: &Profile, options: &SvgOptions) -> String {
         palette::INK,
     ));
     text.push_str(&format!("<title>{}</title>\n<desc>", Text(&title)));
-    for Fact { about, text: figure } in facts(stats) {
-        text.push_str(&format!("{about}: {}\n", Text(&figure)));
+    for Fact { about, text: figure } in &facts {
+        text.push_str(&format!("{about}: {}\n", Text(figure)));
     }
     text.push_str(&format!("version: {}</desc>\n", version()));
     text.push_str("<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
@@ -131,7 +138,7 @@ fn picture(tree: &CallTree, profile: &Profile, options: &SvgOptions) -> String {
     text
 }
 
-/// The facts in one paragraph; the notes among them stand in the warning already.
+/// The facts in one paragraph; the notes among them stand above the frames already.
 fn figures(facts: &[Fact]) -> String {
     let figures = facts.iter().filter(|fact| fact.about != "note");
     let mut figures: Vec<String> = figures.map(|Fact { about, text }| format!("{about}: {text}")).collect();
