@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use flameprofile::analyze::{CallTree, View};
 use flameprofile::model::{EventId, Profile};
-use flameprofile::perf::Sampling;
 use flameprofile::recorder::UserStacks;
 use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::svg::SvgOptions;
 use flameprofile::render::top::TopOptions;
 use flameprofile::render::{folded, summary, svg, top, warnings};
-use flameprofile::sampler::Target;
 use flameprofile::sampler::choose::Side;
+use flameprofile::sampler::{Sampling, Target};
 use flameprofile::session::{Ended, RecordOptions, Stop, record};
 use flameprofile::symbolize::SymbolizeOptions;
 use flameprofile::{Error, ErrorKind, Result, export};

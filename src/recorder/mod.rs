@@ -8,6 +8,11 @@
 //! It matches and hands over; what is known of the world is with those three (and the images that are mapped).
 
 mod existing;
+mod feed;
+
+pub use feed::Feed;
+// What samples must carry to be unwound: who opens the events asks for it.
+pub use crate::unwind::REGISTERS_MASK;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

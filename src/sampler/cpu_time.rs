@@ -2,14 +2,14 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::cpus::CpuList;
+use super::event::{EventKind, EventSpec};
 use super::sys::{self, OpenEvent, Scope};
 use crate::perf::{AttrFlags, EventAttr};
 
 /// `PERF_TYPE_SOFTWARE` and its `PERF_COUNT_SW_TASK_CLOCK`.
-pub const TASK_CLOCK: (u32, u64) = (1, 1);
+const TASK_CLOCK: (u32, u64) = (1, 1);
 
 /// What is counted beside the samples.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ pub enum Denominator {
 impl Denominator {
     /// Counts `event` (its type and configuration; all else is set here) on `tids` and what they start; from their exec on, if `on_exec`, else from
     /// [`Denominator::start`] on.
-    pub fn of_tasks(kernel: &impl OpenEvent, event: &EventAttr, tids: &[u32], on_exec: bool) -> Denominator {
+    pub fn of_tasks(kernel: &impl OpenEvent, spec: &EventSpec, tids: &[u32], on_exec: bool) -> Denominator {
+        let Some(event) = counted(spec) else { return Denominator::Unknown };
         let start = if on_exec { AttrFlags::DISABLED.with(AttrFlags::ENABLE_ON_EXEC) } else { AttrFlags::DISABLED };
         let sides = AttrFlags::EXCLUDE_KERNEL.with(AttrFlags::EXCLUDE_USER).with(AttrFlags::EXCLUDE_HV);
         let attr = EventAttr {
@@ -98,17 +99,29 @@ impl Denominator {
     }
 }
 
+/// The event to count; none where core types count by events of their own.
+fn counted(spec: &EventSpec) -> Option<EventAttr> {
+    match (spec.kind, spec.attrs.as_slice()) {
+        (EventKind::Clock, attrs) => {
+            let flags = attrs.first().map_or(AttrFlags(0), |(attr, _)| attr.flags);
+            Some(EventAttr { flags, ..EventAttr::counting(TASK_CLOCK.0, TASK_CLOCK.1) })
+        }
+        (_, [(attr, None)]) => Some(attr.clone()),
+        _ => None,
+    }
+}
+
 /// Time that tasks have run on `cpus`, idling left out.
 ///
 /// Field 7 of a `cpu` line of `/proc/schedstat` ("sum of all time spent running by tasks on this processor", in
 /// nanoseconds; `Documentation/scheduler/sched-stats.rst`), else user, nice and system time of `/proc/stat` in ticks.
 fn cpus_ns(cpus: &CpuList) -> Option<u64> {
-    let sum = |text: &str, prefix: &str, value: &dyn Fn(&[u64]) -> Option<u64>| {
+    let sum = |text: &str, value: fn(&[u64]) -> Option<u64>| {
         let mut found = 0;
         let mut sum = 0u64;
         for line in text.lines() {
             let mut words = line.split_whitespace();
-            let Some(cpu) = words.next().and_then(|word| word.strip_prefix(prefix)?.parse::<u32>().ok()) else {
+            let Some(cpu) = words.next().and_then(|word| word.strip_prefix("cpu")?.parse::<u32>().ok()) else {
                 continue;
             };
             if cpus.contains(cpu) {
@@ -120,13 +133,13 @@ fn cpus_ns(cpus: &CpuList) -> Option<u64> {
         (found == cpus.as_slice().len()).then_some(sum)
     };
     if let Ok(text) = std::fs::read_to_string("/proc/schedstat")
-        && let Some(total) = sum(&text, "cpu", &|numbers| numbers.get(6).copied()).filter(|total| *total > 0)
+        && let Some(total) = sum(&text, |numbers| numbers.get(6).copied()).filter(|total| *total > 0)
     {
         return Some(total);
     }
     let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
     let text = std::fs::read_to_string("/proc/stat").ok()?;
-    sum(&text, "cpu", &|numbers| Some(numbers.get(..3)?.iter().sum::<u64>() * tick))
+    Some(sum(&text, |numbers| Some(numbers.get(..3)?.iter().sum::<u64>()))? * tick)
 }
 
 /// `usage_usec` of a cgroup's `cpu.stat` (`Documentation/admin-guide/cgroup-v2.rst`).
@@ -134,37 +147,4 @@ fn cgroup_ns(directory: &std::path::Path) -> Option<u64> {
     let text = std::fs::read_to_string(directory.join("cpu.stat")).ok()?;
     let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
     Some(usage.trim().parse::<u64>().ok()? * 1000)
-}
-
-/// User and kernel CPU time of processes and the children that they waited for, as last read: they may end at any time.
-#[derive(Clone, Debug, Default)]
-pub struct CpuSplit {
-    /// By process: first and last reading in ticks.
-    readings: Vec<(u32, (u64, u64), (u64, u64))>,
-}
-
-impl CpuSplit {
-    /// Begins with the processes as they are.
-    pub fn start(pids: &[u32]) -> CpuSplit {
-        let read = |pid: &u32| crate::process::proc::cpu_ticks(*pid).ok().map(|now| (*pid, now, now));
-        CpuSplit { readings: pids.iter().filter_map(read).collect() }
-    }
-
-    /// Reads those that are still there.
-    pub fn update(&mut self) {
-        for (pid, _, last) in &mut self.readings {
-            if let Ok(now) = crate::process::proc::cpu_ticks(*pid) {
-                *last = now;
-            }
-        }
-    }
-
-    /// User and kernel time since the start.
-    pub fn times(&self) -> (Duration, Duration) {
-        let tick = Duration::from_secs(1) / rustix::param::clock_ticks_per_second().max(1) as u32;
-        let sum = |field: fn(&(u64, u64)) -> u64| {
-            self.readings.iter().map(|(_, first, last)| field(last).saturating_sub(field(first))).sum::<u64>()
-        };
-        (tick * sum(|times| times.0) as u32, tick * sum(|times| times.1) as u32)
-    }
 }

@@ -17,7 +17,7 @@ mod streams;
 pub mod sys;
 mod target;
 
-pub use cpu_time::{CpuSplit, Denominator, TASK_CLOCK};
+pub use cpu_time::Denominator;
 pub use cpus::CpuList;
 pub use drain::{Chunk, Chunks, Drain};
 pub use event::EventSpec;
@@ -25,4 +25,6 @@ pub use open::{OpenRequest, Opened, Stacks, Tasks, open};
 pub use pmu::Sources;
 pub use ring::RingBuffer;
 pub use streams::Streams;
-pub use target::{Target, check_processes, processes_of_threads, sampled_cpus};
+// The words of this room's own requests.
+pub use crate::perf::Sampling;
+pub use target::{Target, sampled_cpus};

@@ -75,8 +75,6 @@ pub struct OpenRequest {
     pub stacks: Stacks,
     /// The registers that unwinding needs.
     pub registers: u64,
-    /// Whether the kernel's part must be left out.
-    pub exclude: AttrFlags,
 }
 
 /// The opened events.
@@ -158,7 +156,7 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
     }
 
     let mut fields = identity.with(SampleFields::IP).with(SampleFields::PERIOD);
-    let mut flags = AttrFlags::DISABLED.with(common).with(request.exclude);
+    let mut flags = AttrFlags::DISABLED.with(common);
     if request.stacks.kernel_chain || request.stacks.user_chain {
         fields = fields.with(SampleFields::CALLCHAIN);
     }

@@ -1,10 +1,9 @@
-//! What is to be sampled, and which tasks that is now.
+//! What is to be sampled.
 
 use std::path::PathBuf;
 
 use super::cpus::CpuList;
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::proc;
 
 /// What is to be sampled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,54 +32,6 @@ impl Target {
             Target::Command(words) => words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
         }
     }
-}
-
-/// Checks that every process is there and not a zombie.
-///
-/// # Errors
-/// [`ErrorKind::NotFound`] with what to do.
-pub fn check_processes(pids: &[u32]) -> Result<()> {
-    for &pid in pids {
-        match proc::status(pid) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(gone("process", pid).with_source(error));
-            }
-            Err(_) => {}
-            Ok(status) if status.tgid != pid => {
-                return Err(Error::new(ErrorKind::NotFound, format!("{pid} is a thread, not a process"))
-                    .with_hint(format!("use -t {pid} for that thread, or -p {} for its process", status.tgid)));
-            }
-            Ok(status) if matches!(status.state, 'Z' | 'X') => {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    format!("process {pid} has ended already: it is a zombie"),
-                )
-                .with_hint(format!("its parent {} has not collected it; sample that one", status.parent)));
-            }
-            Ok(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// The processes that `tids` are threads of.
-///
-/// # Errors
-/// [`ErrorKind::NotFound`] for a thread that is not there.
-pub fn processes_of_threads(tids: &[u32]) -> Result<Vec<u32>> {
-    let mut pids = Vec::new();
-    for &tid in tids {
-        let status = proc::status(tid).map_err(|error| gone("thread", tid).with_source(error))?;
-        if !pids.contains(&status.tgid) {
-            pids.push(status.tgid);
-        }
-    }
-    Ok(pids)
-}
-
-fn gone(what: &str, id: u32) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no {what} {id}"))
-        .with_hint("`ps -eLf` lists processes and threads; one of another container or pid namespace is not seen here")
 }
 
 /// The CPUs to sample on: `asked`, or all that are online.

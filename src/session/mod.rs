@@ -6,10 +6,12 @@
 //! record thread                                             chunks -> order -> Recorder
 //! ```
 
+mod cpu_split;
 pub mod doctor;
 mod plan;
 mod record;
 mod stop;
+mod tasks;
 mod wait;
 mod worker;
 

@@ -5,14 +5,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::perf::Sampling;
 use crate::process::{Membership, proc};
 use crate::sampler::choose::{Choice, Side, Wish, choose, choose_default};
 use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
 use crate::sampler::permission::Attempt;
 use crate::sampler::sys::{Linux, Scope};
-use crate::sampler::{CpuList, EventSpec, Sources, Target, Tasks, check_processes, processes_of_threads};
+use crate::sampler::{CpuList, EventSpec, Sampling, Sources, Target, Tasks};
+
+use super::tasks::{check_processes, processes_of_threads};
 
 /// The tasks of a target as they are now.
 #[derive(Debug)]

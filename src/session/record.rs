@@ -5,23 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::cpu_split::CpuSplit;
 use super::plan::{self, Asked, Plan, Subject};
 use super::stop::Stop;
 use super::wait::{self, Ended, Watched};
 use super::worker::{self, Done};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Profile, Unit};
-use crate::perf::{AttrFlags, EventAttr, Sampling};
-use crate::recorder::{Recorder, RecorderOptions, UserStacks};
+use crate::recorder::{Feed, REGISTERS_MASK, Recorder, RecorderOptions, UserStacks};
 use crate::sampler::choose::Side;
 use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
 use crate::sampler::sys::{Linux, WaitingChild};
-use crate::sampler::{
-    self, CpuList, CpuSplit, Denominator, Drain, OpenRequest, Opened, Stacks, TASK_CLOCK, Target, Tasks,
-};
+use crate::sampler::{self, CpuList, Denominator, Drain, OpenRequest, Opened, Sampling, Stacks, Target, Tasks};
 use crate::symbolize::{SymbolizeOptions, symbolize};
-use crate::unwind::REGISTERS_MASK;
 
 /// What to record.
 #[derive(Clone, Debug)]
@@ -125,7 +122,6 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
         expected_rate: expected_rate(&plan, sampling),
         stacks: stacks(options),
         registers: REGISTERS_MASK,
-        exclude: AttrFlags(0),
     };
     let mut opened =
         sampler::open(&Linux, &request).map_err(|error| plan::explain(&facts, plan.per_task, &subject, error))?;
@@ -156,7 +152,7 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     let worker_done = done.clone();
     let worker = std::thread::Builder::new()
         .name("record".into())
-        .spawn(move || worker::run(&chunks, recorder, &layout, &worker_done))
+        .spawn(move || worker::run(&chunks, Feed::new(recorder, layout), &worker_done))
         .map_err(|error| Error::io("cannot start the recording thread", error))?;
 
     let on_exec = matches!(request.tasks, Tasks::Child(_));
@@ -369,16 +365,6 @@ fn recorder_options(
 
 fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &CpuList) -> Denominator {
     let spec = &plan.choice.spec;
-    let counted = match spec.kind {
-        EventKind::Clock => {
-            let sides = spec.attrs.first().map_or(AttrFlags(0), |(attr, _)| attr.flags);
-            EventAttr { flags: sides, ..EventAttr::counting(TASK_CLOCK.0, TASK_CLOCK.1) }
-        }
-        _ => match spec.attrs.as_slice() {
-            [(attr, None)] => attr.clone(),
-            _ => return Denominator::Unknown,
-        },
-    };
     match &options.target {
         _ if options.cpus.is_some() && options.target != Target::System => Denominator::Unknown,
         Target::System if spec.kind == EventKind::Clock => Denominator::of_cpus(cpus.clone()),
@@ -387,8 +373,8 @@ fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &C
             None => Denominator::Unknown,
         },
         Target::System | Target::Cgroup(_) => Denominator::Unknown,
-        Target::Command(_) => Denominator::of_tasks(&Linux, &counted, &subject.tids, true),
-        Target::Processes(_) | Target::Threads(_) => Denominator::of_tasks(&Linux, &counted, &subject.tids, false),
+        Target::Command(_) => Denominator::of_tasks(&Linux, spec, &subject.tids, true),
+        Target::Processes(_) | Target::Threads(_) => Denominator::of_tasks(&Linux, spec, &subject.tids, false),
     }
 }
 
