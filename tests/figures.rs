@@ -28,6 +28,8 @@ fn hold(measure: impl Fn() -> Vec<Figure>) {
 
 /// Prints figures and returns those that miss.
 fn print(figures: Vec<Figure>) -> Vec<Figure> {
+    // Below `test NAME ...`, if there is no capture.
+    println!();
     for figure in &figures {
         println!("{}", figure.line());
     }

@@ -126,7 +126,8 @@ fn cpu_time_passes(pid: u32, ticks: u64) -> impl FnMut() -> bool {
 fn interrupt_from_the_terminal_ends_command_and_recording() {
     for account in [Account::Own, Account::Plain] {
         let actor = text(&account.reachable(&programs::c("actor")));
-        let running = Running::start_group(account, &["-F", "999", "--", &actor, "spin"]);
+        let mut running = Running::start_group(account, &["-F", "999", "--", &actor, "spin"]);
+        assert_eq!(running.line(), "ready\n", "the command runs, and what it prints passes through at once");
         running.signal_group(Signal::INT);
         drop(running.finish_with(128 + 2));
     }

@@ -1,7 +1,7 @@
 //! Runs `profile` and reads its answers.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
@@ -229,6 +229,19 @@ impl Running {
     /// Both get the same account, so arguments after `--` must be reachable for it.
     pub fn start_group(account: Account, arguments: &[impl AsRef<OsStr>]) -> Running {
         Running::start_with(account, arguments, true)
+    }
+
+    /// Waits for a line on its standard output, which is that of its command.
+    pub fn line(&mut self) -> String {
+        let stdout =
+            self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("it runs, and its output is piped");
+        let mut line = String::new();
+        // Byte by byte: what follows stays for whoever collects the output.
+        let mut byte = [0];
+        while !line.ends_with('\n') && stdout.read(&mut byte).expect("it is a pipe") == 1 {
+            line.push(char::from(byte[0]));
+        }
+        line
     }
 
     /// Sends it and its command a signal, as a terminal does.
