@@ -25,8 +25,7 @@ impl OutputFile {
             Error::io(format!("cannot write {}", path.display()), error)
                 .with_hint("-o takes a file in a folder that is there and that you may write to")
         };
-        // A link stays one: what it points at is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = end_of_links(path);
         let known = fs::metadata(&path);
         if known.as_ref().is_ok_and(|known| known.is_dir()) {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
@@ -87,11 +86,30 @@ impl Drop for OutputFile {
     }
 }
 
+/// Where a file really is, even if it is not there yet: a link stays one, and what it leads to is replaced.
+fn end_of_links(path: &Path) -> PathBuf {
+    /// As many as the kernel follows (`path_resolution(7)`).
+    const MOST_LINKS: u32 = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    path
+}
+
+/// Whether `path` is a name for standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].into_iter().any(|name| path == Path::new(name))
+}
+
 /// Writes to standard output; that nobody reads it any more is no failure.
 pub fn to_stdout(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Error::io("cannot write to standard output", error)),
+        written => written.map_err(|error| {
+            Error::io("cannot write to standard output", error).with_hint("name a file on another disk with -o FILE")
+        }),
     }
 }

@@ -27,14 +27,12 @@ use super::style::{self, Paint};
 /// Records as the arguments say, and writes the result.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     let target = target(args)?;
+    let named = args.output.as_deref().filter(|path| !output::is_stdout(path));
     let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
-    let format = args.format.or_else(|| Format::of_path(args.output.as_deref()?)).unwrap_or(if to_terminal {
-        Format::Top
-    } else {
-        Format::Svg
-    });
+    let format =
+        args.format.or_else(|| Format::of_path(named?)).unwrap_or(if to_terminal { Format::Top } else { Format::Svg });
     // A wrong path is to be known before the recording, not after it.
-    let file = args.output.as_deref().map(OutputFile::create).transpose()?;
+    let file = named.map(OutputFile::create).transpose()?;
     let stats_file = args.stats.as_deref().map(OutputFile::create).transpose()?;
 
     let mut options = RecordOptions::new(target);
@@ -87,7 +85,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     for warning in warnings(stats) {
         text += &format!("{} {warning}\n", paint.yellow("warning:"));
     }
-    if let (Some(path), false) = (&args.output, args.quiet) {
+    if let (Some(path), false) = (named, args.quiet) {
         text += &format!("wrote {}\n", path.display());
     }
     // With standard error closed there is nobody to tell.

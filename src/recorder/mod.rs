@@ -14,9 +14,6 @@ pub use feed::Feed;
 // What samples must carry to be unwound: who opens the events asks for it.
 pub use crate::unwind::REGISTERS_MASK;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::image::{Images, Wanted, is_file_path};
 use crate::model::{
     CodeAddress, EventId, FrameKind, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
@@ -111,15 +108,15 @@ pub struct Recorder {
     jit_hosts: Vec<JitHost>,
     counters: Counters,
     /// Samples before this time are not kept; `u64::MAX` until the recording has begun.
-    begin: Arc<AtomicU64>,
+    begin: u64,
     event: EventId,
     /// Reused by every sample.
     addresses: Vec<CodeAddress>,
 }
 
 impl Recorder {
-    /// An empty recording; samples are kept once the time in `begin` is reached.
-    pub fn new(options: RecorderOptions, begin: Arc<AtomicU64>) -> Recorder {
+    /// An empty recording, which keeps no samples until [`Recorder::begin`] says from when on.
+    pub fn new(options: RecorderOptions) -> Recorder {
         let mut builder = ProfileBuilder::new();
         let event = builder.add_event(&options.event, options.unit, options.period);
         Recorder {
@@ -130,10 +127,15 @@ impl Recorder {
             images: Images::default(),
             jit_hosts: Vec::new(),
             counters: Counters::default(),
-            begin,
+            begin: u64::MAX,
             event,
             addresses: Vec::new(),
         }
+    }
+
+    /// Keeps samples from `time` on, nanoseconds on the recording's clock.
+    pub fn begin(&mut self, time: u64) {
+        self.begin = time;
     }
 
     /// What was counted so far.
@@ -236,7 +238,7 @@ impl Recorder {
 
     fn sample(&mut self, sample: &record::Sample<'_>) {
         let identity = sample.identity;
-        if identity.time < self.begin.load(Ordering::Acquire) || self.options.begins_with_exec_of.is_some() {
+        if identity.time < self.begin || self.options.begins_with_exec_of.is_some() {
             return;
         }
         let Some(process) = self.processes.sampled(identity.pid, identity.tid) else { return };

@@ -15,7 +15,7 @@ const TASK_CLOCK: (u32, u64) = (1, 1);
 #[derive(Debug)]
 pub enum Denominator {
     /// An event on each task, which its threads and children inherit.
-    Tasks(Vec<OwnedFd>),
+    Tasks(Box<EventAttr>, Vec<OwnedFd>),
     /// CPU time of everything that ran on these CPUs since the number of nanoseconds.
     Cpus(CpuList, u64),
     /// CPU time of a cgroup since the number of nanoseconds.
@@ -25,8 +25,8 @@ pub enum Denominator {
 }
 
 impl Denominator {
-    /// Counts `event` (its type and configuration; all else is set here) on `tids` and what they start; from their exec on, if `on_exec`, else from
-    /// [`Denominator::start`] on.
+    /// What the samples of `spec` on tasks are held against: their CPU time for a clock, else the event's own count; of
+    /// `tids` and what they start. It counts from their exec on, if `on_exec`, else from [`Denominator::start`] on.
     pub fn of_tasks(kernel: &impl OpenEvent, spec: &EventSpec, tids: &[u32], on_exec: bool) -> Denominator {
         let Some(event) = counted(spec) else { return Denominator::Unknown };
         let start = if on_exec { AttrFlags::DISABLED.with(AttrFlags::ENABLE_ON_EXEC) } else { AttrFlags::DISABLED };
@@ -37,17 +37,26 @@ impl Denominator {
             flags: start.with(AttrFlags::INHERIT).with(AttrFlags(event.flags.0 & sides.0)),
             ..EventAttr::counting(event.kind, event.config)
         };
-        let mut events = Vec::with_capacity(tids.len());
+        let mut counters = Denominator::Tasks(Box::new(attr), Vec::with_capacity(tids.len()));
+        counters.add_tasks(kernel, tids);
+        counters
+    }
+
+    /// Counts further tasks.
+    pub fn add_tasks(&mut self, kernel: &impl OpenEvent, tids: &[u32]) {
+        let Denominator::Tasks(attr, events) = self else { return };
         for tid in tids {
-            match kernel.open(&attr, Scope::Task(*tid as i32)) {
+            match kernel.open(attr, Scope::Task(*tid as i32)) {
                 Ok(event) => events.push(event),
                 // A thread that has just ended counts no more.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 // A part is no denominator.
-                Err(_) => return Denominator::Unknown,
+                Err(_) => {
+                    *self = Denominator::Unknown;
+                    return;
+                }
             }
         }
-        Denominator::Tasks(events)
     }
 
     /// CPU time of all that runs on `cpus`.
@@ -69,7 +78,7 @@ impl Denominator {
     /// Begins to count.
     pub fn start(&mut self) {
         match self {
-            Denominator::Tasks(events) => {
+            Denominator::Tasks(_, events) => {
                 for event in events {
                     // Fails only for a task that has ended, which counts no more.
                     let _ = sys::enable(event);
@@ -84,7 +93,7 @@ impl Denominator {
     /// Stops counting, and says how much it was: nanoseconds of CPU time, or the event's own count.
     pub fn finish(&self) -> Option<u64> {
         match self {
-            Denominator::Tasks(events) => {
+            Denominator::Tasks(_, events) => {
                 let mut sum = 0u64;
                 for event in events {
                     let _ = sys::disable(event);

@@ -1,5 +1,6 @@
 //! Live capture by perf events: which to open, on what, and the rings that the kernel fills.
 
+mod accepted;
 pub mod choose;
 mod cpu_time;
 pub mod cpus;
@@ -13,6 +14,7 @@ pub mod permission;
 pub mod pmu;
 pub mod probe;
 mod ring;
+mod ring_sizes;
 mod streams;
 pub mod sys;
 mod target;

@@ -9,10 +9,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::accepted::Accepted;
 use super::cpus::CpuList;
-use super::peel::{Peeled, peel};
 use super::ring::RingBuffer;
-use super::streams::Streams;
+use super::ring_sizes::{fitting_stack, map_rings, ring_size, stack_size};
+use super::streams::{Streams, random_numbers};
 use super::sys::{self, OpenEvent, Scope};
 use crate::perf::{AttrFlags, EventAttr, Layout, SampleFields, Sampling, read_format};
 
@@ -20,20 +21,6 @@ use crate::perf::{AttrFlags, EventAttr, Layout, SampleFields, Sampling, read_for
 const DUMMY: (u32, u64) = (1, 9);
 /// `CLOCK_MONOTONIC`.
 const CLOCK_MONOTONIC: i32 = 1;
-/// Largest copy of the user stack: the record's size is a u16, and the copy a multiple of 8.
-const LARGEST_STACK: u64 = 65_528;
-const SMALLEST_STACK: u64 = 4_096;
-/// How much ring space stacks may take in a second on a CPU; at higher rates the copies are smaller.
-const STACK_BYTES_PER_SECOND: f64 = 66e6;
-/// How much time of samples a ring should hold, in seconds.
-const RING_SECONDS: f64 = 0.5;
-/// Below this much time in a ring the copies are made smaller instead.
-const SHORTEST_RING_SECONDS: f64 = 0.06;
-const SMALLEST_RING: usize = 512 << 10;
-const LARGEST_RING: usize = 16 << 20;
-/// All rings together.
-const ALL_RINGS: usize = 512 << 20;
-
 /// What stacks samples carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stacks {
@@ -88,11 +75,13 @@ pub struct Opened {
     pub streams: u64,
     /// What is less than was asked for.
     pub notes: Vec<String>,
-    /// Events that report mappings and tasks only.
-    side_band: Vec<OwnedFd>,
+    /// Events that own the rings, by CPU; on whole CPUs they report mappings and tasks.
+    owners: Vec<(u32, OwnedFd)>,
     /// Sampling events, each with its start after the common start.
     sampling: Vec<(OwnedFd, Duration)>,
-    read_format: u64,
+    accepted: Accepted,
+    /// What is opened for each task, and on which of `owners`.
+    per_task: Vec<(EventAttr, usize)>,
 }
 
 /// Opens the events, disabled.
@@ -126,17 +115,17 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
     };
 
     // Rings first: how large they may be decides how much of the stack a sample can carry.
-    let mut side_band = Accepted::new(kernel);
+    let mut side_band = Accepted::default();
     let mut owners = Vec::new();
     for &cpu in request.cpus.as_slice() {
         let owner = match (&request.tasks, &per_task) {
-            (Tasks::Cgroup(directory), _) => side_band.open(&dummy, Scope::Cgroup(directory.as_fd(), cpu))?,
-            (_, None) => match side_band.open(&dummy, Scope::Cpu(cpu)) {
+            (Tasks::Cgroup(directory), _) => side_band.open(kernel, &dummy, Scope::Cgroup(directory.as_fd(), cpu))?,
+            (_, None) => match side_band.open(kernel, &dummy, Scope::Cpu(cpu)) {
                 // A CPU that has just been taken offline.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
                 opened => opened?,
             },
-            (_, Some((tids, _))) => first_alive(&mut side_band, &untracked(&dummy), tids, cpu)?,
+            (_, Some((tids, _))) => first_alive(kernel, &mut side_band, &untracked(&dummy), tids, cpu)?,
         };
         owners.push((cpu, owner));
     }
@@ -190,11 +179,20 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
     };
 
     let mut random = random_numbers();
-    let mut opened =
-        Opened { rings, layout, streams: 1, notes, side_band: Vec::new(), sampling: Vec::new(), read_format: 0 };
-    let mut sampler = Accepted::new(kernel);
-    for (cpu, owner) in &owners {
-        let on_cpu = |cpus: &Option<CpuList>| cpus.as_ref().is_none_or(|cpus| cpus.contains(*cpu));
+    notes.extend(side_band.note());
+    let mut opened = Opened {
+        rings,
+        layout,
+        streams: 1,
+        notes,
+        owners,
+        sampling: Vec::new(),
+        accepted: Accepted::default(),
+        per_task: Vec::new(),
+    };
+    for row in 0..opened.owners.len() {
+        let cpu = opened.owners[row].0;
+        let on_cpu = |cpus: &Option<CpuList>| cpus.as_ref().is_none_or(|cpus| cpus.contains(cpu));
         for (base, _) in request.attrs.iter().filter(|(_, cpus)| on_cpu(cpus)) {
             let timers = match request.clock_rate {
                 Some(rate) if per_task.is_none() => Streams::new(rate, &mut random).timers,
@@ -206,44 +204,59 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
             let given = (request.clock_rate.is_none()).then_some((base.sampling, Duration::ZERO));
             for (sampling, start) in timers.chain(given) {
                 let attr = sampling_attr(base, sampling);
-                match (&request.tasks, &per_task) {
-                    (Tasks::Cgroup(directory), _) => {
-                        let event = sampler.open(&attr, Scope::Cgroup(directory.as_fd(), *cpu))?;
-                        sys::set_output(&event, owner)?;
-                        opened.sampling.push((event, start));
+                match &request.tasks {
+                    Tasks::Cgroup(group) => {
+                        opened.sample(kernel, &attr, Scope::Cgroup(group.as_fd(), cpu), row, start)?
                     }
-                    (_, None) => {
-                        let event = sampler.open(&attr, Scope::Cpu(*cpu))?;
-                        sys::set_output(&event, owner)?;
-                        opened.sampling.push((event, start));
-                    }
-                    (_, Some((tids, _))) => {
-                        for &tid in tids {
-                            match sampler.open(&attr, Scope::TaskOnCpu(tid as i32, *cpu)) {
-                                // It has ended meanwhile.
-                                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                                event => {
-                                    let event = event?;
-                                    sys::set_output(&event, owner)?;
-                                    opened.sampling.push((event, start));
-                                }
-                            }
-                        }
-                    }
+                    Tasks::All => opened.sample(kernel, &attr, Scope::Cpu(cpu), row, start)?,
+                    Tasks::Threads(_) | Tasks::Child(_) => opened.per_task.push((attr, row)),
                 }
             }
         }
     }
-    opened.read_format = sampler.read_format();
-    opened.notes.extend([side_band, sampler].into_iter().filter_map(Accepted::note));
-    opened.side_band = owners.into_iter().map(|(_, owner)| owner).collect();
+    if let Some((tids, _)) = per_task {
+        opened.add_tasks(kernel, &tids)?;
+    }
+    opened.notes.extend(opened.accepted.note());
     Ok(opened)
 }
 
 impl Opened {
+    /// Opens the events of further tasks, where each task has its own; children of tasks that have them inherit them.
+    ///
+    /// # Errors
+    /// What the kernel says; a task that has ended is passed over.
+    pub fn add_tasks(&mut self, kernel: &impl OpenEvent, tids: &[u32]) -> io::Result<()> {
+        for (attr, row) in self.per_task.clone() {
+            for &tid in tids {
+                let scope = Scope::TaskOnCpu(tid as i32, self.owners[row].0);
+                match self.sample(kernel, &attr, scope, row, Duration::ZERO) {
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                    opened => opened?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens one sampling event, with its records in the ring of owner `row`.
+    fn sample(
+        &mut self,
+        kernel: &impl OpenEvent,
+        attr: &EventAttr,
+        scope: Scope<'_>,
+        row: usize,
+        start: Duration,
+    ) -> io::Result<()> {
+        let event = self.accepted.open(kernel, attr, scope)?;
+        sys::set_output(&event, &self.owners[row].1)?;
+        self.sampling.push((event, start));
+        Ok(())
+    }
+
     /// Starts the reports of mappings and tasks.
     pub fn start_tracking(&self) -> io::Result<()> {
-        self.side_band.iter().try_for_each(sys::enable)
+        self.owners.iter().try_for_each(|(_, owner)| sys::enable(owner))
     }
 
     /// Starts sampling, each event at its own moment; returns when all run.
@@ -268,7 +281,7 @@ impl Opened {
 
     /// Stops all events, so that the rings can be emptied for good.
     pub fn stop(&self) {
-        for event in self.sampling.iter().map(|(event, _)| event).chain(&self.side_band) {
+        for event in self.sampling.iter().map(|(event, _)| event).chain(self.owners.iter().map(|(_, owner)| owner)) {
             // An event whose task has ended has stopped by itself.
             let _ = sys::disable(event);
         }
@@ -276,56 +289,16 @@ impl Opened {
 
     /// How many samples the kernel could not write, if it counts that (Linux 6.0).
     pub fn lost_samples(&self) -> Option<u64> {
-        if self.read_format & read_format::LOST == 0 {
+        if self.accepted.read_format() & read_format::LOST == 0 {
             return None;
         }
-        let counts = self.sampling.iter().map(|(event, _)| sys::read_count(event, self.read_format));
+        let counts = self.sampling.iter().map(|(event, _)| sys::read_count(event, self.accepted.read_format()));
         Some(counts.map(|count| count.map_or(0, |count| count.lost)).sum())
     }
 
     /// How many descriptors are open.
     pub fn event_count(&self) -> usize {
-        self.sampling.len() + self.side_band.len()
-    }
-}
-
-/// Opens events of one kind: what an old kernel does not know is taken off the first, and left off the others.
-struct Accepted<'k, K> {
-    kernel: &'k K,
-    /// The first one as it was asked for and as it was accepted.
-    first: Option<(EventAttr, EventAttr)>,
-    peeled: Vec<Peeled>,
-}
-
-impl<'k, K: OpenEvent> Accepted<'k, K> {
-    fn new(kernel: &'k K) -> Self {
-        Accepted { kernel, first: None, peeled: Vec::new() }
-    }
-
-    fn open(&mut self, attr: &EventAttr, scope: Scope<'_>) -> io::Result<OwnedFd> {
-        let Some((asked, accepted)) = &self.first else {
-            let (event, accepted, peeled) = peel(self.kernel, attr, scope)?;
-            self.first = Some((attr.clone(), accepted));
-            self.peeled = peeled;
-            return Ok(event);
-        };
-        let attr = EventAttr {
-            flags: AttrFlags(attr.flags.0 & !(asked.flags.0 & !accepted.flags.0)),
-            read_format: accepted.read_format,
-            clockid: accepted.clockid,
-            sample_max_stack: accepted.sample_max_stack,
-            ..attr.clone()
-        };
-        self.kernel.open(&attr, scope)
-    }
-
-    fn read_format(&self) -> u64 {
-        self.first.as_ref().map_or(0, |(_, accepted)| accepted.read_format)
-    }
-
-    fn note(self) -> Option<String> {
-        let missing: Vec<&str> = self.peeled.iter().map(|peeled| peeled.as_str()).collect();
-        (!missing.is_empty()).then(|| format!("this kernel is too old for: {}", missing.join(", ")))
+        self.sampling.len() + self.owners.len()
     }
 }
 
@@ -336,75 +309,19 @@ fn untracked(dummy: &EventAttr) -> EventAttr {
     EventAttr { flags, ..dummy.clone() }
 }
 
-fn first_alive<K: OpenEvent>(
-    events: &mut Accepted<'_, K>,
+fn first_alive(
+    kernel: &impl OpenEvent,
+    events: &mut Accepted,
     attr: &EventAttr,
     tids: &[u32],
     cpu: u32,
 ) -> io::Result<OwnedFd> {
     let mut last = io::Error::from_raw_os_error(libc::ESRCH);
     for &tid in tids {
-        match events.open(attr, Scope::TaskOnCpu(tid as i32, cpu)) {
+        match events.open(kernel, attr, Scope::TaskOnCpu(tid as i32, cpu)) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => last = error,
             opened => return opened,
         }
     }
     Err(last)
-}
-
-/// Size of the copy of the user stack at a rate.
-fn stack_size(rate: f64) -> u64 {
-    ((STACK_BYTES_PER_SECOND / rate.max(1.0)) as u64).clamp(SMALLEST_STACK, LARGEST_STACK) & !7
-}
-
-/// Size of a ring: the next power of two that holds [`RING_SECONDS`] of samples.
-fn ring_size(rate: f64, stack: u64, rings: usize) -> usize {
-    let bytes = (rate * RING_SECONDS * (stack as f64 + 1024.0)) as usize;
-    let most = (ALL_RINGS / rings.max(1)).next_power_of_two().clamp(SMALLEST_RING, LARGEST_RING);
-    bytes.next_power_of_two().clamp(SMALLEST_RING, most)
-}
-
-/// The copy that a ring has room for.
-fn fitting_stack(wanted: u64, ring: usize, rate: f64) -> u64 {
-    if wanted == 0 {
-        return 0;
-    }
-    let room = ring as f64 / (rate.max(1.0) * SHORTEST_RING_SECONDS) - 1024.0;
-    // A ring must hold two records at the least, or none gets in.
-    let room = room.min(ring as f64 / 2.0 - 1024.0).max(512.0);
-    wanted.min(room as u64) & !7
-}
-
-/// Maps a ring on each event: of `wanted` bytes, or as large as the memory lock limit lets all of them be.
-fn map_rings(owners: &[(u32, OwnedFd)], wanted: usize) -> io::Result<(Vec<RingBuffer>, usize)> {
-    let page = rustix::param::page_size();
-    let mut size = wanted.max(page);
-    loop {
-        let rings: io::Result<Vec<_>> =
-            owners.iter().map(|(_, owner)| RingBuffer::map(owner.as_fd(), size / page)).collect();
-        match rings {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOMEM)) && size / 2 >= page => {
-                size /= 2;
-            }
-            rings => return Ok((rings?, size)),
-        }
-    }
-}
-
-/// Numbers in 0..1.
-fn random_numbers() -> impl FnMut() -> f64 {
-    let mut seed = [0; 8];
-    // Without randomness from the kernel, the time of day is random enough for a phase.
-    if rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::NONBLOCK).is_err() {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        seed = now.as_nanos().to_ne_bytes()[..8].try_into().expect("eight bytes");
-    }
-    let mut state = u64::from_ne_bytes(seed) | 1;
-    // xorshift64* (Marsaglia 2003, Vigna 2016).
-    move || {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
-    }
 }

@@ -66,6 +66,24 @@ impl Streams {
     }
 }
 
+/// Numbers in 0..1, other ones in each recording.
+pub(super) fn random_numbers() -> impl FnMut() -> f64 {
+    let mut seed = [0; 8];
+    // Without randomness from the kernel, the time of day is random enough for a phase.
+    if rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::NONBLOCK).is_err() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        seed = now.as_nanos().to_ne_bytes()[..8].try_into().expect("eight bytes");
+    }
+    let mut state = u64::from_ne_bytes(seed) | 1;
+    // xorshift64* (Marsaglia 2003, Vigna 2016).
+    move || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@
 
 mod cpu_split;
 pub mod doctor;
+mod finish;
 mod plan;
 mod record;
 mod stop;

@@ -66,6 +66,33 @@ pub(super) fn subject(target: &Target, child: Option<u32>) -> Result<Subject> {
     Ok(subject)
 }
 
+impl Subject {
+    /// Finds the processes and threads that have appeared since, and gives the new threads.
+    ///
+    /// What a task starts once it has events, or once forks are reported, comes by itself; this is for what was started
+    /// before.
+    pub fn grow(&mut self) -> Vec<u32> {
+        if self.membership != Membership::Tree {
+            return Vec::new();
+        }
+        self.pids = proc::descendants(&self.pids);
+        let now = self.pids.iter().flat_map(|pid| proc::threads(*pid).unwrap_or_default());
+        let known: std::collections::BTreeSet<u32> = self.tids.iter().copied().collect();
+        let new: Vec<u32> = now.filter(|tid| !known.contains(tid)).collect();
+        self.tids.extend(&new);
+        new
+    }
+
+    /// Reads what is mapped in all processes by `read`, and says how many could not be read.
+    pub fn unreadable_note(&self, mut read: impl FnMut(u32) -> bool) -> Option<String> {
+        match self.pids.iter().filter(|pid| !read(**pid)).count() {
+            0 => None,
+            1 => Some("the mappings of a process could not be read: its frames have no names".into()),
+            count => Some(format!("the mappings of {count} processes could not be read: their frames have no names")),
+        }
+    }
+}
+
 /// The event, and on what it is opened.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -154,13 +181,16 @@ pub(super) fn raise_open_files() -> u64 {
     limit.current.unwrap_or(u64::from(u32::MAX))
 }
 
-/// Explains why events could not be opened on a target.
-pub(super) fn explain(facts: &Facts, per_task: bool, subject: &Subject, error: std::io::Error) -> Error {
-    let attempt = match subject.tids.first() {
-        Some(task) if per_task => Attempt::Task(*task as i32),
+/// What is being tried when events are opened, for the explanation if that fails.
+pub(super) fn attempt(plan: &Plan, subject: &Subject) -> Attempt {
+    match subject.tids.first() {
+        Some(task) if plan.per_task => match plan.choice.spec.kind {
+            EventKind::Tracepoint => Attempt::TaskTracepoint(*task as i32),
+            _ if plan.choice.spec.is_kernel_only() => Attempt::TaskKernel(*task as i32),
+            _ => Attempt::Task(*task as i32),
+        },
         _ => Attempt::Cpu(0),
-    };
-    facts.explain(attempt, error)
+    }
 }
 
 /// Opens a cgroup's directory: a path, or a name below the cgroup2 file system.

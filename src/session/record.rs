@@ -2,10 +2,11 @@
 
 use std::process::{Child, Command};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cpu_split::CpuSplit;
+use super::finish::{Observed, finish};
 use super::plan::{self, Asked, Plan, Subject};
 use super::stop::Stop;
 use super::wait::{self, Ended, Watched};
@@ -16,9 +17,9 @@ use crate::recorder::{Feed, REGISTERS_MASK, Recorder, RecorderOptions, UserStack
 use crate::sampler::choose::Side;
 use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
-use crate::sampler::sys::{Linux, WaitingChild};
+use crate::sampler::sys::{self, Linux, WaitingChild, Whose};
 use crate::sampler::{self, CpuList, Denominator, Drain, OpenRequest, Opened, Sampling, Stacks, Target, Tasks};
-use crate::symbolize::{SymbolizeOptions, symbolize};
+use crate::symbolize::SymbolizeOptions;
 
 /// What to record.
 #[derive(Clone, Debug)]
@@ -90,6 +91,11 @@ pub struct Recording {
     pub ended: Ended,
 }
 
+/// How often new threads are looked for: each time fewer are left that have no event.
+const MOST_ROUNDS: u32 = 16;
+/// How long a command may take to end of the Ctrl-C that it got too, before it is told to end.
+const GRACE: Duration = Duration::from_millis(300);
+
 /// Records until the target ends, the duration is over, or `stop` is pressed.
 ///
 /// # Errors
@@ -110,10 +116,10 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     let asked = Asked { event: options.event.as_deref(), sampling, side: options.side, cpus: &cpus };
     let plan = plan::plan(&asked, &options.target, &subject, &facts)?;
     let tasks = plan::tasks(&mut subject, &plan, child_pid, cpus.as_slice().len())?;
-    notes.append(&mut subject.notes);
     notes.extend(plan.choice.notes.iter().cloned());
 
     let clock_rate = clock_rate(&plan, sampling);
+    let on_exec = matches!(tasks, Tasks::Child(_));
     let request = OpenRequest {
         tasks,
         cpus: cpus.clone(),
@@ -123,45 +129,44 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
         stacks: stacks(options),
         registers: REGISTERS_MASK,
     };
-    let mut opened =
-        sampler::open(&Linux, &request).map_err(|error| plan::explain(&facts, plan.per_task, &subject, error))?;
-    notes.append(&mut opened.notes);
+    let attempt = plan::attempt(&plan, &subject);
+    let explained = |error| facts.explain(attempt, error);
+    let mut opened = sampler::open(&Linux, &request).map_err(explained)?;
     let mut denominator = denominator(options, &plan, &subject, &cpus);
-    let mut split = CpuSplit::start(&subject.pids);
-
-    let begin = Arc::new(AtomicU64::new(u64::MAX));
-    let mut recorder =
-        Recorder::new(recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid), begin.clone());
+    let mut recorder = Recorder::new(recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid));
     let started_unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let failed = |error| plan::explain(&facts, plan.per_task, &subject, error);
-    if let Some(pid) = subject.pids.first().filter(|_| child_pid.is_some()) {
-        recorder.add_waiting(*pid);
-    }
-    let existing = if child_pid.is_some() { &[][..] } else { &subject.pids[..] };
-    // Before the events run in the one mode, after the reports run in the other: no mapping falls between.
-    let mut unreadable = existing.iter().filter(|pid| plan.per_task && !recorder.add_existing(**pid)).count();
-    opened.start_tracking().map_err(failed)?;
-    unreadable += existing.iter().filter(|pid| !plan.per_task && !recorder.add_existing(**pid)).count();
-    if unreadable > 0 {
-        notes.push(format!("the mappings of {unreadable} processes could not be read: their frames have no names"));
-    }
 
+    // The events run before `/proc` is read, and samples are kept only from then on: nothing that is mapped or started
+    // falls between.
     let layout = opened.layout;
     let (drain, chunks) = Drain::start(std::mem::take(&mut opened.rings), layout)?;
+    opened.start_tracking().map_err(explained)?;
+    opened.start_sampling(on_exec).map_err(explained)?;
+    if let Some(pid) = child_pid {
+        recorder.add_waiting(pid);
+    } else {
+        for _ in 0..MOST_ROUNDS {
+            let new = subject.grow();
+            if new.is_empty() {
+                break;
+            }
+            denominator.add_tasks(&Linux, &new);
+            opened.add_tasks(&Linux, &new).and_then(|()| opened.start_sampling(false)).map_err(explained)?;
+        }
+        notes.extend(subject.unreadable_note(|pid| recorder.add_existing(pid)));
+        denominator.start();
+    }
+    notes.append(&mut subject.notes);
+    notes.append(&mut opened.notes);
+    let mut split = CpuSplit::start(&subject.pids);
+    let began = Instant::now();
+    recorder.begin(monotonic_now());
     let done = Arc::new(Done::default());
     let worker_done = done.clone();
     let worker = std::thread::Builder::new()
         .name("record".into())
         .spawn(move || worker::run(&chunks, Feed::new(recorder, layout), &worker_done))
         .map_err(|error| Error::io("cannot start the recording thread", error))?;
-
-    let on_exec = matches!(request.tasks, Tasks::Child(_));
-    opened.start_sampling(on_exec).map_err(failed)?;
-    if child_pid.is_none() {
-        denominator.start();
-    }
-    let began = Instant::now();
-    begin.store(monotonic_now(), Ordering::Release);
     let mut child = match waiting.map(WaitingChild::release).transpose() {
         Ok(child) => child,
         Err(error) => {
@@ -188,103 +193,66 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
         let [samples, lost] = [&done.samples, &done.lost].map(|count| count.load(Ordering::Relaxed));
         progress(Progress::Recording { elapsed: began.elapsed(), samples, lost });
     });
+    let stopped = Instant::now();
     let counted = denominator.finish();
     opened.stop();
-    let duration = began.elapsed();
     split.update();
     progress(Progress::Naming);
+    if ended == Ended::Time {
+        tell_to_end(&mut child);
+    }
     drop(drain.stop());
     let recorder = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
-    if let Some(child) = &mut child
-        && ended != Ended::Target
-        && matches!(child.try_wait(), Ok(None))
-    {
-        // We started it, so it does not stay behind.
-        if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+    let times = child.as_mut().map_or_else(|| split.times(), times_of_child);
+    let observed = Observed {
+        counted,
+        times,
+        lost_samples: opened.lost_samples(),
+        rate: clock_rate.or_else(|| rate_of(&plan)),
+        duration: stopped - began,
+        started_unix,
+    };
+    let profile = finish(recorder, &observed, &plan, options, notes);
+    if ended == Ended::Stopped {
+        let grace = GRACE.saturating_sub(stopped.elapsed());
+        wait_for_child(&mut child, grace);
+        tell_to_end(&mut child);
     }
-    let children = child.as_mut().map(|child| {
-        let _ = child.try_wait();
-        children_times()
-    });
-    let times = children.unwrap_or_else(|| split.times());
-    let observed = Observed { counted, times, per_task: plan.per_task, lost_samples: opened.lost_samples() };
-    let mut profile = finish(recorder, &observed, &plan, options, notes);
-    profile.stats.rate = clock_rate.or(match plan.choice.spec.attrs.first().map(|(attr, _)| attr.sampling) {
-        Some(Sampling::Frequency(rate)) => Some(rate as f64),
-        _ => None,
-    });
-    profile.stats.duration = duration;
-    profile.stats.started_unix = started_unix;
-    profile.stats.target = options.target.describe();
     Ok(Recording { profile, child, ended })
 }
 
-/// What was counted beside the records.
-struct Observed {
-    counted: Option<u64>,
-    /// User and kernel time of the targets, by the tick.
-    times: (Duration, Duration),
-    per_task: bool,
-    lost_samples: Option<u64>,
+/// The rate that an event is sampled at by the kernel's own adjustment.
+fn rate_of(plan: &Plan) -> Option<f64> {
+    match plan.choice.spec.attrs.first()?.0.sampling {
+        Sampling::Frequency(rate) => Some(rate as f64),
+        _ => None,
+    }
 }
 
-/// Adds what is missing, names the frames, and sums up.
-fn finish(
-    mut recorder: Recorder,
-    observed: &Observed,
-    plan: &Plan,
-    options: &RecordOptions,
-    notes: Vec<String>,
-) -> Profile {
-    let counters = recorder.counters();
-    let is_clock = plan.choice.spec.kind == EventKind::Clock;
-    let (user, kernel) = observed.times;
-    let total = (user + kernel).as_secs_f64();
-    let user_share = if total > 0.0 { user.as_secs_f64() / total } else { 1.0 };
-    // The counter of CPU time does not tell the sides apart; the ticks do.
-    let asked = observed.counted.map(|counted| match options.side {
-        _ if !is_clock => counted,
-        Side::Both => counted,
-        Side::User => (counted as f64 * user_share) as u64,
-        Side::Kernel => (counted as f64 * (1.0 - user_share)) as u64,
-    });
-    let coverage = asked.filter(|asked| *asked > 0).map(|asked| counters.value as f64 / asked as f64);
-    let mut missing = asked.map_or(0, |asked| asked.saturating_sub(counters.value));
-    let not_permitted = is_clock && plan.choice.exclude_kernel;
-    let target = options.target.describe();
-    if not_permitted {
-        let hidden = observed.counted.map_or(0, |counted| (counted as f64 * (1.0 - user_share)) as u64).min(missing);
-        if hidden > 0 {
-            recorder.add_estimate("[kernel, not permitted]", hidden, &target);
-            missing -= hidden;
-        }
+/// Ends a command that still runs: we started it, so it does not stay behind.
+fn tell_to_end(child: &mut Option<Child>) {
+    if let Some(child) = child
+        && matches!(child.try_wait(), Ok(None))
+        && let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32)
+    {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
-    let lost = observed.lost_samples.unwrap_or(0).max(counters.lost).max(counters.lost_samples);
-    // With all CPUs sampled, a difference without loss is chance, of either sign.
-    if missing > 0 && (observed.per_task || lost > 0) {
-        recorder.add_estimate("[not sampled]", missing, &target);
+}
+
+fn wait_for_child(child: &mut Option<Child>, grace: Duration) {
+    let end = Instant::now() + grace;
+    while let Some(child) = child
+        && matches!(child.try_wait(), Ok(None))
+        && Instant::now() < end
+    {
+        std::thread::sleep(Duration::from_millis(5));
     }
-    let recorded = recorder.finish();
-    let mut profile = recorded.profile;
-    symbolize(&mut profile, &recorded.images, &recorded.jit_hosts, &options.names);
-    profile.summarize();
-    let stats = &mut profile.stats;
-    stats.event = plan.choice.spec.name.clone();
-    stats.lost = lost;
-    stats.throttled = counters.throttled;
-    stats.coverage = coverage;
-    stats.cpu_time = asked.filter(|_| is_clock).map(Duration::from_nanos);
-    stats.notes = notes;
-    if counters.malformed > 0 {
-        stats.notes.push(format!("{} records were malformed", counters.malformed));
-    }
-    let system = rustix::system::uname();
-    stats.host = format!("{} {}", system.nodename().to_string_lossy(), system.release().to_string_lossy());
-    stats.own_cpu = own_cpu();
-    stats.peak_rss_bytes = peak_rss_bytes();
-    profile
+}
+
+/// User and kernel time of the command, if it has ended; what it waited for is in it.
+fn times_of_child(child: &mut Child) -> (Duration, Duration) {
+    let _ = child.try_wait();
+    sys::cpu_times(Whose::Children)
 }
 
 /// The rate or period as it may be.
@@ -406,21 +374,4 @@ fn cannot_run(target: &Target, error: std::io::Error) -> Error {
 fn monotonic_now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// User and kernel time of the children that have been waited for.
-fn children_times() -> (Duration, Duration) {
-    crate::sampler::sys::cpu_times(crate::sampler::sys::Whose::Children)
-}
-
-fn own_cpu() -> Duration {
-    let (user, kernel) = crate::sampler::sys::cpu_times(crate::sampler::sys::Whose::Own);
-    user + kernel
-}
-
-/// `VmHWM` of `/proc/self/status`: unlike `ru_maxrss` it does not count what ran before our exec.
-fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

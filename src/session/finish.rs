@@ -1,0 +1,118 @@
+//! Ends a recording: what is missing is added, frames get names, figures are summed up.
+
+use std::time::Duration;
+
+use super::plan::Plan;
+use super::record::RecordOptions;
+use crate::model::Profile;
+use crate::recorder::Recorder;
+use crate::sampler::choose::Side;
+use crate::sampler::event::EventKind;
+use crate::sampler::sys::{self, Whose};
+use crate::symbolize::symbolize;
+
+/// What was counted beside the records.
+pub(super) struct Observed {
+    /// CPU time in nanoseconds, or the event's own count.
+    pub counted: Option<u64>,
+    /// User and kernel time of the targets, by the tick.
+    pub times: (Duration, Duration),
+    /// Samples that found no room in a ring, if the kernel counts them.
+    pub lost_samples: Option<u64>,
+    /// Samples a second, if there is a rate.
+    pub rate: Option<f64>,
+    /// From the first to the last moment.
+    pub duration: Duration,
+    /// When it began.
+    pub started_unix: u64,
+}
+
+/// Adds what is missing, names the frames, and sums up.
+pub(super) fn finish(
+    mut recorder: Recorder,
+    observed: &Observed,
+    plan: &Plan,
+    options: &RecordOptions,
+    mut notes: Vec<String>,
+) -> Profile {
+    let counters = recorder.counters();
+    let is_clock = plan.choice.spec.kind == EventKind::Clock;
+    let (user, kernel) = observed.times;
+    let total = (user + kernel).as_secs_f64();
+    let user_share = if total > 0.0 { user.as_secs_f64() / total } else { 1.0 };
+    // The counter of CPU time does not tell the sides apart; the ticks do.
+    let asked = observed.counted.map(|counted| match options.side {
+        _ if !is_clock => counted,
+        Side::Both => counted,
+        Side::User => (counted as f64 * user_share) as u64,
+        Side::Kernel => (counted as f64 * (1.0 - user_share)) as u64,
+    });
+    let coverage = asked.filter(|asked| *asked > 0).map(|asked| counters.value as f64 / asked as f64);
+    let mut missing = asked.map_or(0, |asked| asked.saturating_sub(counters.value));
+    let not_permitted = is_clock && plan.choice.exclude_kernel;
+    let target = options.target.describe();
+    if not_permitted {
+        let hidden = observed.counted.map_or(0, |counted| (counted as f64 * (1.0 - user_share)) as u64).min(missing);
+        if hidden > 0 {
+            recorder.add_estimate("[kernel, not permitted]", hidden, &target);
+            missing -= hidden;
+        }
+    }
+    let lost = observed.lost_samples.unwrap_or(0).max(counters.lost).max(counters.lost_samples);
+    // With all CPUs sampled, a difference without loss is chance, of either sign.
+    if missing > 0 && (plan.per_task || lost > 0) {
+        recorder.add_estimate("[not sampled]", missing, &target);
+    }
+    let used = asked.filter(|_| is_clock).map(Duration::from_nanos);
+    if counters.samples == 0 {
+        notes.push(why_no_samples(used, observed.rate));
+    }
+    let recorded = recorder.finish();
+    let mut profile = recorded.profile;
+    symbolize(&mut profile, &recorded.images, &recorded.jit_hosts, &options.names);
+    profile.summarize();
+    let stats = &mut profile.stats;
+    stats.event = plan.choice.spec.name.clone();
+    stats.rate = observed.rate;
+    stats.duration = observed.duration;
+    stats.started_unix = observed.started_unix;
+    stats.target = target;
+    stats.lost = lost;
+    stats.throttled = counters.throttled;
+    stats.coverage = coverage;
+    stats.cpu_time = used;
+    stats.notes = notes;
+    if counters.malformed > 0 {
+        stats.notes.push(format!("{} records were malformed", counters.malformed));
+    }
+    let system = rustix::system::uname();
+    stats.host = format!("{} {}", system.nodename().to_string_lossy(), system.release().to_string_lossy());
+    stats.own_cpu = own_cpu();
+    stats.peak_rss_bytes = peak_rss_bytes();
+    profile
+}
+
+/// Why a recording is empty, for whoever looks at the empty picture.
+fn why_no_samples(used: Option<Duration>, rate: Option<f64>) -> String {
+    match (used, rate) {
+        (Some(Duration::ZERO), _) => "no samples: the target used no CPU time, it only waited".into(),
+        (Some(used), Some(rate)) => format!(
+            "no samples: the target used {:.1} ms of CPU time, and a sample is taken every {:.1} ms: -F samples more often",
+            used.as_secs_f64() * 1e3,
+            1e3 / rate
+        ),
+        _ => "no samples: the event did not happen while the target ran".into(),
+    }
+}
+
+fn own_cpu() -> Duration {
+    let (user, kernel) = sys::cpu_times(Whose::Own);
+    user + kernel
+}
+
+/// `VmHWM` of `/proc/self/status`: unlike `ru_maxrss` it does not count what ran before our exec.
+fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
