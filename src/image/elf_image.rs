@@ -67,6 +67,22 @@ impl ElfImage {
         segment.svma.checked_add(file_offset - segment.offset)
     }
 
+    /// How much higher than the file states its code stands in a process that has mapped `length` bytes from
+    /// `file_offset` at `start`.
+    ///
+    /// A mapping begins at a page, a segment need not: lld packs them so that one begins in the middle of a page, and the
+    /// mapping's first bytes are the end of the segment before.
+    pub fn bias_of_mapping(&self, start: u64, file_offset: u64, length: u64) -> Option<u64> {
+        let end = file_offset.saturating_add(length);
+        let segment = self.headers.segments.iter().find(|segment| {
+            let segment_end = segment.offset.saturating_add(segment.file_size);
+            segment.executable && segment.offset < end && segment_end > file_offset
+        })?;
+        let inside = segment.offset.max(file_offset);
+        let address = start.checked_add(inside - file_offset)?;
+        address.checked_sub(segment.svma.checked_add(inside - segment.offset)?)
+    }
+
     /// The offset in the file of an address that the file states, if the file has bytes for it.
     pub fn offset_of_svma(&self, svma: u64) -> Option<u64> {
         let segment = self

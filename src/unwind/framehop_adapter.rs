@@ -122,8 +122,7 @@ fn unwinder_of(space: &AddressSpace, images: &Images) -> Framehop {
 }
 
 fn module_of(mapping: &Mapping, image: &std::sync::Arc<ElfImage>) -> Option<Module<SectionBytes>> {
-    let svma = image.svma_of_offset(mapping.offset)?;
-    let base = mapping.start.checked_sub(svma)?;
+    let base = image.bias_of_mapping(mapping.start, mapping.offset, mapping.end - mapping.start)?;
     let range = |name: &str| image.section(name).map(|section| section.svma..section.svma.saturating_add(section.size));
     let sections = ExplicitModuleSectionInfo {
         base_svma: 0,
