@@ -8,12 +8,15 @@
 //! Wanted --> as_seen (which file?) --> elf_headers (what is in it?) --> mapped_file (its bytes) --> ElfImage
 //! ```
 //!
+//! Afterwards `function_starts` says where a function begins that has no symbol.
+//!
 //! All bytes are hostile: offsets and sizes are bounded before use, and a file that is cut short under us costs the
 //! names in it, not our life (see [`MappedFile`]).
 
 mod as_seen;
 mod elf_headers;
 mod elf_image;
+mod function_starts;
 mod images;
 mod mapped_file;
 mod vdso;
@@ -21,5 +24,6 @@ mod vdso;
 pub use as_seen::{Wanted, is_file_path, open_in_root};
 pub use elf_headers::{Section, Segment};
 pub use elf_image::{ElfImage, SectionBytes};
+pub use function_starts::function_starts;
 pub use images::Images;
 pub use mapped_file::MappedFile;
