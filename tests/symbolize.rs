@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use flameprofile::image::{ElfImage, Images, Wanted};
-use flameprofile::model::{FrameId, ImageId, ImageKind, Profile, ProfileBuilder, Resolution, Unnamed};
+use flameprofile::model::{FrameId, ImageId, ImageKind, Place, Profile, ProfileBuilder, Resolution, Unnamed};
 use flameprofile::process::JitHost;
 use flameprofile::symbolize::{SymbolizeOptions, symbolize};
 
@@ -28,7 +28,7 @@ fn open(path: &Path, images: &mut Images, builder: &mut ProfileBuilder) -> (Imag
 }
 
 fn answer(profile: &Profile, frame: FrameId) -> Named {
-    if let Resolution::Unknown(reason) = profile.frames[frame.index()].resolution {
+    if let Resolution::Unknown { reason, .. } = profile.frames[frame.index()].resolution {
         return Err(reason);
     }
     let lines = profile.lines_of(frame).iter();
@@ -243,6 +243,44 @@ fn less_is_given_when_less_is_asked() {
         assert_eq!(names(unlined.as_ref().unwrap()), names(whole));
         assert!(unlined.iter().flatten().all(|frame| frame.2 == 0 && frame.1.is_empty()));
         assert_eq!(symbols.as_ref().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn stripped_functions_are_one_place_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = compile(directory.path(), "cc", "functions.c", &["-O2", "-no-pie", "-Wl,-z,separate-code"]) else {
+        return;
+    };
+    let whole = ours(&path, &section_addresses(&path, ".text", 1), &SymbolizeOptions::default());
+    let stripped = directory.path().join("stripped");
+    assert!(Command::new("strip").arg("-o").arg(&stripped).arg(&path).status().unwrap().success());
+    let svmas = section_addresses(&stripped, ".text", 1);
+    let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
+    let (id, image) = open(&stripped, &mut images, &mut builder);
+    let offset = |svma: &u64| image.offset_of_svma(*svma).unwrap();
+    let frames: Vec<FrameId> = svmas.iter().map(|svma| builder.code_frame(id, offset(svma))).collect();
+    let mut profile = builder.finish();
+    symbolize(&mut profile, &images, &[], &SymbolizeOptions::default());
+    profile.check().unwrap();
+    let mut places = std::collections::BTreeMap::new();
+    for ((frame, svma), whole) in frames.iter().zip(&svmas).zip(&whole) {
+        let Resolution::Unknown { reason, place } = profile.frames[frame.index()].resolution else {
+            panic!("{svma:#x} has a name");
+        };
+        assert_eq!(reason, Unnamed::NoSymbols);
+        match (place, whole) {
+            (Place::Function(start), Ok(lines)) => {
+                assert!(start <= *svma);
+                assert_eq!(*places.entry(lines[0].0.clone()).or_insert(start), start, "{svma:#x}");
+            }
+            (Place::Address(address), _) => assert_eq!(address, *svma),
+            (Place::Function(_), Err(_)) => {}
+            (Place::Offset, _) => panic!("{svma:#x} has no address"),
+        }
+    }
+    for name in ["tiny", "looping", "with_cold_part", "compare", "recursive", "main"] {
+        assert!(places.contains_key(name), "{name}: {places:x?}");
     }
 }
 

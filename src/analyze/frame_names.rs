@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::model::{
-    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Profile, Resolution, StringId, StringTable, Unnamed,
+    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Place, Profile, Resolution, StringId, StringTable, Unnamed,
 };
 
 /// One row of a frame: what becomes a node of the tree.
@@ -82,8 +82,12 @@ impl<'a> FrameNames<'a> {
             ImageKind::Jit(_) => FrameKind::Jit,
             ImageKind::File | ImageKind::Vdso | ImageKind::Unmapped => FrameKind::User,
         };
-        if let Resolution::Unknown(reason) = frame.resolution {
-            let name = self.names.intern(&stand_in(profile, image, offset, reason));
+        if let Resolution::Unknown { reason, place } = frame.resolution {
+            let address = match place {
+                Place::Offset => offset,
+                Place::Address(svma) | Place::Function(svma) => svma,
+            };
+            let name = self.names.intern(&stand_in(profile, image, address, reason));
             return self.rows.push(Row { name, kind, image: Some(image), file: StringId(0), line: 0 });
         }
         // Only the outermost line is the function whose code it is; all others were copied into it.
@@ -101,7 +105,10 @@ impl<'a> FrameNames<'a> {
 }
 
 /// What is shown for code without a name: never nothing.
-fn stand_in(profile: &Profile, image: ImageId, offset: u64, reason: Unnamed) -> String {
+///
+/// The address is where its function begins, so that its frames are one; else its own. Both are as the object file states
+/// them, for `addr2line` and `objdump`; only of a file that was not read it is the offset.
+fn stand_in(profile: &Profile, image: ImageId, address: u64, reason: Unnamed) -> String {
     let image = &profile.images[image.index()];
     let path = profile.strings.get(image.path);
     match image.kind {
@@ -111,7 +118,40 @@ fn stand_in(profile: &Profile, image: ImageId, offset: u64, reason: Unnamed) -> 
         ImageKind::File | ImageKind::Vdso | ImageKind::Kernel => {
             let base = path.rsplit('/').next().unwrap_or(path);
             let base = base.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(base);
-            format!("[{base}+{offset:#x}]")
+            format!("[{base}+{address:#x}]")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ProfileBuilder;
+
+    #[test]
+    fn nameless_frames_of_a_function_are_one_name() {
+        let mut builder = ProfileBuilder::new();
+        let file = builder.add_image(ImageKind::File, "/usr/lib/libc.so.6", None);
+        let places = [
+            (0x3fbc2, Place::Function(0x3f980), "[libc.so.6+0x3f980]"),
+            (0x3fbfb, Place::Function(0x3f980), "[libc.so.6+0x3f980]"),
+            (0x3fc00, Place::Address(0x40c00), "[libc.so.6+0x40c00]"),
+            (0x3fc10, Place::Offset, "[libc.so.6+0x3fc10]"),
+        ];
+        let frames: Vec<FrameId> = places.iter().map(|(offset, ..)| builder.code_frame(file, *offset)).collect();
+        let mut profile = builder.finish();
+        for (frame, (_, place, _)) in frames.iter().zip(places) {
+            profile.frames[frame.index()].resolution = Resolution::Unknown { reason: Unnamed::NoMatch, place };
+        }
+        profile.check().unwrap();
+        let mut names = FrameNames::new(&profile);
+        let mut found = Vec::new();
+        for (frame, (_, _, expected)) in frames.iter().zip(places) {
+            let row = names.rows_of(*frame).start;
+            let row = names.row(row);
+            assert_eq!((names.names.get(row.name), row.image, row.kind), (expected, Some(file), FrameKind::User));
+            found.push(row.name);
+        }
+        assert_eq!(found[0], found[1]);
     }
 }

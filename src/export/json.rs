@@ -12,7 +12,9 @@
 //! "threads"    {"process": row, "tid", "name"}
 //! "frames"     {"image": row, "offset": "0x...", "lines": [{"name", "raw_name", "file", "line"}, ...]}
 //!                 lines are innermost first: all but the last were inlined; "file" "" and "line" 0 are unknown
-//!              {"image": row, "offset": "0x...", "unnamed": why}
+//!              {"image": row, "offset": "0x...", "unnamed": why, "function": "0x..." where its function begins, or
+//!                 "address": "0x..." if no function is known to be there; both as the object file states addresses,
+//!                 neither if it was not read}
 //!              {"name", "kind": "user" | "kernel" | "inlined" | "jit" | "task" | "note"}
 //! "stacks"     {"parent": row of the caller's stack, which stands before, or null; "frame": row}
 //! "samples"    {"time": ns, "thread": row, "cpu", "stack": row or null, "truncated": why or null, "event": row,
@@ -27,7 +29,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::formats::stats_json;
-use crate::model::{FrameKey, FrameKind, ImageKind, Line, Profile, Resolution, StackEnd, StackId, Unit};
+use crate::model::{FrameKey, FrameKind, ImageKind, Line, Place, Profile, Resolution, StackEnd, StackId, Unit};
 
 /// Writes `profile` row by row; no copy of it is made.
 pub fn write(profile: &Profile, out: &mut impl Write) -> Result<()> {
@@ -66,8 +68,14 @@ fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
     )?;
     table(out, "frames", &profile.frames, |frame| match (frame.key, frame.resolution) {
         (FrameKey::Name { name, kind }, _) => json!({"name": text(name), "kind": kind_name(kind)}),
-        (FrameKey::Code { image, offset }, Resolution::Unknown(why)) => {
-            json!({"image": image.0, "offset": format!("{offset:#x}"), "unnamed": why.as_str()})
+        (FrameKey::Code { image, offset }, Resolution::Unknown { reason, place }) => {
+            let mut row = json!({"image": image.0, "offset": format!("{offset:#x}"), "unnamed": reason.as_str()});
+            match place {
+                Place::Offset => {}
+                Place::Address(svma) => row["address"] = format!("{svma:#x}").into(),
+                Place::Function(svma) => row["function"] = format!("{svma:#x}").into(),
+            }
+            row
         }
         (FrameKey::Code { image, offset }, Resolution::Lines { first, count }) => {
             let lines = &profile.lines[first as usize..first as usize + count as usize];

@@ -6,7 +6,7 @@ use super::address::BuildId;
 use super::id::{EventId, FrameId, ImageId, ProcessId, StackId, StringId, ThreadId};
 use super::intern::Interner;
 use super::profile::{
-    Event, Frame, FrameKey, FrameKind, Image, ImageKind, Process, Profile, Resolution, Sample, Stack, Thread,
+    Event, Frame, FrameKey, FrameKind, Image, ImageKind, Place, Process, Profile, Resolution, Sample, Stack, Thread,
 };
 use super::reason::Unnamed;
 use super::unit::Unit;
@@ -110,7 +110,7 @@ impl ProfileBuilder {
         let id = self.frames.intern(key);
         if id as usize == self.profile.frames.len() {
             let resolution = match key {
-                FrameKey::Code { .. } => Resolution::Unknown(Unnamed::NotAsked),
+                FrameKey::Code { .. } => Resolution::Unknown { reason: Unnamed::NotAsked, place: Place::Offset },
                 FrameKey::Name { .. } => Resolution::Name,
             };
             self.profile.frames.push(Frame { key, resolution });

@@ -23,8 +23,8 @@ pub use builder::ProfileBuilder;
 pub use id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
 pub use intern::{Interner, StringTable};
 pub use profile::{
-    Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Process, Profile, Resolution, Sample, Stack,
-    Thread,
+    Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Sample,
+    Stack, Thread,
 };
 pub use reason::{StackEnd, Truncation, Unnamed};
 pub use stats::CaptureStats;

@@ -120,10 +120,27 @@ pub enum Resolution {
         /// How many rows, at least one.
         count: u32,
     },
-    /// No name, and why.
-    Unknown(Unnamed),
+    /// No name.
+    Unknown {
+        /// Why.
+        reason: Unnamed,
+        /// What stands for the name.
+        place: Place,
+    },
     /// The frame is a bare name ([`FrameKey::Name`]).
     Name,
+}
+
+/// Where code without a name is, as far as it is known; addresses are as the object file states them (svma), which is
+/// what `addr2line` and `objdump` take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere but at the offset of its key: its file was not read, or it is in none.
+    Offset,
+    /// At this address; no function is known to cover it.
+    Address(u64),
+    /// In the function that begins at this address: all frames of a function have the same place.
+    Function(u64),
 }
 
 /// One function at one place of the source.
@@ -223,7 +240,7 @@ impl Profile {
     pub fn lines_of(&self, frame: FrameId) -> &[Line] {
         match self.frames[frame.index()].resolution {
             Resolution::Lines { first, count } => &self.lines[first as usize..first as usize + count as usize],
-            Resolution::Unknown(_) | Resolution::Name => &[],
+            Resolution::Unknown { .. } | Resolution::Name => &[],
         }
     }
 
@@ -247,7 +264,7 @@ impl Profile {
         for (row, stack) in self.stacks.iter().enumerate().skip(1) {
             frames[row] = frames[stack.parent.index()];
             frames[row].0 += 1;
-            if let Resolution::Unknown(reason) = self.frames[stack.frame.index()].resolution
+            if let Resolution::Unknown { reason, .. } = self.frames[stack.frame.index()].resolution
                 && let Some(reason) = Unnamed::ALL.iter().position(|known| *known == reason)
             {
                 frames[row].1[reason] += 1;
@@ -279,8 +296,8 @@ impl Profile {
         self.stats.unnamed = reasons.map(|(reason, sum)| (reason.as_str(), sum / all_frames)).collect();
     }
 
-    /// Says whether the tables are sound: every id is a row of its table, parents stand before children, and
-    /// `StringId(0)` is empty.
+    /// Says whether the tables are sound: every id is a row of its table, parents stand before children, only frames of
+    /// object files have an address in one, and `StringId(0)` is empty.
     pub fn check(&self) -> Result<()> {
         let broken = |what: String| Err(Error::new(ErrorKind::Malformed, what));
         if !self.strings.get(StringId(0)).is_empty() {
@@ -306,11 +323,17 @@ impl Profile {
             };
             let resolution = match frame.resolution {
                 Resolution::Lines { first, count } => count > 0 && first as usize + count as usize <= self.lines.len(),
-                Resolution::Unknown(_) => matches!(frame.key, FrameKey::Code { .. }),
+                Resolution::Unknown { .. } => matches!(frame.key, FrameKey::Code { .. }),
                 Resolution::Name => matches!(frame.key, FrameKey::Name { .. }),
             };
             if !key || !resolution {
                 return broken(format!("frame {row} refers to a row that is not there"));
+            }
+            if let Resolution::Unknown { place: Place::Address(_) | Place::Function(_), .. } = frame.resolution
+                && let FrameKey::Code { image, .. } = frame.key
+                && !matches!(self.images[image.index()].kind, ImageKind::File | ImageKind::Vdso)
+            {
+                return broken(format!("frame {row} has an address of an object file but is in none"));
             }
         }
         for (row, stack) in self.stacks.iter().enumerate().skip(1) {

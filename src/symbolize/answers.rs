@@ -4,7 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::model::Unnamed;
+use crate::model::{Place, Unnamed};
 
 /// A function's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,13 +24,20 @@ pub(super) struct AnswerLine {
     pub line: u32,
 }
 
+/// Why an address has no name, and what stands for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Nameless {
+    pub reason: Unnamed,
+    pub place: Place,
+}
+
 /// The answers to a list of addresses, in its order.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     names: Table<Name>,
     files: Table<Box<str>>,
     lines: Vec<AnswerLine>,
-    answers: Vec<Result<(usize, usize), Unnamed>>,
+    answers: Vec<Result<(usize, usize), Nameless>>,
 }
 
 #[derive(Debug)]
@@ -60,14 +67,20 @@ impl<T> Table<T> {
 impl Answers {
     /// No answers yet to `count` addresses: each is unnamed for `reason`.
     pub fn unnamed(count: usize, reason: Unnamed) -> Answers {
-        let mut answers = Answers { answers: vec![Err(reason); count], ..Answers::default() };
+        let nameless = Nameless { reason, place: Place::Offset };
+        let mut answers = Answers { answers: vec![Err(nameless); count], ..Answers::default() };
         answers.files.row(b"", || "".into());
         answers
     }
 
-    /// Says why address `index` has no name.
+    /// Says why address `index` has no name; all that is known of it is that.
     pub fn set_reason(&mut self, index: usize, reason: Unnamed) {
-        self.answers[index] = Err(reason);
+        self.set_nameless(index, reason, Place::Offset);
+    }
+
+    /// Says why address `index` has no name, and where it is.
+    pub fn set_nameless(&mut self, index: usize, reason: Unnamed, place: Place) {
+        self.answers[index] = Err(Nameless { reason, place });
     }
 
     /// Gives the lines of address `index`, innermost first; none leave it unnamed.
@@ -105,7 +118,7 @@ impl Answers {
         self.files.rows.iter().map(AsRef::as_ref)
     }
 
-    pub fn answers(&self) -> impl Iterator<Item = Result<&[AnswerLine], Unnamed>> {
+    pub fn answers(&self) -> impl Iterator<Item = Result<&[AnswerLine], Nameless>> {
         self.answers.iter().map(|answer| answer.map(|(first, count)| &self.lines[first..first + count]))
     }
 }

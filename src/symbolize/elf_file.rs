@@ -2,14 +2,15 @@
 //!
 //! Debug information knows most: inlined functions, files, lines. Symbols name what it does not: assembly, and code of
 //! files without it. For the outer function of C++ without a linkage name (constructors, as gcc describes them) the
-//! symbol is better too, as it says of which class.
+//! symbol is better too, as it says of which class. What neither names gets the start of its function, by unwind
+//! information.
 
 use super::answers::{AnswerLine, Answers};
 use super::debug_info::{self, DebugFrame, DebugSections};
 use super::demangle::is_mangled;
 use super::{SymbolizeOptions, elf_symbols};
-use crate::image::ElfImage;
-use crate::model::Unnamed;
+use crate::image::{ElfImage, function_starts};
+use crate::model::{Place, Unnamed};
 
 /// Whether naming addresses in this file takes more than a look into its symbol table.
 pub(super) fn is_slow(image: &ElfImage, options: &SymbolizeOptions) -> bool {
@@ -32,7 +33,7 @@ pub(super) fn name(image: &ElfImage, offsets: &[u64], options: &SymbolizeOptions
         (false, None, false) => Unnamed::NoSymbols,
         _ => Unnamed::NoMatch,
     };
-    let (mut frames, mut lines) = (Vec::new(), Vec::new());
+    let (mut frames, mut lines, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
     for ((svma, index), symbol) in asked.into_iter().zip(&symbols.names) {
         frames.clear();
         if let Some(debug_info) = &debug_info {
@@ -49,8 +50,14 @@ pub(super) fn name(image: &ElfImage, offsets: &[u64], options: &SymbolizeOptions
             let (file, line) = if options.lines { (answers.file(frame.file), frame.line) } else { (0, 0) };
             lines.push(AnswerLine { name, file, line });
         }
-        answers.set_reason(index, unnamed);
         answers.set_lines(index, &lines);
+        if lines.is_empty() {
+            nameless.push((svma, index));
+        }
+    }
+    let svmas: Vec<u64> = nameless.iter().map(|(svma, _)| *svma).collect();
+    for ((svma, index), start) in nameless.into_iter().zip(function_starts(image, &svmas)) {
+        answers.set_nameless(index, unnamed, start.map_or(Place::Address(svma), Place::Function));
     }
     answers
 }

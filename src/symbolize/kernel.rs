@@ -126,6 +126,6 @@ mod tests {
         }
         // Nobody's code.
         let nobody = name(&[0x1000, u64::MAX]);
-        assert!(nobody.answers().all(|answer| answer == Err(Unnamed::NoMatch)));
+        assert!(nobody.answers().all(|answer| answer.is_err_and(|nameless| nameless.reason == Unnamed::NoMatch)));
     }
 }

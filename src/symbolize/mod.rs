@@ -9,7 +9,8 @@
 //!                             \-> perf_map  (JIT)                           /
 //! ```
 //!
-//! An address without a name is no error: it keeps its image and offset, and gets the reason.
+//! An address without a name is no error: it keeps its image and offset, and gets the reason. If a file says where its
+//! function begins (`image::function_starts`), that stands for the name, so that a function without a symbol is one frame.
 
 mod answers;
 mod debug_info;
@@ -23,9 +24,11 @@ mod perf_map;
 use rustc_hash::FxHashMap;
 
 use crate::image::Images;
-use crate::model::{FrameId, FrameKey, Function, FunctionId, ImageId, Line, Profile, Resolution, StringId, Unnamed};
+use crate::model::{
+    FrameId, FrameKey, Function, FunctionId, ImageId, Line, Place, Profile, Resolution, StringId, Unnamed,
+};
 use crate::process::JitHost;
-use answers::{Answers, Name};
+use answers::{Answers, Name, Nameless};
 use job::Job;
 
 /// What is asked for; less is faster.
@@ -69,7 +72,7 @@ type Asked = Vec<(ImageId, Vec<(u64, FrameId)>)>;
 fn unresolved(profile: &Profile) -> Asked {
     let mut by_image: Vec<Vec<(u64, FrameId)>> = vec![Vec::new(); profile.images.len()];
     for (row, frame) in profile.frames.iter().enumerate() {
-        if let (FrameKey::Code { image, offset }, Resolution::Unknown(_)) = (frame.key, frame.resolution) {
+        if let (FrameKey::Code { image, offset }, Resolution::Unknown { .. }) = (frame.key, frame.resolution) {
             by_image[image.index()].push((offset, FrameId::from_index(row)));
         }
     }
@@ -129,7 +132,7 @@ impl Writer<'_> {
         let files: Vec<StringId> = answers.files().map(|file| self.profile.strings.intern(file)).collect();
         for ((_, frame), answer) in frames.iter().zip(answers.answers()) {
             let resolution = match answer {
-                Err(reason) => Resolution::Unknown(reason),
+                Err(Nameless { reason, place }) => Resolution::Unknown { reason, place },
                 Ok(lines) => {
                     let first = self.profile.lines.len();
                     self.profile.lines.extend(lines.iter().map(|line| Line {
@@ -139,7 +142,7 @@ impl Writer<'_> {
                     }));
                     match (u32::try_from(first), u32::try_from(lines.len())) {
                         (Ok(first), Ok(count)) => Resolution::Lines { first, count },
-                        _ => Resolution::Unknown(Unnamed::NoMatch),
+                        _ => Resolution::Unknown { reason: Unnamed::NoMatch, place: Place::Offset },
                     }
                 }
             };

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use flameprofile::model::{
-    EventId, FrameId, FrameKind, Function, ImageId, ImageKind, Line, Profile, ProfileBuilder, Resolution, Sample,
-    StackEnd, StackId, StringId, ThreadId, Timestamp, Truncation, Unit, Unnamed,
+    EventId, FrameId, FrameKind, Function, ImageId, ImageKind, Line, Place, Profile, ProfileBuilder, Resolution,
+    Sample, StackEnd, StackId, StringId, ThreadId, Timestamp, Truncation, Unit, Unnamed,
 };
 
 /// The period of the sketches' clock event, 99 Hz.
@@ -95,7 +95,7 @@ impl Sketch {
         let mut resolved = Vec::new();
         for (frame, lines) in &self.resolutions {
             let resolution = match lines {
-                Err(why) => Resolution::Unknown(*why),
+                Err(why) => Resolution::Unknown { reason: *why, place: Place::Offset },
                 Ok(lines) => {
                     let first = rows.len() as u32;
                     for (name, file, line) in lines {
