@@ -64,7 +64,7 @@ impl Account {
         static COPIES: OnceLock<TempDir> = OnceLock::new();
         static COPYING: std::sync::Mutex<()> = std::sync::Mutex::new(());
         let _alone = COPYING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let copies = COPIES.get_or_init(folder);
+        let copies = COPIES.get_or_init(folder_of_copies);
         // The folder above has a hash of the content in its name, so two programs of one name do not collide.
         let above = program.parent().and_then(Path::file_name).unwrap_or(OsStr::new("top"));
         let copy = copies.path().join(above).join(program.file_name().expect("a program has a name"));
@@ -77,6 +77,23 @@ impl Account {
         }
         copy
     }
+}
+
+/// A folder for copies, once more than the last test process needed: nothing drops a static, so those of test processes
+/// that have ended are removed here.
+fn folder_of_copies() -> TempDir {
+    const PREFIX: &str = "profile-copies-";
+    for entry in fs::read_dir("/tmp").expect("/tmp is readable").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    let copies = tempfile::Builder::new().prefix(&prefix).tempdir_in("/tmp").expect("/tmp is writable");
+    fs::set_permissions(copies.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    copies
 }
 
 /// A temporary folder that every account can read and write.
