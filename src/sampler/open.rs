@@ -77,11 +77,29 @@ pub struct Opened {
     pub notes: Vec<String>,
     /// Events that own the rings, by CPU; on whole CPUs they report mappings and tasks.
     owners: Vec<(u32, OwnedFd)>,
-    /// Sampling events, each with its start after the common start.
-    sampling: Vec<(OwnedFd, Duration)>,
+    sampling: Vec<SamplingEvent>,
     accepted: Accepted,
-    /// What is opened for each task, and on which of `owners`.
-    per_task: Vec<(EventAttr, usize)>,
+    /// What is opened for each task.
+    per_task: Vec<PerTask>,
+    /// Whose turn it is of the events that take turns.
+    turn: usize,
+}
+
+#[derive(Debug)]
+struct SamplingEvent {
+    event: OwnedFd,
+    /// When it starts, after the common start.
+    start: Duration,
+    /// In whose turn it runs; always, if none is given.
+    turn: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct PerTask {
+    attr: EventAttr,
+    /// Row of the ring's owner.
+    row: usize,
+    turn: Option<usize>,
 }
 
 /// Opens the events, disabled.
@@ -189,6 +207,7 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         sampling: Vec::new(),
         accepted: Accepted::default(),
         per_task: Vec::new(),
+        turn: 0,
     };
     for row in 0..opened.owners.len() {
         let cpu = opened.owners[row].0;
@@ -196,20 +215,28 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         for (base, _) in request.attrs.iter().filter(|(_, cpus)| on_cpu(cpus)) {
             let timers = match request.clock_rate {
                 Some(rate) if per_task.is_none() => Streams::new(rate, &mut random).timers,
-                Some(rate) => Streams::single(rate, &mut random).timers,
+                Some(rate) => Streams::taking_turns(rate, &mut random).timers,
                 None => Vec::new(),
             };
-            opened.streams = opened.streams.max(timers.len() as u64);
             let timers = timers.into_iter().map(|(period, start)| (Sampling::Period(period), start));
             let given = (request.clock_rate.is_none()).then_some((base.sampling, Duration::ZERO));
-            for (sampling, start) in timers.chain(given) {
-                let attr = sampling_attr(base, sampling);
+            let timers: Vec<_> = timers.chain(given).collect();
+            if per_task.is_none() {
+                opened.streams = opened.streams.max(timers.len() as u64);
+            }
+            let takes_turns = per_task.is_some() && timers.len() > 1;
+            for (stream, (sampling, start)) in timers.into_iter().enumerate() {
+                let mut attr = sampling_attr(base, sampling);
+                let turn = takes_turns.then_some(stream);
+                if turn.is_some_and(|turn| turn > 0) {
+                    attr.flags = attr.flags.without(AttrFlags::ENABLE_ON_EXEC);
+                }
                 match &request.tasks {
                     Tasks::Cgroup(group) => {
-                        opened.sample(kernel, &attr, Scope::Cgroup(group.as_fd(), cpu), row, start)?
+                        opened.sample(kernel, &attr, Scope::Cgroup(group.as_fd(), cpu), row, (start, None))?;
                     }
-                    Tasks::All => opened.sample(kernel, &attr, Scope::Cpu(cpu), row, start)?,
-                    Tasks::Threads(_) | Tasks::Child(_) => opened.per_task.push((attr, row)),
+                    Tasks::All => opened.sample(kernel, &attr, Scope::Cpu(cpu), row, (start, None))?,
+                    Tasks::Threads(_) | Tasks::Child(_) => opened.per_task.push(PerTask { attr, row, turn }),
                 }
             }
         }
@@ -227,10 +254,10 @@ impl Opened {
     /// # Errors
     /// What the kernel says; a task that has ended is passed over.
     pub fn add_tasks(&mut self, kernel: &impl OpenEvent, tids: &[u32]) -> io::Result<()> {
-        for (attr, row) in self.per_task.clone() {
+        for PerTask { attr, row, turn } in self.per_task.clone() {
             for &tid in tids {
                 let scope = Scope::TaskOnCpu(tid as i32, self.owners[row].0);
-                match self.sample(kernel, &attr, scope, row, Duration::ZERO) {
+                match self.sample(kernel, &attr, scope, row, (Duration::ZERO, turn)) {
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     opened => opened?,
                 }
@@ -246,11 +273,11 @@ impl Opened {
         attr: &EventAttr,
         scope: Scope<'_>,
         row: usize,
-        start: Duration,
+        (start, turn): (Duration, Option<usize>),
     ) -> io::Result<()> {
         let event = self.accepted.open(kernel, attr, scope)?;
         sys::set_output(&event, &self.owners[row].1)?;
-        self.sampling.push((event, start));
+        self.sampling.push(SamplingEvent { event, start, turn });
         Ok(())
     }
 
@@ -266,10 +293,11 @@ impl Opened {
         if on_exec {
             return Ok(());
         }
-        let mut order: Vec<&(OwnedFd, Duration)> = self.sampling.iter().collect();
-        order.sort_by_key(|(_, start)| *start);
+        let mut order: Vec<&SamplingEvent> =
+            self.sampling.iter().filter(|event| event.turn.is_none_or(|turn| turn == self.turn)).collect();
+        order.sort_by_key(|event| event.start);
         let common = Instant::now();
-        for (event, start) in order {
+        for SamplingEvent { event, start, .. } in order {
             std::thread::sleep((common + *start).saturating_duration_since(Instant::now()));
             match sys::enable(event) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -279,9 +307,29 @@ impl Opened {
         Ok(())
     }
 
+    /// How many events take turns; each change of turns is that many system calls.
+    pub fn turn_takers(&self) -> usize {
+        self.sampling.iter().filter(|event| event.turn.is_some()).count()
+    }
+
+    /// Gives the turn to the other ones of the events that take turns (see [`Streams::taking_turns`]).
+    pub fn change_turns(&mut self) {
+        self.turn = 1 - self.turn;
+        for SamplingEvent { event, turn, .. } in &self.sampling {
+            // An event whose task has ended runs no more.
+            let _ = match turn {
+                Some(turn) if *turn == self.turn => sys::enable(event),
+                Some(_) => sys::disable(event),
+                None => Ok(()),
+            };
+        }
+    }
+
     /// Stops all events, so that the rings can be emptied for good.
     pub fn stop(&self) {
-        for event in self.sampling.iter().map(|(event, _)| event).chain(self.owners.iter().map(|(_, owner)| owner)) {
+        for event in
+            self.sampling.iter().map(|sampling| &sampling.event).chain(self.owners.iter().map(|(_, owner)| owner))
+        {
             // An event whose task has ended has stopped by itself.
             let _ = sys::disable(event);
         }
@@ -292,7 +340,7 @@ impl Opened {
         if self.accepted.read_format() & read_format::LOST == 0 {
             return None;
         }
-        let counts = self.sampling.iter().map(|(event, _)| sys::read_count(event, self.accepted.read_format()));
+        let counts = self.sampling.iter().map(|sampling| sys::read_count(&sampling.event, self.accepted.read_format()));
         Some(counts.map(|count| count.map_or(0, |count| count.lost)).sum())
     }
 

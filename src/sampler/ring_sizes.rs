@@ -13,7 +13,7 @@ const STACK_BYTES_PER_SECOND: f64 = 66e6;
 /// How much time of samples a ring should hold, in seconds.
 const RING_SECONDS: f64 = 0.5;
 /// Below this much time in a ring the copies are made smaller instead.
-const SHORTEST_RING_SECONDS: f64 = 0.06;
+const SHORTEST_RING_SECONDS: f64 = 0.2;
 const SMALLEST_RING: usize = 512 << 10;
 const LARGEST_RING: usize = 16 << 20;
 /// All rings together.

@@ -154,7 +154,8 @@ pub(super) fn tasks(subject: &mut Subject, plan: &Plan, child: Option<u32>, cpus
         return Ok(Tasks::Child(pid));
     }
     // Some descriptors are needed for files, rings and counters.
-    let events = plan.choice.spec.attrs.len() * cpus;
+    // Timers are two on each CPU.
+    let events = plan.choice.spec.attrs.len() * cpus * 2;
     let most = (raise_open_files().saturating_sub(64) as usize / (events + 1)).max(1);
     let mut tids = subject.tids.clone();
     if tids.len() > most {

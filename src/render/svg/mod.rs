@@ -60,7 +60,7 @@ impl Default for SvgOptions {
 
 /// Distance of everything from the left and right edges.
 const MARGIN: f64 = 10.0;
-/// Fonts whose characters are all of one width, for labels; none of these is wider than [`frames::ADVANCE`].
+/// Fonts whose characters are all of one width, for labels; none of these is wider than `frames::ADVANCE`.
 const MONOSPACE: &str = "'DejaVu Sans Mono',Menlo,Consolas,'Liberation Mono',monospace";
 const SANS: &str = "system-ui,'DejaVu Sans','Segoe UI',Helvetica,Arial,sans-serif";
 
