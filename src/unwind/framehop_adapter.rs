@@ -4,7 +4,7 @@ use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder as _};
 use rustc_hash::FxHashMap;
 
 use super::registers::{Registers, StackBytes};
-use crate::image::{ElfImage, Images, SectionBytes};
+use crate::image::{ElfImage, Images, SectionBytes, function_starts};
 use crate::model::{CodeAddress, StackEnd, Truncation};
 use crate::process::{AddressSpace, Mapping};
 
@@ -94,7 +94,8 @@ fn root(space: &AddressSpace, last: Option<&CodeAddress>) -> StackEnd {
 
 fn reason(error: framehop::Error, space: &AddressSpace, images: &Images, last: Option<&CodeAddress>) -> Truncation {
     let Some(mapping) = last.and_then(|address| space.find(address.lookup())) else { return Truncation::NotMapped };
-    if images.get(mapping.image).is_none_or(|image| unwind_section(image).is_none()) {
+    let offset = last.map_or(0, |address| mapping.offset_of(address.lookup()));
+    if images.get(mapping.image).is_none_or(|image| !is_covered(image, offset)) {
         return Truncation::NoUnwindInfo;
     }
     match error {
@@ -103,10 +104,9 @@ fn reason(error: framehop::Error, space: &AddressSpace, images: &Images, last: O
     }
 }
 
-fn unwind_section(image: &ElfImage) -> Option<&'static str> {
-    [".eh_frame", ".debug_frame"]
-        .into_iter()
-        .find(|name| image.section(name).is_some_and(|section| !section.compressed))
+/// Whether the image has unwind information for the code at `offset`.
+fn is_covered(image: &ElfImage, offset: u64) -> bool {
+    image.svma_of_offset(offset).is_some_and(|svma| function_starts(image, &[svma]) != [None])
 }
 
 fn unwinder_of(space: &AddressSpace, images: &Images) -> Framehop {
