@@ -1,7 +1,5 @@
 //! Reads the fields of a record one after the other; every read is bounded by the record.
 
-use super::record::Words;
-
 /// What is left of a record's body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a>(&'a [u8]);
@@ -40,5 +38,27 @@ impl<'a> Fields<'a> {
         let text = &self.0[..end];
         self.0 = &[];
         Some(text)
+    }
+}
+
+/// A run of u64 in the recording machine's byte order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Words<'a>(pub &'a [u8]);
+
+impl Words<'_> {
+    /// How many words.
+    pub fn count(&self) -> usize {
+        self.0.len() / 8
+    }
+
+    /// Word `index`.
+    pub fn get(&self, index: usize) -> Option<u64> {
+        let bytes = self.0.get(index * 8..index * 8 + 8)?;
+        Some(u64::from_ne_bytes(bytes.try_into().expect("eight bytes")))
+    }
+
+    /// All words.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.chunks_exact(8).map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("eight bytes")))
     }
 }

@@ -8,5 +8,6 @@ mod order;
 pub mod record;
 
 pub use attr::{AttrFlags, EventAttr, SampleFields, Sampling, read_format};
+pub use fields::Words;
 pub use order::RoundSorter;
 pub use record::{Layout, Record};

@@ -9,7 +9,7 @@
 //! See `include/uapi/linux/perf_event.h`, `enum perf_event_type`.
 
 use super::attr::SampleFields;
-use super::fields::Fields;
+use super::fields::{Fields, Words};
 use crate::model::BuildId;
 
 const MMAP: u32 = 1;
@@ -99,28 +99,6 @@ pub struct Sample<'a> {
     pub user_stack: &'a [u8],
     /// Whether all of the copy is valid, so that the stack may go on behind it.
     pub user_stack_full: bool,
-}
-
-/// A run of u64 in the recording machine's byte order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Words<'a>(pub &'a [u8]);
-
-impl Words<'_> {
-    /// How many words.
-    pub fn count(&self) -> usize {
-        self.0.len() / 8
-    }
-
-    /// Word `index`.
-    pub fn get(&self, index: usize) -> Option<u64> {
-        let bytes = self.0.get(index * 8..index * 8 + 8)?;
-        Some(u64::from_ne_bytes(bytes.try_into().expect("eight bytes")))
-    }
-
-    /// All words.
-    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        self.0.chunks_exact(8).map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("eight bytes")))
-    }
 }
 
 /// User registers of a sample.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::options::RecordOptions;
 use super::plan::Plan;
-use super::record::RecordOptions;
 use crate::model::Profile;
 use crate::recorder::Recorder;
 use crate::sampler::choose::Side;

@@ -6,16 +6,20 @@
 //! record thread                                             chunks -> order -> Recorder
 //! ```
 
+mod command;
 mod cpu_split;
 pub mod doctor;
 mod finish;
+mod options;
 mod plan;
 mod record;
 mod stop;
 mod tasks;
+mod turns;
 mod wait;
 mod worker;
 
-pub use record::{Progress, RecordOptions, Recording, record};
+pub use options::RecordOptions;
+pub use record::{Progress, Recording, record};
 pub use stop::Stop;
 pub use wait::Ended;

@@ -1,14 +1,17 @@
 //! Records, and turns what was recorded into a profile with names.
 
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::command::{cannot_run, spawn, tell_to_end, times_of_child, wait_for_child};
 use super::cpu_split::CpuSplit;
 use super::finish::{Observed, finish};
+use super::options::RecordOptions;
 use super::plan::{self, Asked, Plan, Subject};
 use super::stop::Stop;
+use super::turns::Turns;
 use super::wait::{self, Ended, Watched};
 use super::worker::{self, Done};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,52 +20,8 @@ use crate::recorder::{Feed, REGISTERS_MASK, Recorder, RecorderOptions, UserStack
 use crate::sampler::choose::Side;
 use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
-use crate::sampler::sys::{self, Linux, WaitingChild, Whose};
+use crate::sampler::sys::{Linux, WaitingChild};
 use crate::sampler::{self, CpuList, Denominator, Drain, OpenRequest, Opened, Sampling, Stacks, Target, Tasks};
-use crate::symbolize::SymbolizeOptions;
-
-/// What to record.
-#[derive(Clone, Debug)]
-pub struct RecordOptions {
-    /// Whom.
-    pub target: Target,
-    /// On which CPUs; all if not given.
-    pub cpus: Option<CpuList>,
-    /// Which event, by perf's names; CPU cycles or time if not given.
-    pub event: Option<String>,
-    /// How often; the event's own way (99 Hz for clocks and PMU events) if not given.
-    pub sampling: Option<Sampling>,
-    /// User mode, kernel mode, or both.
-    pub side: Side,
-    /// How user stacks are found.
-    pub user_stacks: UserStacks,
-    /// For how long; until the target ends if not given.
-    pub duration: Option<Duration>,
-    /// Which names are wanted.
-    pub names: SymbolizeOptions,
-    /// Whether what a command writes to standard output goes to standard error.
-    pub command_output_to_stderr: bool,
-}
-
-impl RecordOptions {
-    /// The default rate: not a divisor of anything that programs do on a beat.
-    pub const DEFAULT_RATE: u64 = 99;
-
-    /// Records `target` as a plain `profile` does.
-    pub fn new(target: Target) -> RecordOptions {
-        RecordOptions {
-            target,
-            cpus: None,
-            event: None,
-            sampling: None,
-            side: Side::Both,
-            user_stacks: UserStacks::Auto,
-            duration: None,
-            names: SymbolizeOptions::default(),
-            command_output_to_stderr: false,
-        }
-    }
-}
 
 /// How far a recording is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,73 +189,12 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     Ok(Recording { profile, child, ended })
 }
 
-/// When events that take turns change: two turns in a row are of the same length, so that both have the same share.
-struct Turns {
-    takers: usize,
-    length: usize,
-    left: usize,
-    is_second: bool,
-}
-
-impl Turns {
-    fn new(takers: usize) -> Turns {
-        Turns { takers, length: 2, left: 2, is_second: false }
-    }
-
-    /// Called ten times a second.
-    fn is_over(&mut self) -> bool {
-        /// So many changes in a tick cost next to nothing.
-        const CHANGES: usize = 50;
-        if self.takers == 0 {
-            return false;
-        }
-        self.left -= 1;
-        if self.left > 0 {
-            return false;
-        }
-        if self.is_second {
-            // Of 100 or 200 ms, in an order that no program has: the clock's own digits.
-            let odd = (monotonic_now() / 1000).is_multiple_of(2);
-            self.length = self.takers.div_ceil(CHANGES).max(1) + usize::from(odd);
-        }
-        self.is_second = !self.is_second;
-        self.left = self.length;
-        true
-    }
-}
-
 /// The rate that an event is sampled at by the kernel's own adjustment.
 fn rate_of(plan: &Plan) -> Option<f64> {
     match plan.choice.spec.attrs.first()?.0.sampling {
         Sampling::Frequency(rate) => Some(rate as f64),
         _ => None,
     }
-}
-
-/// Ends a command that still runs: we started it, so it does not stay behind.
-fn tell_to_end(child: &mut Option<Child>) {
-    if let Some(child) = child
-        && matches!(child.try_wait(), Ok(None))
-        && let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32)
-    {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-}
-
-fn wait_for_child(child: &mut Option<Child>, grace: Duration) {
-    let end = Instant::now() + grace;
-    while let Some(child) = child
-        && matches!(child.try_wait(), Ok(None))
-        && Instant::now() < end
-    {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// User and kernel time of the command, if it has ended; what it waited for is in it.
-fn times_of_child(child: &mut Child) -> (Duration, Duration) {
-    let _ = child.try_wait();
-    sys::cpu_times(Whose::Children)
 }
 
 /// The rate or period as it may be.
@@ -388,31 +286,6 @@ fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &C
         Target::Command(_) => Denominator::of_tasks(&Linux, spec, &subject.tids, true),
         Target::Processes(_) | Target::Threads(_) => Denominator::of_tasks(&Linux, spec, &subject.tids, false),
     }
-}
-
-fn spawn(words: &[std::ffi::OsString], to_stderr: bool) -> Result<WaitingChild> {
-    let Some((program, arguments)) = words.split_first() else {
-        return Err(Error::new(ErrorKind::Usage, "no command is given").with_hint("profile -- COMMAND [ARGUMENT ..]"));
-    };
-    let mut command = Command::new(program);
-    command.args(arguments);
-    if to_stderr {
-        command.stdout(std::io::stderr());
-    }
-    WaitingChild::spawn(command).map_err(|error| Error::io(format!("cannot start {}", program.display()), error))
-}
-
-fn cannot_run(target: &Target, error: std::io::Error) -> Error {
-    let program = match target {
-        Target::Command(words) => words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default(),
-        _ => String::new(),
-    };
-    let hint = match error.kind() {
-        std::io::ErrorKind::NotFound => "is it installed, and in PATH? a file of this folder is ./NAME",
-        std::io::ErrorKind::PermissionDenied => "is it executable? `ls -l` shows it; `chmod +x` makes it so",
-        _ => "the command after -- is a program and its arguments",
-    };
-    Error::io(format!("cannot run {program}"), error).with_hint(hint)
 }
 
 fn monotonic_now() -> u64 {

@@ -1,0 +1,62 @@
+//! The command that is started to be recorded.
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sampler::Target;
+use crate::sampler::sys::{self, WaitingChild, Whose};
+
+/// Starts a command that waits before it runs its program.
+pub(super) fn spawn(words: &[std::ffi::OsString], to_stderr: bool) -> Result<WaitingChild> {
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(Error::new(ErrorKind::Usage, "no command is given").with_hint("profile -- COMMAND [ARGUMENT ..]"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if to_stderr {
+        command.stdout(std::io::stderr());
+    }
+    WaitingChild::spawn(command).map_err(|error| Error::io(format!("cannot start {}", program.display()), error))
+}
+
+/// Explains why a command's program could not be run.
+pub(super) fn cannot_run(target: &Target, error: std::io::Error) -> Error {
+    let program = match target {
+        Target::Command(words) => words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => "is it installed, and in PATH? a file of this folder is ./NAME",
+        std::io::ErrorKind::PermissionDenied => "is it executable? `ls -l` shows it; `chmod +x` makes it so",
+        _ => "the command after -- is a program and its arguments",
+    };
+    Error::io(format!("cannot run {program}"), error).with_hint(hint)
+}
+
+/// Ends a command that still runs: we started it, so it does not stay behind.
+pub(super) fn tell_to_end(child: &mut Option<Child>) {
+    if let Some(child) = child
+        && matches!(child.try_wait(), Ok(None))
+        && let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32)
+    {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
+
+/// Waits for a command's own end, but no longer than `grace`.
+pub(super) fn wait_for_child(child: &mut Option<Child>, grace: Duration) {
+    let end = Instant::now() + grace;
+    while let Some(child) = child
+        && matches!(child.try_wait(), Ok(None))
+        && Instant::now() < end
+    {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// User and kernel time of the command, if it has ended; what it waited for is in it.
+pub(super) fn times_of_child(child: &mut Child) -> (Duration, Duration) {
+    let _ = child.try_wait();
+    sys::cpu_times(Whose::Children)
+}

@@ -1,0 +1,51 @@
+//! What a recording is asked to be.
+
+use std::time::Duration;
+
+use crate::recorder::UserStacks;
+use crate::sampler::choose::Side;
+use crate::sampler::{CpuList, Sampling, Target};
+use crate::symbolize::SymbolizeOptions;
+
+/// What to record.
+#[derive(Clone, Debug)]
+pub struct RecordOptions {
+    /// Whom.
+    pub target: Target,
+    /// On which CPUs; all if not given.
+    pub cpus: Option<CpuList>,
+    /// Which event, by perf's names; CPU cycles or time if not given.
+    pub event: Option<String>,
+    /// How often; the event's own way (99 Hz for clocks and PMU events) if not given.
+    pub sampling: Option<Sampling>,
+    /// User mode, kernel mode, or both.
+    pub side: Side,
+    /// How user stacks are found.
+    pub user_stacks: UserStacks,
+    /// For how long; until the target ends if not given.
+    pub duration: Option<Duration>,
+    /// Which names are wanted.
+    pub names: SymbolizeOptions,
+    /// Whether what a command writes to standard output goes to standard error.
+    pub command_output_to_stderr: bool,
+}
+
+impl RecordOptions {
+    /// The default rate: not a divisor of anything that programs do on a beat.
+    pub const DEFAULT_RATE: u64 = 99;
+
+    /// Records `target` as a plain `profile` does.
+    pub fn new(target: Target) -> RecordOptions {
+        RecordOptions {
+            target,
+            cpus: None,
+            event: None,
+            sampling: None,
+            side: Side::Both,
+            user_stacks: UserStacks::Auto,
+            duration: None,
+            names: SymbolizeOptions::default(),
+            command_output_to_stderr: false,
+        }
+    }
+}
