@@ -346,3 +346,6 @@ fn user_frames(
     let asked = !matches!(stacks, UserStacks::None);
     StackEnd::Truncated(if asked { Truncation::NoRegisters } else { Truncation::NotAsked })
 }
+
+#[cfg(test)]
+mod tests;

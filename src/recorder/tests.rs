@@ -1,0 +1,158 @@
+//! The recorder on records made by hand.
+
+use super::*;
+use crate::perf::Words;
+use crate::perf::record::{Comm, Identity, Mmap, Task};
+
+fn options(membership: Membership) -> RecorderOptions {
+    RecorderOptions {
+        membership,
+        event: "cpu-clock".into(),
+        unit: Unit::Nanoseconds,
+        period: Some(1000),
+        streams: 4,
+        user_stacks: UserStacks::Auto,
+        begins_with_exec_of: None,
+    }
+}
+
+/// A recorder that has begun at time 100.
+fn recorder(options: RecorderOptions) -> Recorder {
+    let mut recorder = Recorder::new(options);
+    recorder.begin(100);
+    recorder
+}
+
+fn sample(recorder: &mut Recorder, pid: u32, time: u64, chain: &[u64]) {
+    let bytes: Vec<u8> = chain.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let identity = Identity { pid, tid: pid, time, cpu: 0, id: 0 };
+    recorder.record(&Record::Sample(record::Sample {
+        identity,
+        ip: 1,
+        period: 4000,
+        callchain: Words(&bytes),
+        ..record::Sample::default()
+    }));
+}
+
+const USER: u64 = context::USER;
+const KERNEL: u64 = context::KERNEL;
+
+fn samples(recorder: Recorder) -> Vec<Sample> {
+    let recorded = recorder.finish();
+    recorded.profile.check().expect("sound tables");
+    recorded.profile.samples
+}
+
+#[test]
+fn samples_of_strangers_and_before_the_beginning_are_left_out() {
+    let mut recorder = recorder(options(Membership::Tree));
+    recorder.add_waiting(10);
+    sample(&mut recorder, 10, 99, &[USER, 1]);
+    sample(&mut recorder, 11, 200, &[USER, 1]);
+    sample(&mut recorder, 10, 200, &[USER, 1]);
+    assert_eq!(recorder.counters().samples, 1);
+    assert_eq!(samples(recorder).len(), 1);
+}
+
+#[test]
+fn command_is_recorded_from_its_exec_on() {
+    let mut options = options(Membership::Tree);
+    options.begins_with_exec_of = Some(10);
+    let mut recorder = recorder(options);
+    recorder.add_waiting(10);
+    sample(&mut recorder, 10, 200, &[USER, 1]);
+    recorder.record(&Record::Comm(Comm { pid: 10, tid: 10, exec: true, name: b"prog", ..Comm::default() }));
+    sample(&mut recorder, 10, 300, &[USER, 1]);
+    let recorded = recorder.finish();
+    assert_eq!(recorded.profile.samples.len(), 1);
+    assert_eq!(recorded.profile.strings.get(recorded.profile.processes[0].name), "prog");
+}
+
+#[test]
+fn value_is_the_period_by_the_number_of_timers() {
+    let mut recorder = recorder(options(Membership::All));
+    sample(&mut recorder, 10, 200, &[USER, 1]);
+    assert_eq!(recorder.counters().value, 1000);
+    assert_eq!(samples(recorder)[0].value, 1000);
+}
+
+#[test]
+fn children_are_followed_and_their_exec_is_another_process() {
+    let mut recorder = recorder(options(Membership::Tree));
+    recorder.add_waiting(10);
+    let fork = Task { pid: 20, parent_pid: 10, tid: 20, parent_tid: 10, time: 150 };
+    recorder.record(&Record::Fork(fork));
+    sample(&mut recorder, 20, 200, &[USER, 1]);
+    recorder.record(&Record::Comm(Comm { pid: 20, tid: 20, exec: true, name: b"ld", ..Comm::default() }));
+    sample(&mut recorder, 20, 300, &[USER, 1]);
+    recorder.record(&Record::Exit(fork));
+    // The kernel may stamp a task's last sample after its end.
+    sample(&mut recorder, 20, 400, &[KERNEL, 5]);
+    let recorded = recorder.finish();
+    assert_eq!((recorded.profile.samples.len(), recorded.profile.processes.len()), (3, 2));
+}
+
+#[test]
+fn kernel_frames_stand_above_user_frames() {
+    let mut recorder = recorder(options(Membership::All));
+    sample(&mut recorder, 10, 200, &[KERNEL, 0x9000, 0x9100, USER, 0x400, 0x500]);
+    let profile = recorder.finish().profile;
+    let keys: Vec<_> = profile.frames_of(profile.samples[0].stack).map(|id| profile.frames[id.index()].key).collect();
+    let offsets: Vec<u64> = keys
+        .iter()
+        .map(|key| match key {
+            crate::model::FrameKey::Code { offset, .. } => *offset,
+            crate::model::FrameKey::Name { .. } => 0,
+        })
+        .collect();
+    // Return addresses are looked up one byte back.
+    assert_eq!(offsets, [0x9000, 0x90ff, 0x400, 0x4ff]);
+    assert_eq!(profile.samples[0].end, StackEnd::Truncated(Truncation::FramePointers));
+}
+
+#[test]
+fn kernel_thread_is_complete_and_user_code_without_anything_is_not() {
+    let mut recorder = recorder(options(Membership::All));
+    sample(&mut recorder, 2, 200, &[KERNEL, 0x9000]);
+    sample(&mut recorder, 10, 300, &[]);
+    let ends: Vec<_> = samples(recorder).iter().map(|sample| sample.end).collect();
+    assert_eq!(ends, [StackEnd::Root, StackEnd::Truncated(Truncation::NoRegisters)]);
+}
+
+#[test]
+fn generated_code_is_an_image_of_its_process() {
+    let mut recorder = recorder(options(Membership::All));
+    let own = std::process::id();
+    for pid in [own, 4_000_000] {
+        let mmap = Mmap { pid, start: 0x1000, length: 0x1000, executable: true, path: b"//anon", ..Mmap::default() };
+        recorder.record(&Record::Mmap(mmap));
+        recorder.record(&Record::Mmap(Mmap { start: 0x4000, ..mmap }));
+        sample(&mut recorder, pid, 200, &[USER, 0x1800, 0x4800]);
+    }
+    let recorded = recorder.finish();
+    let kinds: Vec<_> = recorded.profile.images.iter().skip(2).map(|image| image.kind).collect();
+    assert_eq!(kinds, [ImageKind::Jit(own), ImageKind::Jit(4_000_000)]);
+    // Of a process that is gone there is no way to its perf map, and that is no failure.
+    assert_eq!(recorded.jit_hosts.len(), 1);
+}
+
+#[test]
+fn losses_are_counted() {
+    let mut recorder = recorder(options(Membership::All));
+    for record in [Record::Lost(3), Record::Lost(4), Record::LostSamples(2), Record::Throttle, Record::Malformed(9)] {
+        recorder.record(&record);
+    }
+    let Counters { lost, lost_samples, throttled, malformed, .. } = recorder.counters();
+    assert_eq!((lost, lost_samples, throttled, malformed), (7, 2, 1, 1));
+}
+
+#[test]
+fn estimate_of_an_empty_recording_stands_under_the_target() {
+    let mut recorder = recorder(options(Membership::All));
+    recorder.add_estimate("[not sampled]", 5000, "prog");
+    let profile = recorder.finish().profile;
+    profile.check().expect("sound tables");
+    assert_eq!((profile.samples[0].value, profile.samples[0].count), (5000, 0));
+    assert_eq!(profile.strings.get(profile.processes[0].name), "prog");
+}
