@@ -339,15 +339,15 @@ fn an_empty_profile_says_why() {
 #[test]
 fn a_picture_that_may_be_wrong_says_so() {
     let mut profile = every_kind();
-    assert!(svg_of(&profile).contains("This may be wrong: 3 samples lost"));
+    assert!(svg_of(&profile).contains("Warning: 3 samples lost"));
     profile.stats.lost = 0;
     profile.stats.truncated.clear();
     profile.stats.unnamed.clear();
     assert!(warnings(&profile.stats).is_empty());
-    assert!(!svg_of(&profile).contains("may be wrong"));
+    assert!(!svg_of(&profile).contains("Warning"));
     profile.stats.coverage = Some(0.7);
     profile.stats.notes.push("no kernel frames (paranoid level 2)".into());
-    assert!(svg_of(&profile).contains("This may be wrong: the samples cover only 70.00 % of what ran."));
+    assert!(svg_of(&profile).contains("Warning: the samples cover only 70.00 % of what ran."));
     assert!(svg_of(&profile).contains(">Note: no kernel frames (paranoid level 2).<"));
 }
 

@@ -102,7 +102,7 @@ fn header(tree: &CallTree, stats: &CaptureStats) -> Vec<String> {
         percent(stats.complete),
         percent(stats.unnamed_total()),
     )];
-    lines.extend(warnings(stats).into_iter().map(|warning| format!("may be wrong: {warning}")));
+    lines.extend(warnings(stats).into_iter().map(|warning| format!("warning: {warning}")));
     lines.extend(stats.notes.iter().map(|note| format!("note: {}", printable(note))));
     lines
 }

@@ -95,7 +95,7 @@ fn picture(tree: &CallTree, profile: &Profile, options: &SvgOptions) -> String {
     let warnings = warnings(stats);
     // That there is nothing to be seen is said below, with the reason.
     if !warnings.is_empty() && !layout.tiles.is_empty() {
-        head.push(Block::warning(&format!("This may be wrong: {}.", warnings.join("; "))));
+        head.push(Block::warning(&format!("Warning: {}.", warnings.join("; "))));
     }
     // What is less than was asked for is no footnote.
     let facts = facts(stats);
