@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::common::account::{self, Account};
 use crate::common::programs;
-use crate::common::run::{Running, Target, record, text};
+use crate::common::run::{Running, Target, record, text, wait_until};
 use crate::need;
 
 const BOTH: [Account; 2] = [Account::Own, Account::Plain];
@@ -192,6 +192,28 @@ fn binary_that_was_deleted() {
         let run = Running::start(account, &["-F", "999", "-d", "1", "-p", &target.pid_text()]).finish();
         assert!(run.folded.total_of("busy_work") >= 100, "{account:?}:\n{}", run.folded.counterexamples(|_| false));
     }
+}
+
+#[test]
+fn library_that_is_cut_short_while_it_is_mapped() {
+    let folder = account::folder();
+    let library = folder.path().join("cut.so");
+    fs::copy(programs::c_with("late_library", &["-shared", "-fPIC"]), &library).expect("it can be copied");
+    let mut target = Target::start(Account::Own, &programs::c("actor"), &["dlopen", &text(&library), "60000"]);
+    let running = Running::start(Account::Own, &["-F", "999", "-p", &target.pid_text()]);
+    target.go();
+    // In clock ticks, of which a second has 100.
+    let used = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.split(' ').nth(13).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0)
+    };
+    wait_until("the library has worked", || used(target.pid()) >= 30);
+    fs::File::options().write(true).open(&library).and_then(|file| file.set_len(0)).expect("it is ours");
+    // The target dies of it: SIGBUS. Whoever recorded it has the same file mapped, and does not.
+    assert!(!target.wait().success());
+    let run = running.finish();
+    assert!(run.summary.json()["unnamed"]["file changed"].as_f64() > Some(0.0), "{}", run.summary.json());
+    assert!(run.folded.weight(|row| row.mentions("[cut.so+")) >= 100, "{}", run.folded.counterexamples(|_| false));
 }
 
 #[test]
