@@ -11,6 +11,7 @@ mod style;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use flameprofile::{Error, Result};
 
@@ -18,7 +19,19 @@ use args::{Cli, Command};
 
 /// Parses the command line and does what it says.
 pub fn run() -> Result<ExitCode> {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::UnknownArgument => {
+            // As likely as not a command without the `--` before it.
+            let _ = error.print();
+            let _ = writeln!(
+                std::io::stderr(),
+                "\nA command to record stands behind `--`: profile -o out.svg -- ./prog arg"
+            );
+            return Ok(ExitCode::from(2));
+        }
+        Err(error) => error.exit(),
+    };
     match cli.command {
         None => record::run(&cli.record),
         Some(Command::Record(args)) => record::run(&args),
