@@ -200,6 +200,7 @@ impl<O: OpenEvent> Chooser<'_, O> {
         };
         let sampling = self.wish.sampling.unwrap_or(match default {
             DefaultSampling::Rate => Sampling::Frequency(TRIED_RATE),
+            DefaultSampling::Every(events) => Sampling::Period(events),
             DefaultSampling::Each => Sampling::Period(1),
             DefaultSampling::Never => Sampling::Count,
         });

@@ -66,7 +66,7 @@ mod tests {
     fn copies_shrink_with_the_rate_and_the_ring() {
         assert_eq!((stack_size(99.0), stack_size(999.0)), (65_528, 65_528));
         assert!(stack_size(4999.0) < 16 << 10 && stack_size(1e6) == 4096);
-        assert_eq!(fitting_stack(65_528, 8 << 20, 999.0), 65_528);
+        assert_eq!(fitting_stack(65_528, 16 << 20, 999.0), 65_528);
         assert!(fitting_stack(65_528, 512 << 10, 999.0) < 8 << 10);
         // However small the ring: a multiple of 8, and two records fit.
         assert_eq!(fitting_stack(65_528, 4096, 49_999.0), 512);

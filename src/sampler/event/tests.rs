@@ -210,7 +210,7 @@ fn kinds_units_and_default_sampling() {
     check("cpu-clock", EventKind::Clock, Unit::Nanoseconds, DefaultSampling::Rate);
     check("task-clock", EventKind::Clock, Unit::Nanoseconds, DefaultSampling::Rate);
     check("cycles", EventKind::Hardware, Unit::Count, DefaultSampling::Rate);
-    check("page-faults", EventKind::Software, Unit::Count, DefaultSampling::Rate);
+    check("page-faults", EventKind::Software, Unit::Count, DefaultSampling::Every(32));
     check("context-switches", EventKind::Software, Unit::Count, DefaultSampling::Each);
     check("dummy", EventKind::Software, Unit::Count, DefaultSampling::Never);
     check("sched:sched_switch", EventKind::Tracepoint, Unit::Count, DefaultSampling::Each);
