@@ -27,6 +27,11 @@ pub(super) struct Observed {
     pub started_unix: u64,
 }
 
+/// Whether it must be known how the targets' CPU time splits into user mode and the kernel: for a recording of one side.
+pub(super) fn sides_matter(plan: &Plan, options: &RecordOptions) -> bool {
+    options.side != Side::Both || plan.choice.exclude_kernel
+}
+
 /// Adds what is missing, names the frames, and sums up.
 pub(super) fn finish(
     mut recorder: Recorder,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::command::{cannot_run, spawn, tell_to_end, times_of_child, wait_for_child};
 use super::cpu_split::CpuSplit;
-use super::finish::{Observed, finish};
+use super::finish::{Observed, finish, sides_matter};
 use super::options::RecordOptions;
 use super::plan::{self, Asked, Plan, Subject};
 use super::stop::Stop;
@@ -117,7 +117,9 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     }
     notes.append(&mut subject.notes);
     notes.append(&mut opened.notes);
-    let mut split = CpuSplit::start(&subject.pids);
+    // On a machine full of processes it costs more than the samples do.
+    let sides_matter = sides_matter(&plan, options);
+    let mut split = if sides_matter { CpuSplit::start(&subject.pids) } else { CpuSplit::default() };
     let began = Instant::now();
     recorder.begin(monotonic_now());
     let done = Arc::new(Done::default());
@@ -145,7 +147,9 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     let end = options.duration.map(|duration| began + duration);
     let mut ticks = 0;
     let mut turns = Turns::new(opened.turn_takers());
-    let ended = wait::until_end(&watched, stop, end, || {
+    let needs_ticks = opened.turn_takers() > 0 || sides_matter;
+    let interval = if needs_ticks { wait::SHORT_TICK } else { wait::LONG_TICK };
+    let ended = wait::until_end(&watched, stop, end, interval, || {
         ticks += 1;
         if ticks % 10 == 1 {
             split.update();

@@ -9,7 +9,9 @@ use rustix::process::{Pid, PidfdFlags};
 use super::stop::Stop;
 
 /// How often things that cannot be waited for are looked at.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const SHORT_TICK: Duration = Duration::from_millis(100);
+/// Often enough for a line that shows progress, and next to no cost.
+pub(super) const LONG_TICK: Duration = Duration::from_millis(250);
 
 /// Why a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +35,21 @@ pub(super) enum Watched {
     Threads(Vec<u32>),
 }
 
-/// Waits for the end; `tick` is called about ten times a second.
-pub(super) fn until_end(watched: &Watched, stop: &Stop, end: Option<Instant>, mut tick: impl FnMut()) -> Ended {
+/// Waits for the end; `tick` is called each `interval`, which is less than a second, or more often.
+pub(super) fn until_end(
+    watched: &Watched,
+    stop: &Stop,
+    end: Option<Instant>,
+    interval: Duration,
+    mut tick: impl FnMut(),
+) -> Ended {
     let (mut open, unwatchable) = match watched {
         Watched::Nothing => (Vec::new(), Vec::new()),
         // There are descriptors for threads only since Linux 6.9.
         Watched::Threads(tids) => (Vec::new(), tids.clone()),
         Watched::Processes(pids) => split(pids),
     };
+    let interval = if unwatchable.is_empty() { interval } else { interval.min(SHORT_TICK) };
     loop {
         tick();
         let nothing_left = open.is_empty() && !unwatchable.iter().any(|id| exists(*id));
@@ -51,7 +60,7 @@ pub(super) fn until_end(watched: &Watched, stop: &Stop, end: Option<Instant>, mu
         if left == Some(Duration::ZERO) {
             return Ended::Time;
         }
-        let sleep = left.map_or(TICK, |left| left.min(TICK));
+        let sleep = left.map_or(interval, |left| left.min(interval));
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(sleep.subsec_nanos()) };
         let mut polled = vec![PollFd::from_borrowed_fd(stop.pressed(), PollFlags::IN)];
         polled.extend(open.iter().map(|pidfd: &OwnedFd| PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)));
