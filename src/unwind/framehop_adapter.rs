@@ -16,22 +16,26 @@ const KEPT_SPACES: usize = 128;
 type Framehop = framehop::UnwinderNative<SectionBytes, framehop::MayAllocateDuringUnwind>;
 
 /// Unwinds stacks of any number of processes.
+#[derive(Default)]
 pub struct Unwinder {
-    /// By [`AddressSpace::stamp`], with the number of the call that used it last.
-    spaces: FxHashMap<u64, (Framehop, u64)>,
-    cache: framehop::CacheNative<framehop::MayAllocateDuringUnwind>,
+    /// By [`AddressSpace::stamp`].
+    spaces: FxHashMap<u64, Space>,
     calls: u64,
+}
+
+/// What is known of one address space.
+struct Space {
+    unwinder: Framehop,
+    /// Not shared: spaces would take each other's rows, and framehop tells modules apart by a counter of 16 bits, which
+    /// comes round after some thousand programs.
+    cache: framehop::CacheNative<framehop::MayAllocateDuringUnwind>,
+    /// The number of the call that used it last.
+    used: u64,
 }
 
 impl std::fmt::Debug for Unwinder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Unwinder").field("spaces", &self.spaces.len()).field("calls", &self.calls).finish()
-    }
-}
-
-impl Default for Unwinder {
-    fn default() -> Self {
-        Unwinder { spaces: FxHashMap::default(), cache: framehop::CacheNative::new(), calls: 0 }
     }
 }
 
@@ -48,14 +52,14 @@ impl Unwinder {
         self.calls += 1;
         if !self.spaces.contains_key(&space.stamp()) {
             self.make_room();
-            self.spaces.insert(space.stamp(), (unwinder_of(space, images), self.calls));
+            let unwinder = unwinder_of(space, images);
+            self.spaces.insert(space.stamp(), Space { unwinder, cache: framehop::CacheNative::new(), used: 0 });
         }
-        let (unwinder, used) = self.spaces.get_mut(&space.stamp()).expect("inserted above");
+        let Space { unwinder, cache, used } = self.spaces.get_mut(&space.stamp()).expect("inserted above");
         *used = self.calls;
         let first = frames.len();
         let mut read = |address| stack.word(address).ok_or(());
-        let mut iterator =
-            unwinder.iter_frames(registers.ip, framehop_registers(registers), &mut self.cache, &mut read);
+        let mut iterator = unwinder.iter_frames(registers.ip, framehop_registers(registers), cache, &mut read);
         loop {
             match iterator.next() {
                 Ok(Some(FrameAddress::InstructionPointer(ip))) => frames.push(CodeAddress::Ip(ip)),
@@ -76,10 +80,10 @@ impl Unwinder {
         if self.spaces.len() < KEPT_SPACES {
             return;
         }
-        let mut uses: Vec<u64> = self.spaces.values().map(|(_, used)| *used).collect();
+        let mut uses: Vec<u64> = self.spaces.values().map(|space| space.used).collect();
         uses.sort_unstable();
         let median = uses[uses.len() / 2];
-        self.spaces.retain(|_, (_, used)| *used > median);
+        self.spaces.retain(|_, space| space.used > median);
     }
 }
 
