@@ -10,6 +10,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
@@ -18,12 +19,16 @@ use crate::error::{Error, Result};
 use crate::perf::Layout;
 
 /// Most bytes in a chunk; larger than any record (65,535 bytes).
-const CHUNK: usize = 512 << 10;
+///
+/// Handing one over wakes the thread that parses, so a round of a small machine is to fit into two or three.
+const CHUNK: usize = 2 << 20;
 /// Most chunks in the queue.
-const QUEUED: usize = 48;
-/// How long the thread sleeps if no ring wakes it: records are at most that old, and rings that are too small to be woken
-/// for are emptied all the same.
-const LONGEST_SLEEP_NS: i64 = 100_000_000;
+const QUEUED: usize = 12;
+/// How long the thread sleeps if no ring wakes it: records are at most that old. A new process must be found before it is
+/// gone, if its files are to be looked for in its own root.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// The same where a ring cannot wake it.
+const SLEEP_BY_THE_CLOCK: Duration = Duration::from_millis(100);
 
 /// Bytes of whole records of one or more rings.
 #[derive(Debug, Default)]
@@ -139,18 +144,28 @@ fn fresh(empty: &Receiver<Vec<u8>>) -> Vec<u8> {
     empty.try_recv().unwrap_or_default()
 }
 
-/// Sleeps until a ring is half full, it is time, or `stop` is written to; says whether it is the last.
+/// Sleeps until a ring fills up, it is time, or `stop` is written to; says whether it is the last.
 fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool]) -> bool {
     let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(rings.len() + 1);
     polled.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
     let rows: Vec<usize> = (0..rings.len()).filter(|row| !hung_up[*row]).collect();
     polled.extend(rows.iter().map(|row| PollFd::from_borrowed_fd(rings[*row].event(), PollFlags::IN)));
-    let timeout = Timespec { tv_sec: 0, tv_nsec: LONGEST_SLEEP_NS };
-    if rustix::event::poll(&mut polled, Some(&timeout)).is_err() {
-        return false;
+    let longest = if rows.len() == rings.len() { LONGEST_SLEEP } else { SLEEP_BY_THE_CLOCK };
+    let end = Instant::now() + longest;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
+        let Ok(ready) = rustix::event::poll(&mut polled, Some(&timeout)) else { return false };
+        let mut ended = false;
+        for (row, fd) in rows.iter().zip(&polled[1..]) {
+            hung_up[*row] = fd.revents().intersects(PollFlags::HUP | PollFlags::ERR);
+            ended |= hung_up[*row];
+        }
+        let stopping = !polled[0].revents().is_empty();
+        // The kernel wakes us whenever half a ring has been written since it last did, however much of it we have read
+        // since. Up to a quarter, the next time comes well before the ring is full.
+        if stopping || ended || ready == 0 || rings.iter().any(|ring| ring.used() > ring.size() / 4) {
+            return stopping;
+        }
     }
-    for (row, fd) in rows.iter().zip(&polled[1..]) {
-        hung_up[*row] = fd.revents().intersects(PollFlags::HUP | PollFlags::ERR);
-    }
-    !polled[0].revents().is_empty()
 }

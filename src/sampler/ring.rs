@@ -69,6 +69,12 @@ impl RingBuffer {
         self.data_size
     }
 
+    /// How many bytes of it wait to be read.
+    pub fn used(&self) -> usize {
+        let tail = self.tail().load(Ordering::Relaxed);
+        usize::try_from(self.head().load(Ordering::Relaxed).saturating_sub(tail)).unwrap_or(usize::MAX)
+    }
+
     /// Appends the records that the kernel has published since the last call to `out`, but no more than `limit` bytes;
     /// what is left stays for the next call.
     ///
