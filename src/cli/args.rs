@@ -102,9 +102,9 @@ pub struct RecordArgs {
     /// The picture's title [default: what was recorded]
     #[arg(long, help_heading = "Output")]
     pub title: Option<String>,
-    /// Frames narrower than so many pixels are merged into one grey frame
-    #[arg(long, value_name = "PIXELS", default_value_t = 0.3, value_parser = pixels, help_heading = "Output")]
-    pub min_width: f64,
+    /// Frames narrower than so many pixels are merged into one grey frame [default: 0.1]
+    #[arg(long, value_name = "PIXELS", value_parser = pixels, help_heading = "Output")]
+    pub min_width: Option<f64>,
     /// Names as the linker has them
     #[arg(long, help_heading = "Output")]
     pub no_demangle: bool,

@@ -1,6 +1,7 @@
 //! Where results go: a file that is written beside and renamed, or standard output, once.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -42,9 +43,10 @@ impl OutputFile {
         let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
-        hidden.push(format!(".{}.part", std::process::id()));
+        // A name that nobody can have put a link at: in a shared folder that would have us write elsewhere.
+        hidden.push(format!(".{:016x}.part", RandomState::new().build_hasher().finish()));
         let beside = path.with_file_name(hidden);
-        let file = File::options().write(true).create(true).truncate(true).open(&beside).map_err(failed)?;
+        let file = File::options().write(true).create_new(true).open(&beside).map_err(failed)?;
         if let Ok(known) = known {
             // Whoever could read the old one can read the new one.
             let _ = file.set_permissions(known.permissions());
@@ -66,11 +68,9 @@ impl OutputFile {
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.map_err(|error| {
-                let hint = match error.kind() {
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                        "free some space, or name a file on another disk"
-                    }
-                    _ => "name another file with -o",
+                let hint = match keep(&self.path, bytes) {
+                    Some(kept) => format!("the result is kept in {}", kept.display()),
+                    None => "free some space, or name a file on another disk with -o".into(),
                 };
                 Error::io(format!("cannot write {}", self.path.display()), error).with_hint(hint)
             }),
@@ -82,6 +82,20 @@ impl Drop for OutputFile {
     fn drop(&mut self) {
         if let Some(beside) = &self.beside {
             let _ = fs::remove_file(beside);
+        }
+    }
+}
+
+/// Writes what cannot go where it should to the folder for temporary files: a recording cannot be made again.
+fn keep(path: &Path, bytes: &[u8]) -> Option<PathBuf> {
+    let name = path.file_name()?.to_string_lossy();
+    let kept = std::env::temp_dir().join(format!("{:08x}-{name}", RandomState::new().build_hasher().finish() as u32));
+    let mut file = File::options().write(true).create_new(true).open(&kept).ok()?;
+    match file.write_all(bytes).and_then(|()| file.sync_data()) {
+        Ok(()) => Some(kept),
+        Err(_) => {
+            let _ = fs::remove_file(&kept);
+            None
         }
     }
 }

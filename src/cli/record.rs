@@ -31,6 +31,16 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
     let format =
         args.format.or_else(|| Format::of_path(named?)).unwrap_or(if to_terminal { Format::Top } else { Format::Svg });
+    if let (Some(path), None) = (named, args.format)
+        && path.extension().is_some()
+        && Format::of_path(path).is_none()
+    {
+        return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
+            .with_hint("name it .svg, .folded, .txt or .json, or say the format with -f"));
+    }
+    if named.is_some() && named == args.stats.as_deref() {
+        return Err(Error::new(ErrorKind::Usage, "-o and --stats name the same file").with_hint("give them two names"));
+    }
     // A wrong path is to be known before the recording, not after it.
     let file = named.map(OutputFile::create).transpose()?;
     let stats_file = args.stats.as_deref().map(OutputFile::create).transpose()?;
@@ -127,7 +137,8 @@ fn rendered(profile: &Profile, args: &RecordArgs, format: Format, to_terminal: b
     match format {
         Format::Svg => {
             let title = args.title.clone().unwrap_or_default();
-            let options = SvgOptions { title, min_width: args.min_width, ..SvgOptions::default() };
+            let default = SvgOptions::default();
+            let options = SvgOptions { title, min_width: args.min_width.unwrap_or(default.min_width), ..default };
             svg::write(&tree, profile, &options, &mut bytes)?;
         }
         Format::Folded => folded::write(&tree, &FoldedOptions::default(), &mut bytes)?,

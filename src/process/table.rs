@@ -125,12 +125,13 @@ impl ProcessTable {
     /// A thread ended.
     pub fn exit(&mut self, pid: u32, tid: u32) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
-        // Its last samples may carry a later time than its end: a state that is still there names them.
-        if process.threads.len() > 1 && pid != tid {
+        if process.threads.len() > 1 {
+            // The first thread may well end before the others.
             process.threads.remove(&tid);
             return;
         }
-        if pid == tid && process.threads.len() <= 1 {
+        // Its last samples may carry a later time than its end: a state that is still there names them.
+        if !self.ended.contains(&pid) {
             self.ended.push_back(pid);
             if self.ended.len() > KEPT_ENDED
                 && let Some(pid) = self.ended.pop_front()
@@ -197,9 +198,13 @@ mod tests {
     #[test]
     fn table_does_not_grow_with_ended_processes() {
         let mut table = tree();
-        for pid in 100..2000 {
+        for pid in (100..4000).step_by(2) {
             table.fork(10, 10, pid, pid);
-            table.exit(pid, pid);
+            table.fork(pid, pid, pid, pid + 1);
+            // Now the first thread ends before the other, now after it.
+            let (first, second) = if pid % 4 == 0 { (pid, pid + 1) } else { (pid + 1, pid) };
+            table.exit(pid, first);
+            table.exit(pid, second);
         }
         assert!(table.count() <= KEPT_ENDED + 1);
     }

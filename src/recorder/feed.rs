@@ -68,6 +68,7 @@ impl Feed {
     pub fn finish(mut self) -> Recorder {
         self.sorter.finish(&mut self.released);
         self.release(drop);
+        self.recorder.counters.late = self.sorter.late();
         self.recorder
     }
 

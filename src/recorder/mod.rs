@@ -34,6 +34,9 @@ mod context {
     pub const FIRST: u64 = -4095i64 as u64;
 }
 
+/// The pid of an idle CPU, and of every task that is not in our pid namespace: nothing more is known of those.
+const OUTSIDE: u32 = 0;
+
 /// How user stacks are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UserStacks {
@@ -78,6 +81,8 @@ pub struct Counters {
     pub throttled: u64,
     /// Records that were shorter than their type says.
     pub malformed: u64,
+    /// Records that came later than one of a later time had been taken in.
+    pub late: u64,
     /// Samples kept.
     pub samples: u64,
     /// Sum of their values.
@@ -161,6 +166,7 @@ impl Recorder {
                     self.map(&wanted, mmap.offset);
                 }
             }
+            Record::Comm(comm) if comm.pid == OUTSIDE => {}
             Record::Comm(comm) => {
                 let name = String::from_utf8_lossy(comm.name);
                 let renamed = self.processes.rename(comm.pid, comm.tid, &name, comm.exec);
@@ -189,11 +195,12 @@ impl Recorder {
 
     /// Adds a row for what was not sampled, in the event's unit, so that the picture's width is what the targets used.
     ///
-    /// It belongs to the process that was sampled first, or to one of the name `target` if none was.
+    /// It belongs to the process that was sampled, if it was one; else to a row of the name `target`, as nobody knows whose
+    /// it is.
     pub fn add_estimate(&mut self, name: &str, value: u64, target: &str) {
-        let thread = match self.builder.profile().threads.first() {
-            Some(_) => ThreadId(0),
-            None => {
+        let thread = match self.builder.profile().processes.len() {
+            1 => ThreadId(0),
+            _ => {
                 let process = self.builder.add_process(0, target);
                 self.builder.add_thread(process, 0, target)
             }
@@ -216,6 +223,9 @@ impl Recorder {
     }
 
     fn map(&mut self, wanted: &Wanted<'_>, offset: u64) {
+        if wanted.pid == OUTSIDE {
+            return;
+        }
         let Some(process) = self.processes.followed(wanted.pid) else { return };
         let builder = &mut self.builder;
         let mut add = |kind, path: &str, build_id| builder.add_image(kind, path, build_id);
@@ -242,6 +252,9 @@ impl Recorder {
             return;
         }
         let Some(process) = self.processes.sampled(identity.pid, identity.tid) else { return };
+        if identity.pid == OUTSIDE && process.name.is_empty() {
+            process.name = "[idle, or of another pid namespace]".into();
+        }
         self.addresses.clear();
         let kernel = kernel_frames(sample, &mut self.addresses);
         let stacks = self.options.user_stacks;

@@ -140,8 +140,8 @@ pub fn read_count(event: impl AsFd, read_format: u64) -> io::Result<Count> {
 #[derive(Debug)]
 pub struct WaitingChild {
     pid: u32,
-    go: io::PipeWriter,
-    spawning: JoinHandle<io::Result<Child>>,
+    /// Until it is told to go.
+    waiting: Option<(io::PipeWriter, JoinHandle<io::Result<Child>>)>,
 }
 
 impl WaitingChild {
@@ -172,7 +172,7 @@ impl WaitingChild {
         })?;
         let mut pid = [0; 4];
         match pid_reader.read_exact(&mut pid) {
-            Ok(()) => Ok(WaitingChild { pid: u32::from_ne_bytes(pid), go, spawning }),
+            Ok(()) => Ok(WaitingChild { pid: u32::from_ne_bytes(pid), waiting: Some((go, spawning)) }),
             Err(error) => Err(match spawning.join() {
                 Ok(Err(spawn_error)) => spawn_error,
                 _ => error,
@@ -190,9 +190,20 @@ impl WaitingChild {
     /// # Errors
     /// If the program cannot be run.
     pub fn release(mut self) -> io::Result<Child> {
-        self.go.write_all(&[1])?;
-        drop(self.go);
-        self.spawning.join().unwrap_or_else(|_| Err(io::Error::other("the spawning thread panicked")))
+        let (mut go, spawning) = self.waiting.take().expect("it is released once");
+        go.write_all(&[1])?;
+        drop(go);
+        spawning.join().unwrap_or_else(|_| Err(io::Error::other("the spawning thread panicked")))
+    }
+}
+
+impl Drop for WaitingChild {
+    /// A child that was not released ends by itself, and tells so: somebody must be there to hear it.
+    fn drop(&mut self) {
+        if let Some((go, spawning)) = self.waiting.take() {
+            drop(go);
+            let _ = spawning.join();
+        }
     }
 }
 

@@ -56,7 +56,10 @@ pub(super) fn wait_for_child(child: &mut Option<Child>, grace: Duration) {
 }
 
 /// User and kernel time of the command, if it has ended; what it waited for is in it.
-pub(super) fn times_of_child(child: &mut Child) -> (Duration, Duration) {
+///
+/// `before` is what children had used when it was started: a process that executed us may have had some.
+pub(super) fn times_of_child(child: &mut Child, before: (Duration, Duration)) -> (Duration, Duration) {
     let _ = child.try_wait();
-    sys::cpu_times(Whose::Children)
+    let (user, kernel) = sys::cpu_times(Whose::Children);
+    (user.saturating_sub(before.0), kernel.saturating_sub(before.1))
 }

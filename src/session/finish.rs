@@ -25,11 +25,13 @@ pub(super) struct Observed {
     pub duration: Duration,
     /// When it began.
     pub started_unix: u64,
+    /// CPU time that this process had used before.
+    pub own_before: Duration,
 }
 
 /// Whether it must be known how the targets' CPU time splits into user mode and the kernel: for a recording of one side.
 pub(super) fn sides_matter(plan: &Plan, options: &RecordOptions) -> bool {
-    options.side != Side::Both || plan.choice.exclude_kernel
+    options.side != Side::Both || plan.choice.exclude_kernel || plan.per_task
 }
 
 /// Adds what is missing, names the frames, and sums up.
@@ -87,12 +89,15 @@ pub(super) fn finish(
     stats.coverage = coverage;
     stats.cpu_time = used;
     stats.notes = notes;
+    if counters.late > 0 {
+        stats.notes.push(format!("{} records came out of order: their frames may be wrong", counters.late));
+    }
     if counters.malformed > 0 {
         stats.notes.push(format!("{} records were malformed", counters.malformed));
     }
     let system = rustix::system::uname();
     stats.host = format!("{} {}", system.nodename().to_string_lossy(), system.release().to_string_lossy());
-    stats.own_cpu = own_cpu();
+    stats.own_cpu = own_cpu().saturating_sub(observed.own_before);
     stats.peak_rss_bytes = peak_rss_bytes();
     profile
 }

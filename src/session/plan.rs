@@ -36,6 +36,7 @@ pub(super) fn subject(target: &Target, child: Option<u32>) -> Result<Subject> {
         Subject { pids: Vec::new(), tids: Vec::new(), membership: Membership::All, cgroup: None, notes: Vec::new() };
     match target {
         Target::Processes(pids) => {
+            let pids = &unique(pids);
             check_processes(pids)?;
             subject.pids = proc::descendants(pids);
             let children = subject.pids.len() - pids.len();
@@ -48,7 +49,7 @@ pub(super) fn subject(target: &Target, child: Option<u32>) -> Result<Subject> {
         }
         Target::Threads(tids) => {
             subject.pids = processes_of_threads(tids)?;
-            subject.tids.clone_from(tids);
+            subject.tids = unique(tids);
             subject.membership = Membership::Threads(tids.clone());
         }
         Target::System => subject.pids = proc::processes().unwrap_or_default(),
@@ -85,10 +86,13 @@ impl Subject {
 
     /// Reads what is mapped in all processes by `read`, and says how many could not be read.
     pub fn unreadable_note(&self, mut read: impl FnMut(u32) -> bool) -> Option<String> {
-        match self.pids.iter().filter(|pid| !read(**pid)).count() {
-            0 => None,
-            1 => Some("the mappings of a process could not be read: its frames have no names".into()),
-            count => Some(format!("the mappings of {count} processes could not be read: their frames have no names")),
+        let unreadable: Vec<u32> = self.pids.iter().copied().filter(|pid| !read(*pid)).collect();
+        match unreadable.as_slice() {
+            [] => None,
+            [pid] => Some(format!("the mappings of process {pid} could not be read: its frames have no names")),
+            pids => {
+                Some(format!("the mappings of {} processes could not be read: no names for their frames", pids.len()))
+            }
         }
     }
 }
@@ -194,6 +198,12 @@ pub(super) fn attempt(plan: &Plan, subject: &Subject) -> Attempt {
     }
 }
 
+/// The ids, each once.
+fn unique(ids: &[u32]) -> Vec<u32> {
+    let mut seen = std::collections::BTreeSet::new();
+    ids.iter().copied().filter(|id| seen.insert(*id)).collect()
+}
+
 /// Opens a cgroup's directory: a path, or a name below the cgroup2 file system.
 fn open_cgroup(path: &Path) -> Result<(PathBuf, OwnedFd)> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -206,8 +216,9 @@ fn open_cgroup(path: &Path) -> Result<(PathBuf, OwnedFd)> {
         return Err(Error::new(ErrorKind::Unsupported, "there is no cgroup2 file system here")
             .with_hint("sample by process with -p, or mount one: `mount -t cgroup2 none /sys/fs/cgroup`"));
     };
+    // As `/proc/PID/cgroup` names it, from the root of the cgroup file system; else as a path of this machine.
     let below = root.join(path.strip_prefix("/").unwrap_or(path));
-    let directory = if path.is_absolute() && path.is_dir() { path.to_owned() } else { below };
+    let directory = if below.join("cgroup.procs").exists() { below } else { path.to_owned() };
     let hint =
         format!("cgroups are the folders below {}; `cat /proc/PID/cgroup` names that of a process", root.display());
     if !directory.join("cgroup.procs").exists() {

@@ -20,7 +20,7 @@ use crate::recorder::{Feed, REGISTERS_MASK, Recorder, RecorderOptions, UserStack
 use crate::sampler::choose::Side;
 use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
-use crate::sampler::sys::{Linux, WaitingChild};
+use crate::sampler::sys::{self, Linux, WaitingChild, Whose};
 use crate::sampler::{self, CpuList, Denominator, Drain, OpenRequest, Opened, Sampling, Stacks, Target, Tasks};
 
 /// How far a recording is.
@@ -61,15 +61,18 @@ const GRACE: Duration = Duration::from_millis(300);
 /// [`ErrorKind::Permission`] with what to type, [`ErrorKind::NotFound`] for a target or command that is not there,
 /// [`ErrorKind::Usage`] for an event or CPU that is not.
 pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Progress)) -> Result<Recording> {
+    // What ran in this process before, its exec included, is none of the recording's.
+    let [own_before, children_before] = [Whose::Own, Whose::Children].map(sys::cpu_times);
     let facts = Facts::read();
     let mut notes = Vec::new();
     let sampling = allowed_sampling(options.sampling, &facts, &mut notes)?;
     let cpus = sampler::sampled_cpus(options.cpus.as_ref())?;
-    plan::raise_open_files();
     let waiting = match &options.target {
         Target::Command(words) => Some(spawn(words, options.command_output_to_stderr)?),
         _ => None,
     };
+    // After the command was started: it keeps the limits that it was given.
+    plan::raise_open_files();
     let child_pid = waiting.as_ref().map(WaitingChild::pid);
     let mut subject = plan::subject(&options.target, child_pid)?;
     let asked = Asked { event: options.event.as_deref(), sampling, side: options.side, cpus: &cpus };
@@ -170,12 +173,15 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     }
     drop(drain.stop());
     let recorder = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
-    let times = child.as_mut().map_or_else(|| split.times(), times_of_child);
+    let times = child.as_mut().map_or_else(|| split.times(), |child| times_of_child(child, children_before));
     // What the kernel bills the command for has the ends of its short-lived children too, which the counter has left by
     // then; the counter has those that nobody waited for.
     let billed = child.as_ref().map_or(0, |_| (times.0 + times.1).as_nanos() as u64);
     let is_clock = plan.choice.spec.kind == EventKind::Clock;
     let counted = counted.map(|counted| if is_clock { counted.max(billed) } else { counted });
+    // Where no counter could be had, as of thousands of threads, the tick's figures are better than none.
+    let ticked = (split.times().0 + split.times().1).as_nanos() as u64;
+    let counted = counted.or(Some(ticked).filter(|ticked| is_clock && *ticked > 0));
     let observed = Observed {
         counted,
         times,
@@ -183,6 +189,7 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
         rate: clock_rate.or_else(|| rate_of(&plan)),
         duration: stopped - began,
         started_unix,
+        own_before: own_before.0 + own_before.1,
     };
     let profile = finish(recorder, &observed, &plan, options, notes);
     if ended == Ended::Stopped {
@@ -208,6 +215,11 @@ fn allowed_sampling(asked: Option<Sampling>, facts: &Facts, notes: &mut Vec<Stri
             .with_hint("use -F 99, the default, or -F 999 for more detail")),
         Some(Sampling::Period(0)) => Err(Error::new(ErrorKind::Usage, "a period of 0 takes no samples")
             .with_hint("use -c 1 to sample each event, or -F for a rate")),
+        // The kernel takes no period with the highest bit set.
+        Some(Sampling::Period(period)) if period > i64::MAX as u64 => {
+            Err(Error::new(ErrorKind::Usage, format!("a period of {period} is more than the kernel counts"))
+                .with_hint("use -c with a number of events between samples, such as -c 10000"))
+        }
         Some(Sampling::Frequency(rate)) => {
             let (allowed, note) = facts.allowed_rate(rate);
             notes.extend(note);

@@ -108,8 +108,12 @@ fn reason(error: framehop::Error, space: &AddressSpace, images: &Images, last: O
     }
 }
 
-/// Whether the image has unwind information for the code at `offset`.
+/// Whether the image has unwind information for the code at `offset`; where there is no index of it to look that up
+/// quickly, whether it has any at all.
 fn is_covered(image: &ElfImage, offset: u64) -> bool {
+    if image.program_header_eh_frame_hdr().is_none() {
+        return [".eh_frame", ".debug_frame"].iter().any(|name| image.section(name).is_some());
+    }
     image.svma_of_offset(offset).is_some_and(|svma| function_starts(image, &[svma]) != [None])
 }
 
