@@ -10,5 +10,7 @@ mod endings;
 mod outputs;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/surroundings.rs"]
+mod surroundings;
 #[path = "cli/targets.rs"]
 mod targets;

@@ -185,9 +185,13 @@ impl Facts {
     pub fn allowed_rate(&self, asked: u64) -> (u64, Option<String>) {
         match self.max_sample_rate {
             Some(most) if most > 0 && asked > most => {
+                // More than a timer can do is no advice.
+                let allow = match asked {
+                    ..=1_000_000 => format!("; `sudo sysctl kernel.perf_event_max_sample_rate={asked}` allows it"),
+                    _ => String::new(),
+                };
                 let note = format!(
-                    "rate lowered from {asked} to {most} Hz: kernel.perf_event_max_sample_rate is {most}; \
-                     `sudo sysctl kernel.perf_event_max_sample_rate={asked}` allows it"
+                    "rate lowered from {asked} to {most} Hz: kernel.perf_event_max_sample_rate is {most}{allow}"
                 );
                 (most, Some(note))
             }
