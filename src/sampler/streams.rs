@@ -61,10 +61,10 @@ impl Streams {
     /// Two timers of nearly the period asked for, of which one runs at a time: for events on tasks.
     ///
     /// Several slower ones would miss more of short tasks, as each task begins with a whole period of each. Taking turns
-    /// loses nothing: a timer that is stopped keeps what is left of its period. The two differ by 8 to 20 %, so that a
+    /// loses nothing: a timer that is stopped keeps what is left of its period. The two differ by 8 to 14 %, so that a
     /// loop can be in step with one of them only, and each turn begins at another place of the loop.
     pub fn taking_turns(rate: f64, random: &mut impl FnMut() -> f64) -> Streams {
-        let spread = 0.04 + 0.06 * random();
+        let spread = 0.04 + 0.03 * random();
         // The rates have to average to what was asked.
         let mean = 1e9 / rate / (1.0 - spread * spread);
         let period = |factor: f64| ((mean * factor).round().max(1.0) as u64, Duration::ZERO);

@@ -104,7 +104,7 @@ pub fn shares(account: Account, threads: u64) -> Vec<Figure> {
 
 /// Samples per CPU second of one busy process.
 pub fn rate(account: Account, hertz: u32) -> Vec<Figure> {
-    let seconds = if hertz < 500 { "5" } else { "2.5" };
+    let seconds = if hertz < 500 { "10" } else { "5" };
     // Stack copies at 4,999 Hz are 40 MB a second and more: promised without.
     let unwind: &[&str] = if hertz > 1000 { &["--unwind", "fp"] } else { &[] };
     let rate = hertz.to_string();
