@@ -63,8 +63,16 @@ impl Images {
             return id;
         }
         let result = open(wanted);
+        // New mappings come with a build id, those of before with device and inode: it is one file all the same.
+        let found = result.as_ref().ok().and_then(ElfImage::build_id);
+        let by_build_id = found.map(|_| Key { path: path.into(), build_id: found, device: None, inode: None });
+        if let Some(&id) = by_build_id.as_ref().and_then(|key| self.known.get(key)) {
+            self.known.insert(key, id);
+            return id;
+        }
         let build_id = build_id.or_else(|| result.as_ref().ok().and_then(ElfImage::build_id));
         let id = add(ImageKind::File, &String::from_utf8_lossy(as_seen::without_mark(path)), build_id);
+        self.known.extend(by_build_id.map(|key| (key, id)));
         self.known.insert(key, id);
         self.keep(id, result);
         id
@@ -143,7 +151,13 @@ mod tests {
         assert_eq!(images.intern(&wanted, no_row), id);
         assert!(images.get(id).is_some_and(|image| image.section(".text").is_some()));
         assert_eq!(images.missing(id), None);
-        let other = Wanted { device: Some((1, 2)), ..wanted };
+        // A new mapping of it is known by its build id alone, and another place of the same file by that too.
+        let build_id = images.get(id).and_then(|image| image.build_id());
+        if build_id.is_some() {
+            assert_eq!(images.intern(&Wanted { build_id, inode: None, ..wanted }, no_row), id);
+            assert_eq!(images.intern(&Wanted { device: Some((1, 2)), ..wanted }, no_row), id);
+        }
+        let other = Wanted { path: b"/bin/sh", inode: None, ..wanted };
         assert_eq!(images.intern(&other, |_, _, _| ImageId(8)), ImageId(8));
     }
 

@@ -221,7 +221,7 @@ fn tracepoints() {
     // In a namespace of its own, in which tracefs is where it belongs whether or not this machine has mounted it.
     let folder = account::folder();
     let out = folder.path().join("out.folded");
-    let script = "mount -t tracefs tracefs /sys/kernel/tracing || exit 99
+    let script = "[ -e /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing || exit 99
         exec \"$1\" -e sched:sched_switch -c 1 -o \"$2\" -- \"$3\" sleep 20";
     let (profile, actor) = (text(&binary()), text(&programs::c("actor")));
     let mut command = Command::new("unshare");
