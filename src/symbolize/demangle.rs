@@ -21,7 +21,8 @@ pub(super) fn is_mangled(name: &[u8]) -> bool {
 
 /// The name as it is written in the source, or nothing if it is not mangled, or too large.
 ///
-/// To be called on a thread with [`super::job::STACK`] bytes of stack. Unless the name is to be `full`, hashes, `.llvm.` suffixes, parameters and return types are left out.
+/// To be called on a thread with [`super::job::STACK`] bytes of stack. Unless the name is to be `full`, hashes, `.llvm.`
+/// suffixes, parameters and return types are left out.
 pub(super) fn demangle(raw: &[u8], full: bool) -> Option<Box<str>> {
     if raw.len() > MOST_INPUT {
         return None;
@@ -52,7 +53,11 @@ fn is_rust(raw: &str) -> bool {
     if raw.starts_with("_R") {
         return true;
     }
-    let raw = raw.split_once('.').map_or(raw, |(before, _)| before);
+    // Dots stand inside of names too (`core..iter`): what was appended to one follows its last letter.
+    ends_in_hash(raw) || raw.rfind("E.").is_some_and(|end| ends_in_hash(&raw[..=end]))
+}
+
+fn ends_in_hash(raw: &str) -> bool {
     let Some(path) = raw.strip_prefix("_ZN").and_then(|path| path.strip_suffix('E')) else { return false };
     let hash = path.len().checked_sub(19).and_then(|at| path.get(at..));
     let hash = hash.and_then(|hash| hash.strip_prefix("17h"));
@@ -92,6 +97,16 @@ mod tests {
     fn rust_legacy_loses_its_hash() {
         check("_ZN3foo3bar17h05af221e174051e9E", Some("foo::bar"), Some("foo::bar::h05af221e174051e9"));
         check("_ZN3foo3bar17h05af221e174051e9E.llvm.123ABC", Some("foo::bar"), Some("foo::bar::h05af221e174051e9"));
+    }
+
+    #[test]
+    fn rust_legacy_has_dots_inside_of_names() {
+        let name = "_ZN91_$LT$core..slice..iter..Iter$LT$T$GT$$u20$as$u20$core..iter..traits..iterator..Iterator$GT$\
+                    4next17he5ba49850eca453cE";
+        let short = "<core::slice::iter::Iter<T> as core::iter::traits::iterator::Iterator>::next";
+        let full = format!("{short}::he5ba49850eca453c");
+        check(name, Some(short), Some(&full));
+        check(&format!("{name}.llvm.42"), Some(short), Some(&full));
     }
 
     #[test]
