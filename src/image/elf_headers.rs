@@ -43,6 +43,7 @@ pub struct Section {
 pub(super) struct ElfHeaders {
     pub is_64: bool,
     pub machine: u16,
+    pub entry: u64,
     pub build_id: Option<BuildId>,
     pub segments: Vec<Segment>,
     /// Sections with bytes in the file, by name, first first.
@@ -112,8 +113,12 @@ fn read_as<Elf: FileHeader<Endian = Endianness>>(source: &HeaderSource<'_>) -> O
     let bytes = source.read(0, size_of::<Elf>() as u64, MOST_TABLE)?;
     let (header, _) = pod::from_bytes::<Elf>(bytes.bytes()).ok()?;
     let endian = header.endian().ok()?;
-    let mut headers =
-        ElfHeaders { is_64: header.is_type_64(), machine: header.e_machine(endian).0, ..ElfHeaders::default() };
+    let mut headers = ElfHeaders {
+        is_64: header.is_type_64(),
+        machine: header.e_machine(endian).0,
+        entry: header.e_entry(endian).into(),
+        ..ElfHeaders::default()
+    };
     let sections = section_headers(source, header, endian);
     read_segments(source, header, endian, &mut headers);
     if let Some(bytes) = sections

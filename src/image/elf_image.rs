@@ -51,6 +51,11 @@ impl ElfImage {
         self.headers.is_64
     }
 
+    /// The address, as the file states it, at which the kernel starts it (`e_entry`).
+    pub fn entry(&self) -> u64 {
+        self.headers.entry
+    }
+
     /// Which processor its code is for (`e_machine`).
     pub fn machine(&self) -> u16 {
         self.headers.machine

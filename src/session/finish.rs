@@ -106,6 +106,11 @@ pub(super) fn finish(
 fn why_no_samples(used: Option<Duration>, rate: Option<f64>) -> String {
     match (used, rate) {
         (Some(Duration::ZERO), _) => "no samples: the target used no CPU time, it only waited".into(),
+        (Some(used), Some(rate)) if used.as_secs_f64() * rate >= 3.0 => format!(
+            "no samples of the {:.1} ms of CPU time that the target used: no thread ran for long; -F samples more often, and \
+             whoever may sample whole CPUs misses nothing (profile doctor)",
+            used.as_secs_f64() * 1e3
+        ),
         (Some(used), Some(rate)) => format!(
             "no samples: the target used {:.1} ms of CPU time, and a sample is taken every {:.1} ms: -F samples more often",
             used.as_secs_f64() * 1e3,

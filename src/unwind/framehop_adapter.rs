@@ -68,7 +68,7 @@ impl Unwinder {
                 Err(framehop::Error::CouldNotReadStack(address)) if stack.is_behind(address) => {
                     return StackEnd::Truncated(Truncation::StackCopy);
                 }
-                Err(error) => return StackEnd::Truncated(reason(error, space, images, frames.last())),
+                Err(error) => return end(error, space, images, frames.last()),
             }
             if frames.len() - first >= MOST_FRAMES {
                 return StackEnd::Truncated(Truncation::TooDeep);
@@ -96,16 +96,29 @@ fn root(space: &AddressSpace, last: Option<&CodeAddress>) -> StackEnd {
     }
 }
 
-fn reason(error: framehop::Error, space: &AddressSpace, images: &Images, last: Option<&CodeAddress>) -> Truncation {
-    let Some(mapping) = last.and_then(|address| space.find(address.lookup())) else { return Truncation::NotMapped };
+/// How a stack ended at which framehop gave up.
+fn end(error: framehop::Error, space: &AddressSpace, images: &Images, last: Option<&CodeAddress>) -> StackEnd {
+    let Some(mapping) = last.and_then(|address| space.find(address.lookup())) else {
+        return StackEnd::Truncated(Truncation::NotMapped);
+    };
     let offset = last.map_or(0, |address| mapping.offset_of(address.lookup()));
-    if images.get(mapping.image).is_none_or(|image| !is_covered(image, offset)) {
-        return Truncation::NoUnwindInfo;
+    let image = images.get(mapping.image);
+    if image.is_none_or(|image| !is_covered(image, offset)) {
+        let is_entry = image.is_some_and(|image| is_entry(image, offset));
+        return if is_entry { StackEnd::Root } else { StackEnd::Truncated(Truncation::NoUnwindInfo) };
     }
-    match error {
+    StackEnd::Truncated(match error {
         framehop::Error::CouldNotReadStack(_) => Truncation::Unreadable,
         _ => Truncation::NoProgress,
-    }
+    })
+}
+
+/// Whether code without unwind information is that at which the kernel starts the program or its loader: nothing calls it
+/// (System V ABI, "Process Initialization"). glibc's loader has 61 bytes of it, in assembly.
+fn is_entry(image: &ElfImage, offset: u64) -> bool {
+    const LENGTH: u64 = 64;
+    let distance = image.svma_of_offset(offset).and_then(|svma| svma.checked_sub(image.entry()));
+    distance.is_some_and(|distance| distance < LENGTH)
 }
 
 /// Whether the image has unwind information for the code at `offset`; where there is no index of it to look that up
