@@ -343,11 +343,6 @@ impl Opened {
         let counts = self.sampling.iter().map(|sampling| sys::read_count(&sampling.event, self.accepted.read_format()));
         Some(counts.map(|count| count.map_or(0, |count| count.lost)).sum())
     }
-
-    /// How many descriptors are open.
-    pub fn event_count(&self) -> usize {
-        self.sampling.len() + self.owners.len()
-    }
 }
 
 /// Without reports: where each task's own event makes them.
