@@ -33,7 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sampler", &["perf"]),
     ("sampler::bpf", &["perf", "image", "process", "unwind"]),
     ("recorder", &["perf", "image", "process", "unwind"]),
-    ("import", &["recorder", "perf", "formats"]),
+    ("import", &["recorder", "perf", "formats", "image", "process", "symbolize"]),
     ("session", &["sampler", "recorder", "symbolize", "process"]),
 ];
 

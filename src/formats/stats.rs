@@ -7,7 +7,8 @@ use crate::model::CaptureStats;
 /// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
 ///
 /// Keys: `event rate duration_seconds samples lost throttled coverage cpu_seconds complete truncated unnamed
-/// own_cpu_seconds peak_rss_bytes notes target host started_unix`; `truncated` and `unnamed` are objects from reason to share.
+/// own_cpu_seconds peak_rss_bytes records skipped notes target host started_unix`; `truncated` and `unnamed` are objects from
+/// reason to share, `records` (what was read, by type) and `skipped` (what was passed over, by reason) to number.
 pub fn stats_json(stats: &CaptureStats) -> Value {
     json!({
         "event": stats.event,
@@ -23,6 +24,8 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         "unnamed": stats.unnamed,
         "own_cpu_seconds": stats.own_cpu.as_secs_f64(),
         "peak_rss_bytes": stats.peak_rss_bytes,
+        "records": stats.records,
+        "skipped": stats.skipped,
         "notes": stats.notes,
         "target": stats.target,
         "host": stats.host,

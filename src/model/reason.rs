@@ -31,11 +31,15 @@ pub enum Truncation {
     NoRegisters,
     /// The user part of stacks was not asked for.
     NotAsked,
+    /// The stack is of a kind of processor that we cannot unwind here.
+    OtherProcessor,
+    /// The user part was to come later, and did not.
+    Deferred,
 }
 
 impl Truncation {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Truncation; 9] = [
+    pub const ALL: [Truncation; 11] = [
         Truncation::StackCopy,
         Truncation::NoUnwindInfo,
         Truncation::NotMapped,
@@ -45,6 +49,8 @@ impl Truncation {
         Truncation::FramePointers,
         Truncation::NoRegisters,
         Truncation::NotAsked,
+        Truncation::OtherProcessor,
+        Truncation::Deferred,
     ];
 
     /// The reason in words, as it is shown to the user and used as key in `--stats`.
@@ -59,6 +65,8 @@ impl Truncation {
             Truncation::FramePointers => "frame pointers",
             Truncation::NoRegisters => "no registers",
             Truncation::NotAsked => "not asked",
+            Truncation::OtherProcessor => "other processor",
+            Truncation::Deferred => "deferred",
         }
     }
 }
@@ -83,11 +91,15 @@ pub enum Unnamed {
     Anonymous,
     /// The kernel hides its symbols (`kernel.kptr_restrict`, or no `CAP_SYSLOG`).
     KernelHidden,
+    /// The recording does not say which build of the file was mapped, and was made elsewhere: no file is proven to be it.
+    NoBuildId,
+    /// The recording was made on another kernel than the one whose symbols are here.
+    OtherKernel,
 }
 
 impl Unnamed {
     /// All reasons that can remain after symbolization, in the order in which they are listed.
-    pub const ALL: [Unnamed; 7] = [
+    pub const ALL: [Unnamed; 9] = [
         Unnamed::NoSymbols,
         Unnamed::NoMatch,
         Unnamed::NoFile,
@@ -95,6 +107,8 @@ impl Unnamed {
         Unnamed::NotMapped,
         Unnamed::Anonymous,
         Unnamed::KernelHidden,
+        Unnamed::NoBuildId,
+        Unnamed::OtherKernel,
     ];
 
     /// The reason in words, as it is shown to the user and used as key in `--stats`.
@@ -108,6 +122,8 @@ impl Unnamed {
             Unnamed::NotMapped => "not mapped",
             Unnamed::Anonymous => "anonymous",
             Unnamed::KernelHidden => "kernel hidden",
+            Unnamed::NoBuildId => "no build id",
+            Unnamed::OtherKernel => "other kernel",
         }
     }
 }

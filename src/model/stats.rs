@@ -34,6 +34,10 @@ pub struct CaptureStats {
     pub own_cpu: Duration,
     /// The profiler's own largest resident memory, in bytes.
     pub peak_rss_bytes: u64,
+    /// Of what was read in: how many records (or lines, or blocks of text) of each type there were.
+    pub records: BTreeMap<String, u64>,
+    /// Of what was read in: what was passed over, by reason; nothing that carries samples is passed over uncounted.
+    pub skipped: BTreeMap<String, u64>,
     /// What is less than was asked for, a sentence each: "no kernel frames (...)".
     pub notes: Vec<String>,
     /// What was recorded: the command line, or the process ids.

@@ -45,6 +45,13 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
     let stacks = format!("complete {}", percent(stats.complete));
     fact("stacks", format!("{stacks}, truncated {}", by_reason(stats.truncated_total(), &stats.truncated)));
     fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
+    for (about, counts) in [("records", &stats.records), ("skipped", &stats.skipped)] {
+        if !counts.is_empty() {
+            let list: Vec<String> =
+                counts.iter().map(|(what, count)| format!("{} {}", quoted(what), grouped(*count))).collect();
+            fact(about, list.join(", "));
+        }
+    }
     let memory = quantity(stats.peak_rss_bytes, Unit::Bytes);
     fact("profiler", format!("{} of CPU time, {memory} of memory at most", time(stats.own_cpu)));
     if !stats.target.is_empty() {
