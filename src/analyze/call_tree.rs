@@ -144,7 +144,7 @@ impl CallTree {
 struct Key {
     /// The thread, or, if threads are not told apart, the first one seen of a process of that name.
     thread: ThreadId,
-    /// 0 for a complete stack, else one more than the row of [`Truncation::ALL`].
+    /// 0 for a stack that is not known to be cut, else one more than the row of [`Truncation::ALL`].
     end: u8,
     stack: StackId,
 }
@@ -172,7 +172,7 @@ fn aggregate(profile: &Profile, view: &View) -> Vec<(Key, Weight)> {
     let mut sum = 0u64;
     for sample in profile.samples.iter().filter(|sample| sample.event == view.event) {
         let end = match sample.end {
-            StackEnd::Root => 0,
+            StackEnd::Root | StackEnd::Unstated => 0,
             StackEnd::Truncated(reason) => {
                 1 + Truncation::ALL.iter().position(|known| *known == reason).expect("ALL holds all") as u8
             }

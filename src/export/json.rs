@@ -97,6 +97,7 @@ fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
     table(out, "samples", &profile.samples, |sample| {
         let truncated = match sample.end {
             StackEnd::Root => None,
+            StackEnd::Unstated => Some("not stated"),
             StackEnd::Truncated(why) => Some(why.as_str()),
         };
         json!({

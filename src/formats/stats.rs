@@ -6,7 +6,7 @@ use crate::model::CaptureStats;
 
 /// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
 ///
-/// Keys: `event rate duration_seconds samples lost throttled coverage cpu_seconds complete truncated unnamed
+/// Keys: `event rate duration_seconds samples lost throttled coverage cpu_seconds complete unstated truncated unnamed
 /// own_cpu_seconds peak_rss_bytes records skipped notes target host started_unix`; `truncated` and `unnamed` are objects from
 /// reason to share, `records` (what was read, by type) and `skipped` (what was passed over, by reason) to number.
 pub fn stats_json(stats: &CaptureStats) -> Value {
@@ -20,6 +20,7 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         "coverage": stats.coverage,
         "cpu_seconds": stats.cpu_time.map(|time| time.as_secs_f64()),
         "complete": stats.complete,
+        "unstated": stats.unstated,
         "truncated": stats.truncated,
         "unnamed": stats.unnamed,
         "own_cpu_seconds": stats.own_cpu.as_secs_f64(),

@@ -8,7 +8,7 @@ use super::intern::Interner;
 use super::profile::{
     Event, Frame, FrameKey, FrameKind, Image, ImageKind, Place, Process, Profile, Resolution, Sample, Stack, Thread,
 };
-use super::reason::Unnamed;
+use super::reason::{StackEnd, Unnamed};
 use super::unit::Unit;
 
 /// Builds a [`Profile`] sample by sample; equal frames and stacks are stored once.
@@ -130,6 +130,12 @@ impl ProfileBuilder {
     /// Adds a sample.
     pub fn add_sample(&mut self, sample: Sample) {
         self.profile.samples.push(sample);
+    }
+
+    /// Gives the sample of a row another stack: one of which more became known later.
+    pub fn replace_stack(&mut self, row: usize, stack: StackId, end: StackEnd) {
+        let sample = &mut self.profile.samples[row];
+        (sample.stack, sample.end) = (stack, end);
     }
 
     /// The finished profile, without names; its samples are sorted by time.

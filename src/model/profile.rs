@@ -257,7 +257,7 @@ impl Profile {
     ///
     /// Only the main event counts.
     pub fn summarize(&mut self) {
-        let (mut total, mut complete, mut samples) = (0u64, 0u64, 0u64);
+        let (mut total, mut complete, mut unstated, mut samples) = (0u64, 0u64, 0u64, 0u64);
         let mut truncated = [0u64; Truncation::ALL.len()];
         // Frames in all, and unnamed ones by reason: per stack, then by weight.
         let mut frames = vec![(0u32, [0u32; Unnamed::ALL.len()]); self.stacks.len()];
@@ -276,6 +276,7 @@ impl Profile {
             samples += u64::from(sample.count);
             match sample.end {
                 StackEnd::Root => complete += sample.value,
+                StackEnd::Unstated => unstated += sample.value,
                 StackEnd::Truncated(reason) => {
                     let row = Truncation::ALL.iter().position(|known| *known == reason).expect("ALL holds all");
                     truncated[row] += sample.value;
@@ -290,6 +291,7 @@ impl Profile {
         let share = |part: u64| if total == 0 { 0.0 } else { part as f64 / total as f64 };
         self.stats.samples = samples;
         self.stats.complete = share(complete);
+        self.stats.unstated = share(unstated);
         let truncations = Truncation::ALL.iter().zip(truncated).filter(|(_, sum)| *sum > 0);
         self.stats.truncated = truncations.map(|(reason, sum)| (reason.as_str(), share(sum))).collect();
         let reasons = Unnamed::ALL.iter().zip(unnamed).filter(|(_, sum)| *sum > 0.0);

@@ -7,6 +7,8 @@ pub enum StackEnd {
     Root,
     /// Callers are missing.
     Truncated(Truncation),
+    /// Whoever recorded the stack does not say whether it is whole: a call chain or a text made by another tool.
+    Unstated,
 }
 
 /// Why callers are missing from a stack.

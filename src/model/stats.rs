@@ -26,6 +26,8 @@ pub struct CaptureStats {
     pub cpu_time: Option<Duration>,
     /// Share of the weight whose stack reached its root.
     pub complete: f64,
+    /// Share of the weight of which it is not known whether the stack is whole, as another tool made it.
+    pub unstated: f64,
     /// Share of the weight whose stack is cut, by reason.
     pub truncated: BTreeMap<&'static str, f64>,
     /// Share of the frames, each with the weight of its samples, that have no name, by reason.

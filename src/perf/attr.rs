@@ -47,6 +47,10 @@ bits!(
         DISABLED = 0,
         /// Children inherit it.
         INHERIT = 1,
+        /// Always on the PMU.
+        PINNED = 2,
+        /// Alone on the PMU.
+        EXCLUSIVE = 3,
         /// Nothing in user mode.
         EXCLUDE_USER = 4,
         /// Nothing in kernel mode.
@@ -71,6 +75,8 @@ bits!(
         PRECISE_1 = 15,
         /// High bit of `precise_ip`.
         PRECISE_2 = 16,
+        /// Data mappings are recorded too.
+        MMAP_DATA = 17,
         /// All records end with the sample's identity.
         SAMPLE_ID_ALL = 18,
         /// Nothing of the host.
@@ -89,12 +95,16 @@ bits!(
         USE_CLOCKID = 25,
         /// SWITCH records (4.3).
         CONTEXT_SWITCH = 26,
+        /// The ring is written from its end.
+        WRITE_BACKWARD = 27,
         /// NAMESPACES records (4.12).
         NAMESPACES = 28,
         /// KSYMBOL records (5.1).
         KSYMBOL = 29,
         /// BPF_EVENT records (5.1).
         BPF_EVENT = 30,
+        /// Goes to the AUX area (5.4).
+        AUX_OUTPUT = 31,
         /// CGROUP records (5.7).
         CGROUP = 32,
         /// TEXT_POKE records (5.9).
@@ -103,6 +113,12 @@ bits!(
         BUILD_ID = 34,
         /// Only threads inherit, not processes (5.13).
         INHERIT_THREAD = 35,
+        /// Gone at exec (5.13).
+        REMOVE_ON_EXEC = 36,
+        /// Sends a signal (5.13).
+        SIGTRAP = 37,
+        /// The user part of call chains comes later (6.19).
+        DEFER_CALLCHAIN = 38,
     }
 );
 
@@ -170,11 +186,23 @@ pub mod read_format {
     pub const TOTAL_TIME_RUNNING: u64 = 1 << 1;
     /// The event's id.
     pub const ID: u64 = 1 << 2;
+    /// All events of the group.
+    pub const GROUP: u64 = 1 << 3;
     /// Samples lost (Linux 6.0).
     pub const LOST: u64 = 1 << 4;
 }
 
-/// An event to open: the fields of `struct perf_event_attr` that we use.
+/// Bits of `branch_sample_type` that change what a branch stack looks like.
+pub mod branch_type {
+    /// Calls that have not returned: `PERF_SAMPLE_BRANCH_CALL_STACK`.
+    pub const CALL_STACK: u64 = 1 << 11;
+    /// An index stands before the branches: `PERF_SAMPLE_BRANCH_HW_INDEX` (Linux 5.7).
+    pub const HW_INDEX: u64 = 1 << 17;
+    /// A word of counters for each branch stands behind them: `PERF_SAMPLE_BRANCH_COUNTERS` (6.8).
+    pub const COUNTERS: u64 = 1 << 19;
+}
+
+/// An event to open, or one that was recorded: the fields of `struct perf_event_attr` that we use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventAttr {
     /// Which PMU: `PERF_TYPE_*`, or a number from `/sys/bus/event_source/devices/*/type`.
@@ -199,6 +227,8 @@ pub struct EventAttr {
     pub branch_sample_type: u64,
     /// Which user registers a sample carries: bits numbered as in `asm/perf_regs.h`.
     pub sample_regs_user: u64,
+    /// Which registers of the interrupted code a sample carries, numbered likewise.
+    pub sample_regs_intr: u64,
     /// How much of the user stack a sample carries, in bytes; a multiple of 8, at most 65,528.
     pub sample_stack_user: u32,
     /// Which clock times are of (`CLOCK_MONOTONIC` is 1), if the flag `USE_CLOCKID` is set.
@@ -222,6 +252,7 @@ impl EventAttr {
             wakeup_watermark: 0,
             branch_sample_type: 0,
             sample_regs_user: 0,
+            sample_regs_intr: 0,
             sample_stack_user: 0,
             clockid: 0,
             sample_max_stack: 0,

@@ -1,10 +1,12 @@
 //! Who runs what, and when: `/proc` readers, address spaces, the table of processes.
 
 mod jit_host;
+mod off_cpu;
 pub mod proc;
 mod space;
 mod table;
 
 pub use jit_host::JitHost;
+pub use off_cpu::{OffCpu, Wait};
 pub use space::{AddressSpace, Mapping};
-pub use table::{Membership, ProcessState, ProcessTable, ThreadState};
+pub use table::{KernelMaps, Membership, ProcessState, ProcessTable, ThreadState};

@@ -1,11 +1,12 @@
 //! Which processes and threads there are, and which of them are being recorded.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::space::AddressSpace;
-use crate::model::{ProcessId, ThreadId};
+use super::space::{AddressSpace, Mapping};
+use crate::model::{BuildId, ProcessId, ThreadId};
 
 /// How many ended processes are kept, for records that come late.
 const KEPT_ENDED: usize = 256;
@@ -26,8 +27,8 @@ pub enum Membership {
 pub struct ProcessState {
     /// Its name; the last one seen.
     pub name: String,
-    /// What is mapped in it now.
-    pub space: AddressSpace,
+    /// What is mapped in it now; whoever needs it as it was at one moment keeps a clone.
+    pub space: Arc<AddressSpace>,
     /// Its row in the profile, once it has a sample.
     pub id: Option<ProcessId>,
     /// The image of its JIT's memory, once there is some.
@@ -45,15 +46,36 @@ pub struct ThreadState {
 }
 
 impl ProcessState {
+    /// Maps a range.
+    pub fn map(&mut self, mapping: Mapping) {
+        // Made anew only if somebody holds the old one, and if it changes.
+        if self.space.find(mapping.start) != Some(&mapping) {
+            Arc::make_mut(&mut self.space).insert(mapping);
+        }
+    }
+
     /// The thread `tid`; an unknown one begins with the process's name.
     pub fn thread(&mut self, tid: u32) -> &mut ThreadState {
         self.threads.entry(tid).or_insert_with(|| ThreadState { name: self.name.clone(), id: None })
     }
 }
 
+/// Where the kernel and its modules are, as a recording says.
+#[derive(Clone, Debug, Default)]
+pub struct KernelMaps {
+    /// Modules, and what else the kernel has mapped that has a name of its own.
+    pub modules: AddressSpace,
+    /// The address of a symbol of the kernel as it ran, and the symbol's name (`_text`, `_stext`).
+    pub reference: Option<(u64, String)>,
+    /// The kernel's build id.
+    pub build_id: Option<BuildId>,
+}
+
 /// All processes whose samples are kept, by pid. What is not recorded is not in it.
 #[derive(Debug)]
 pub struct ProcessTable {
+    /// The kernel.
+    pub kernel: KernelMaps,
     membership: Membership,
     processes: FxHashMap<u32, ProcessState>,
     ended: VecDeque<u32>,
@@ -62,7 +84,12 @@ pub struct ProcessTable {
 impl ProcessTable {
     /// An empty table.
     pub fn new(membership: Membership) -> ProcessTable {
-        ProcessTable { membership, processes: FxHashMap::default(), ended: VecDeque::new() }
+        ProcessTable {
+            kernel: KernelMaps::default(),
+            membership,
+            processes: FxHashMap::default(),
+            ended: VecDeque::new(),
+        }
     }
 
     /// Adds a member, or finds it.
@@ -157,7 +184,7 @@ mod tests {
         let mut table = ProcessTable::new(Membership::Tree);
         let process = table.add(10);
         process.name = "shell".into();
-        process.space.insert(Mapping { start: 0, end: 100, offset: 0, image: ImageId(5) });
+        process.map(Mapping { start: 0, end: 100, offset: 0, image: ImageId(5) });
         table
     }
 

@@ -1,7 +1,7 @@
-//! Puts what several rings bring into order of time, and feeds the recorder.
+//! Puts records that came in another order into order of time, and feeds the recorder.
 
-use crate::perf::RoundSorter;
-use crate::perf::record::{self, Layout, parse};
+use crate::perf::record::{self, Record, parse};
+use crate::perf::{Layout, Layouts, RoundSorter};
 
 use super::Recorder;
 
@@ -12,41 +12,97 @@ struct Held {
     records: u32,
 }
 
-/// Where a record is: in which held chunk, and at which byte of it.
+/// Where a record is: in which file or held chunk (upper 24 bits), and at which byte of it (lower 40).
+///
+/// One word, as a recording without rounds keeps one for each of its records.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    chunk: u32,
-    offset: u32,
+struct Place(u64);
+
+impl Place {
+    const OFFSET_BITS: u32 = 40;
+
+    fn new(chunk: usize, offset: usize) -> Option<Place> {
+        let (chunk, offset) = (chunk as u64, offset as u64);
+        (chunk < 1 << (64 - Place::OFFSET_BITS) && offset < 1 << Place::OFFSET_BITS)
+            .then_some(Place(chunk << Place::OFFSET_BITS | offset))
+    }
+
+    fn chunk(self) -> usize {
+        (self.0 >> Place::OFFSET_BITS) as usize
+    }
+
+    fn offset(self) -> usize {
+        (self.0 & ((1 << Place::OFFSET_BITS) - 1)) as usize
+    }
 }
 
-/// Feeds chunks of records to a recorder, in order of time.
+/// Feeds records to a recorder, in order of time.
+///
+/// A record is in a file, which is there for as long as the feed is, or in a chunk, which is held until all its records are
+/// released and then given back.
 #[derive(Debug)]
-pub struct Feed {
+pub struct Feed<'f> {
     recorder: Recorder,
-    layout: Layout,
+    layouts: Layouts,
     sorter: RoundSorter<Place>,
+    files: Vec<&'f [u8]>,
     held: Vec<Held>,
     free: Vec<usize>,
     released: Vec<Place>,
+    unknown_ids: u64,
+    beyond: u64,
 }
 
-impl Feed {
-    /// Feeds `recorder` with records of `layout`.
-    pub fn new(recorder: Recorder, layout: Layout) -> Feed {
-        let (held, free, released) = (Vec::new(), Vec::new(), Vec::new());
-        Feed { recorder, layout, sorter: RoundSorter::default(), held, free, released }
+impl Feed<'static> {
+    /// Feeds `recorder` with what comes from rings, all of one layout.
+    pub fn of_rings(recorder: Recorder, layout: Layout) -> Feed<'static> {
+        Feed::new(recorder, Layouts::single(layout), Vec::new())
+    }
+}
+
+impl<'f> Feed<'f> {
+    /// Feeds `recorder` with records of `layouts`, some of which are in `files`.
+    pub fn new(recorder: Recorder, layouts: Layouts, files: Vec<&'f [u8]>) -> Feed<'f> {
+        Feed {
+            recorder,
+            layouts,
+            sorter: RoundSorter::default(),
+            files,
+            held: Vec::new(),
+            free: Vec::new(),
+            released: Vec::new(),
+            unknown_ids: 0,
+            beyond: 0,
+        }
+    }
+
+    /// The layouts, to which events may be added that become known later.
+    pub fn layouts(&mut self) -> &mut Layouts {
+        &mut self.layouts
     }
 
     /// Takes in whole records, one after the other; what is cut at the end is left out.
     pub fn take(&mut self, bytes: Vec<u8>) {
-        let slot = self.free.pop().unwrap_or(self.held.len());
-        let (mut records, mut offset) = (0, 0);
-        while let Some((_, size)) = bytes.get(offset..).and_then(record::header) {
-            let Some(record) = bytes.get(offset..offset + size) else { break };
-            let place = Place { chunk: slot as u32, offset: offset as u32 };
-            self.sorter.push(record::time(record, &self.layout), place);
-            records += 1;
+        let mut offsets = Vec::new();
+        let mut offset = 0;
+        let order = self.layouts.all().first().map(|layout| layout.order).unwrap_or_default();
+        while let Some((_, _, size)) = bytes.get(offset..).and_then(|rest| record::header(rest, order)) {
+            if bytes.len() - offset < size {
+                break;
+            }
+            offsets.push(offset as u32);
             offset += size;
+        }
+        self.take_records(bytes, &offsets);
+    }
+
+    /// Takes in the records that begin at `offsets` of `bytes`, all of which are whole.
+    pub fn take_records(&mut self, bytes: Vec<u8>, offsets: &[u32]) {
+        let slot = self.free.pop().unwrap_or(self.held.len());
+        let mut records = 0;
+        for offset in offsets {
+            let offset = *offset as usize;
+            records += u32::from(self.push(&bytes[offset..], self.files.len() + slot, offset));
         }
         if slot == self.held.len() {
             self.held.push(Held::default());
@@ -58,34 +114,92 @@ impl Feed {
         self.held[slot] = Held { bytes, records };
     }
 
+    /// Takes in the record that begins at `offset` of file number `file`, and is whole.
+    pub fn take_from_file(&mut self, file: usize, offset: usize) {
+        let record = &self.files[file][offset..];
+        self.push(record, file, offset);
+    }
+
+    fn push(&mut self, record: &[u8], chunk: usize, offset: usize) -> bool {
+        let Some(layout) = self.layouts.of(record) else {
+            self.unknown_ids += 1;
+            return false;
+        };
+        let Some(place) = Place::new(chunk, offset) else {
+            self.beyond += 1;
+            return false;
+        };
+        // What has no time was so when it was read (`ordered_events__queue`, tools/perf/util/ordered-events.c).
+        let time = record::time(record, layout);
+        self.sorter.push(if time == u64::MAX { 0 } else { time }, place);
+        true
+    }
+
+    /// How many records were of no known event.
+    pub fn unknown_ids(&self) -> u64 {
+        self.unknown_ids
+    }
+
+    /// How many records were further back in a file than 1 TiB, and are left out.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
+    }
+
     /// Ends a round: all rings have been read since the last one ended. Chunks that are done with go to `recycle`.
     pub fn end_round(&mut self, recycle: impl FnMut(Vec<u8>)) {
         self.sorter.finish_round(&mut self.released);
-        self.release(recycle);
+        self.release(recycle, &mut |_| true);
     }
 
     /// The recorder, which has now taken in everything.
-    pub fn finish(mut self) -> Recorder {
+    ///
+    /// `go_on` is told now and then how many bytes were taken in since the last time, and says whether to go on.
+    pub fn finish(mut self, go_on: &mut dyn FnMut(u64) -> bool) -> Recorder {
         self.sorter.finish(&mut self.released);
-        self.release(drop);
+        self.release(drop, go_on);
         self.recorder.counters.late = self.sorter.late();
         self.recorder
     }
 
     /// The recorder as far as it is.
-    pub fn recorder(&self) -> &Recorder {
-        &self.recorder
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
     }
 
-    fn release(&mut self, mut recycle: impl FnMut(Vec<u8>)) {
-        for place in self.released.drain(..) {
-            let chunk = &mut self.held[place.chunk as usize];
-            self.recorder.record(&parse(&chunk.bytes[place.offset as usize..], &self.layout));
-            chunk.records -= 1;
-            if chunk.records == 0 {
-                recycle(std::mem::take(&mut chunk.bytes));
-                self.free.push(place.chunk as usize);
+    fn release(&mut self, mut recycle: impl FnMut(Vec<u8>), go_on: &mut dyn FnMut(u64) -> bool) {
+        /// Records between two questions whether to go on.
+        const GROUP: usize = 4096;
+        let Feed { recorder, layouts, files, held, .. } = self;
+        for group in self.released.chunks(GROUP) {
+            let mut bytes = 0;
+            let records = group.iter().map(|place| {
+                let source = match place.chunk().checked_sub(files.len()) {
+                    None => files[place.chunk()],
+                    Some(slot) => &held[slot].bytes,
+                };
+                let record = &source[place.offset()..];
+                match layouts.of(record) {
+                    Some(layout) => {
+                        bytes += record::header(record, layout.order).map_or(0, |(_, _, size)| size as u64);
+                        parse(record, layout)
+                    }
+                    None => Record::Other(0),
+                }
+            });
+            recorder.record_all(records);
+            for place in group {
+                let Some(slot) = place.chunk().checked_sub(files.len()) else { continue };
+                let chunk = &mut held[slot];
+                chunk.records -= 1;
+                if chunk.records == 0 {
+                    recycle(std::mem::take(&mut chunk.bytes));
+                    self.free.push(slot);
+                }
+            }
+            if !go_on(bytes) {
+                break;
             }
         }
+        self.released.clear();
     }
 }

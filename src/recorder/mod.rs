@@ -1,74 +1,43 @@
 //! The junction: records in order of time become a profile.
 //!
 //! ```text
-//!            .--> ProcessTable    who runs what (fork, exec, mmap, comm, exit)
+//!            .--> ProcessTable    who runs what (fork, exec, mmap, comm, exit, switch)
 //! Record ----+--> Unwinder        stack copies to addresses
 //!            '--> ProfileBuilder  addresses to interned rows
 //! ```
 //! It matches and hands over; what is known of the world is with those three (and the images that are mapped).
+//!
+//! A sample is taken in by three steps, of which only the middle one is work, and needs nothing that a later record changes:
+//! *admit* (whose is it? what is mapped?), *walk* (which addresses are on its stack?), *add* (a row). So a recording that is there
+//! already is walked by all CPUs, see [`Recorder::record_all`].
 
+mod deferred;
 mod existing;
 mod feed;
+mod options;
+mod walk;
 
 pub use feed::Feed;
+pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 // What samples must carry to be unwound: who opens the events asks for it.
 pub use crate::unwind::REGISTERS_MASK;
+
+use std::sync::Arc;
 
 use crate::image::{Images, Wanted, is_file_path};
 use crate::model::{
     CodeAddress, EventId, FrameKind, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
-    Timestamp, Truncation, Unit,
+    Timestamp, Unit,
 };
-use crate::perf::Record;
-use crate::perf::record;
-use crate::process::{JitHost, Mapping, Membership, ProcessTable};
-use crate::unwind::{Registers, StackBytes, Unwinder};
-
-/// Marks in call chains: `enum perf_callchain_context`, `include/uapi/linux/perf_event.h`.
-mod context {
-    /// What follows is of the kernel.
-    pub const KERNEL: u64 = -128i64 as u64;
-    /// What follows is of the program.
-    pub const USER: u64 = -512i64 as u64;
-    /// This and all above are marks.
-    pub const FIRST: u64 = -4095i64 as u64;
-}
+use crate::perf::record::{self, CpuMode};
+use crate::perf::{Record, data};
+use crate::process::{AddressSpace, JitHost, KernelMaps, Mapping, OffCpu, ProcessTable};
+use crate::unwind::Unwinder;
+use deferred::Incomplete;
+use walk::{Walk, Walked};
 
 /// The pid of an idle CPU, and of every task that is not in our pid namespace: nothing more is known of those.
 const OUTSIDE: u32 = 0;
-
-/// How user stacks are found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UserStacks {
-    /// From the copy of the stack; where there is none, from the kernel's chain of frame pointers.
-    #[default]
-    Auto,
-    /// From the copy of the stack only.
-    Dwarf,
-    /// From the kernel's chain of frame pointers.
-    FramePointers,
-    /// Not at all: only the innermost frame.
-    None,
-}
-
-/// What a recording is of.
-#[derive(Clone, Debug)]
-pub struct RecorderOptions {
-    /// Which tasks are kept.
-    pub membership: Membership,
-    /// The event's name.
-    pub event: String,
-    /// What its values count.
-    pub unit: Unit,
-    /// Nominal value of a sample, if it has one.
-    pub period: Option<u64>,
-    /// How many events count the same thing side by side: a sample's value is its period by this number.
-    pub streams: u64,
-    /// How user stacks are found.
-    pub user_stacks: UserStacks,
-    /// A process whose exec begins the recording; what is before is not kept.
-    pub begins_with_exec_of: Option<u32>,
-}
 
 /// What was counted on the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,14 +48,35 @@ pub struct Counters {
     pub lost_samples: u64,
     /// How often an event was throttled.
     pub throttled: u64,
-    /// Records that were shorter than their type says.
+    /// Records that were shorter than their type says, or contradicted themselves.
     pub malformed: u64,
+    /// Of those, samples.
+    pub malformed_samples: u64,
     /// Records that came later than one of a later time had been taken in.
     pub late: u64,
     /// Samples kept.
     pub samples: u64,
     /// Sum of their values.
     pub value: u64,
+    /// Bytes of hardware trace, which is not decoded.
+    pub aux_bytes: u64,
+    /// Times that hardware trace was lost.
+    pub aux_lost: u64,
+    /// Waits that ended only with the thread's next sample, and waits that did not end, of a recording of switches.
+    pub waits_by_next_sample: u64,
+    /// See [`Counters::waits_by_next_sample`].
+    pub open_waits: u64,
+}
+
+/// A symbol of the kernel that came while it was recorded: a BPF program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelSymbol {
+    /// First address.
+    pub address: u64,
+    /// Length in bytes.
+    pub length: u32,
+    /// Its name.
+    pub name: String,
 }
 
 /// A finished recording, without names.
@@ -98,6 +88,10 @@ pub struct Recorded {
     pub images: Images,
     /// How to reach the perf maps of the processes that run generated code.
     pub jit_hosts: Vec<JitHost>,
+    /// Where the kernel was.
+    pub kernel: KernelMaps,
+    /// Symbols of the kernel that came while it was recorded.
+    pub kernel_symbols: Vec<KernelSymbol>,
     /// What was counted on the way.
     pub counters: Counters,
 }
@@ -107,33 +101,58 @@ pub struct Recorded {
 pub struct Recorder {
     options: RecorderOptions,
     processes: ProcessTable,
-    unwinder: Unwinder,
+    /// One for each thread that walks stacks.
+    unwinders: Vec<Unwinder>,
     builder: ProfileBuilder,
     images: Images,
     jit_hosts: Vec<JitHost>,
+    kernel_symbols: Vec<KernelSymbol>,
+    off_cpu: OffCpu,
+    incomplete: Incomplete,
     counters: Counters,
     /// Samples before this time are not kept; `u64::MAX` until the recording has begun.
     begin: u64,
-    event: EventId,
+    /// By [`record::Sample::event`].
+    events: Vec<EventId>,
     /// Reused by every sample.
     addresses: Vec<CodeAddress>,
+}
+
+/// A sample that is kept.
+#[derive(Debug)]
+struct Admitted<'a> {
+    sample: record::Sample<'a>,
+    thread: ThreadId,
+    /// What was mapped when it was taken.
+    space: Arc<AddressSpace>,
 }
 
 impl Recorder {
     /// An empty recording, which keeps no samples until [`Recorder::begin`] says from when on.
     pub fn new(options: RecorderOptions) -> Recorder {
+        Recorder::with_images(options, Images::default())
+    }
+
+    /// The same, with what knows where the files of the recording are.
+    pub fn with_images(options: RecorderOptions, images: Images) -> Recorder {
         let mut builder = ProfileBuilder::new();
-        let event = builder.add_event(&options.event, options.unit, options.period);
+        let events =
+            options.events.iter().map(|event| builder.add_event(&event.name, event.unit, event.period)).collect();
+        let mut unwinders = Vec::new();
+        unwinders.resize_with(options.threads.get(), Unwinder::default);
         Recorder {
             processes: ProcessTable::new(options.membership.clone()),
             options,
-            unwinder: Unwinder::default(),
+            unwinders,
             builder,
-            images: Images::default(),
+            images,
             jit_hosts: Vec::new(),
+            kernel_symbols: Vec::new(),
+            off_cpu: OffCpu::default(),
+            incomplete: Incomplete::default(),
             counters: Counters::default(),
             begin: u64::MAX,
-            event,
+            events,
             addresses: Vec::new(),
         }
     }
@@ -141,6 +160,12 @@ impl Recorder {
     /// Keeps samples from `time` on, nanoseconds on the recording's clock.
     pub fn begin(&mut self, time: u64) {
         self.begin = time;
+    }
+
+    /// Adds an event that became known while the recording was read; the samples of event `n` are of the `n`th.
+    pub fn add_event(&mut self, event: RecordedEvent) {
+        self.events.push(self.builder.add_event(&event.name, event.unit, event.period));
+        self.options.events.push(event);
     }
 
     /// What was counted so far.
@@ -151,21 +176,16 @@ impl Recorder {
     /// Takes in the next record in order of time.
     pub fn record(&mut self, record: &Record<'_>) {
         match record {
-            Record::Sample(sample) => self.sample(sample),
-            Record::Mmap(mmap) => {
-                if mmap.executable {
-                    let wanted = Wanted {
-                        path: mmap.path,
-                        build_id: mmap.build_id,
-                        device: mmap.device_inode.map(|(device, _)| device),
-                        inode: mmap.device_inode.map(|(_, inode)| inode),
-                        pid: mmap.pid,
-                        start: mmap.start,
-                        end: mmap.start.saturating_add(mmap.length),
-                    };
-                    self.map(&wanted, mmap.offset);
-                }
+            Record::Sample(sample) => {
+                let Some(admitted) = self.admit(sample) else { return };
+                let mut addresses = std::mem::take(&mut self.addresses);
+                addresses.clear();
+                let walk = Walk { images: &self.images, options: &self.options };
+                let walked = walk.addresses(&mut self.unwinders[0], &admitted, &mut addresses);
+                self.add(&admitted, walked, &addresses);
+                self.addresses = addresses;
             }
+            Record::Mmap(mmap) => self.mmap(mmap),
             Record::Comm(comm) if comm.pid == OUTSIDE => {}
             Record::Comm(comm) => {
                 let name = String::from_utf8_lossy(comm.name);
@@ -188,9 +208,63 @@ impl Recorder {
             Record::Lost(count) => self.counters.lost += count,
             Record::LostSamples(count) => self.counters.lost_samples += count,
             Record::Throttle => self.counters.throttled += 1,
-            Record::Malformed(_) => self.counters.malformed += 1,
-            Record::Unthrottle | Record::Other(_) => {}
+            Record::Switch(switch) if !switch.out => self.off_cpu.comes_on(switch.identity.tid, switch.identity.time),
+            Record::Deferred(deferred) => self.complete(deferred),
+            Record::Ksymbol(symbol) if !symbol.gone => self.kernel_symbols.push(KernelSymbol {
+                address: symbol.address,
+                length: symbol.length,
+                name: String::from_utf8_lossy(symbol.name).into_owned(),
+            }),
+            Record::Aux { size, flags } => {
+                self.counters.aux_bytes += size;
+                self.counters.aux_lost += flags & data::AUX_TRUNCATED;
+            }
+            Record::Malformed(kind) => {
+                self.counters.malformed += 1;
+                self.counters.malformed_samples += u64::from(*kind == record::kind::SAMPLE);
+            }
+            Record::Switch(_) | Record::Ksymbol(_) | Record::Unthrottle | Record::Other(_) => {}
         }
+    }
+
+    /// Takes in many records in order of time; their stacks are walked by as many threads as the options say.
+    ///
+    /// The profile is the same as by [`Recorder::record`], to the last id.
+    pub fn record_all<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) {
+        /// So many samples are held, with what was mapped when they were taken.
+        const BATCH: usize = 1024;
+        if self.unwinders.len() == 1 {
+            return records.for_each(|record| self.record(&record));
+        }
+        let mut batch = Vec::new();
+        for record in records {
+            match &record {
+                Record::Sample(sample) => batch.extend(self.admit(sample)),
+                // It completes rows, which must be there.
+                Record::Deferred(_) => {
+                    self.flush(&mut batch);
+                    self.record(&record);
+                }
+                record => self.record(record),
+            }
+            if batch.len() == BATCH {
+                self.flush(&mut batch);
+            }
+        }
+        self.flush(&mut batch);
+    }
+
+    fn flush(&mut self, batch: &mut Vec<Admitted<'_>>) {
+        let walk = Walk { images: &self.images, options: &self.options };
+        for part in walk.all(&mut self.unwinders, batch) {
+            let mut addresses = part.addresses.as_slice();
+            for (admitted, walked) in batch[part.samples].iter().zip(part.walked) {
+                let (own, rest) = addresses.split_at(walked.count);
+                self.add(admitted, walked, own);
+                addresses = rest;
+            }
+        }
+        batch.clear();
     }
 
     /// Adds a row for what was not sampled, in the event's unit, so that the picture's width is what the targets used.
@@ -209,17 +283,77 @@ impl Recorder {
         let stack = self.builder.stack(StackId(0), frame);
         let time = self.builder.profile().samples.last().map_or(Timestamp(0), |sample| sample.time);
         let end = StackEnd::Root;
-        self.builder.add_sample(Sample { time, thread, cpu: 0, stack, end, event: self.event, value, count: 0 });
+        self.builder.add_sample(Sample { time, thread, cpu: 0, stack, end, event: EventId(0), value, count: 0 });
     }
 
     /// The finished recording.
-    pub fn finish(self) -> Recorded {
+    pub fn finish(mut self) -> Recorded {
+        self.add_waits();
         Recorded {
             profile: self.builder.finish(),
             images: self.images,
             jit_hosts: self.jit_hosts,
+            kernel: self.processes.kernel,
+            kernel_symbols: self.kernel_symbols,
             counters: self.counters,
         }
+    }
+
+    /// Adds the time off the CPU as an event of its own, if task switches were recorded.
+    fn add_waits(&mut self) {
+        self.counters.waits_by_next_sample = self.off_cpu.by_next_sample();
+        self.counters.open_waits = self.off_cpu.open() as u64;
+        if self.off_cpu.waits().is_empty() {
+            return;
+        }
+        let event = self.builder.add_event(OFF_CPU, Unit::Nanoseconds, None);
+        for wait in self.off_cpu.waits() {
+            let sample = self.builder.profile().samples[wait.sample];
+            self.builder.add_sample(Sample { event, value: wait.time, count: 1, ..sample });
+        }
+    }
+
+    fn mmap(&mut self, mmap: &record::Mmap<'_>) {
+        match mmap.mode {
+            CpuMode::Kernel => return self.map_kernel(mmap),
+            CpuMode::GuestKernel | CpuMode::GuestUser | CpuMode::Hypervisor => return,
+            CpuMode::User | CpuMode::Unknown => {}
+        }
+        if mmap.executable {
+            let wanted = Wanted {
+                path: mmap.path,
+                build_id: mmap.build_id,
+                device: mmap.device_inode.map(|(device, _)| device),
+                inode: mmap.device_inode.map(|(_, inode)| inode),
+                pid: mmap.pid,
+                start: mmap.start,
+                end: mmap.start.saturating_add(mmap.length),
+            };
+            self.map(&wanted, mmap.offset);
+        }
+    }
+
+    /// A mapping of the kernel's, as perf makes them up: `[kernel.kallsyms]_text` for the kernel itself, whose offset is the
+    /// address of that symbol; a name in brackets or a path for a module.
+    fn map_kernel(&mut self, mmap: &record::Mmap<'_>) {
+        let name = String::from_utf8_lossy(mmap.path);
+        if let Some(symbol) = name.strip_prefix("[kernel.kallsyms]") {
+            let kernel = &mut self.processes.kernel;
+            kernel.build_id = mmap.build_id.or(kernel.build_id);
+            if !symbol.is_empty() && mmap.offset != 0 {
+                kernel.reference = Some((mmap.offset, symbol.to_owned()));
+            }
+            return;
+        }
+        let end = mmap.start.saturating_add(mmap.length);
+        let space = &self.processes.kernel.modules;
+        // Said again for every ring.
+        if space.find(mmap.start).is_some_and(|known| known.start == mmap.start && known.end == end) {
+            return;
+        }
+        let image = self.builder.add_image(ImageKind::Kernel, &name, mmap.build_id);
+        let mapping = Mapping { start: mmap.start, end, offset: mmap.start, image };
+        self.processes.kernel.modules.insert(mapping);
     }
 
     fn map(&mut self, wanted: &Wanted<'_>, offset: u64) {
@@ -232,133 +366,123 @@ impl Recorder {
         let (image, offset) = if wanted.path == b"[vdso]" {
             // It is mapped whole; what the kernel states as its file offset is none.
             (self.images.intern_vdso(add), 0)
-        } else if is_file_path(wanted.path) {
+        } else if is_file_path(wanted.path) || self.options.origin.has_symbols_of(wanted.path) {
             (self.images.intern(wanted, add), offset)
         } else {
+            let live = matches!(self.options.origin, Origin::Live);
             let jit = process.jit.unwrap_or_else(|| {
                 // Opened now: at the end of the recording the process may be gone.
-                self.jit_hosts.extend(JitHost::open(wanted.pid).ok());
+                self.jit_hosts.extend(live.then(|| JitHost::open(wanted.pid).ok()).flatten());
                 add(ImageKind::Jit(wanted.pid), "[anonymous]", None)
             });
             process.jit = Some(jit);
             (jit, wanted.start)
         };
-        process.space.insert(Mapping { start: wanted.start, end: wanted.end, offset, image });
+        process.map(Mapping { start: wanted.start, end: wanted.end, offset, image });
     }
 
-    fn sample(&mut self, sample: &record::Sample<'_>) {
+    /// Whether a sample is kept, and what must be known of the moment to walk its stack.
+    fn admit<'a>(&mut self, sample: &record::Sample<'a>) -> Option<Admitted<'a>> {
         let identity = sample.identity;
         if identity.time < self.begin || self.options.begins_with_exec_of.is_some() {
-            return;
+            return None;
         }
-        let Some(process) = self.processes.sampled(identity.pid, identity.tid) else { return };
-        if identity.pid == OUTSIDE && process.name.is_empty() {
-            process.name = "[idle, or of another pid namespace]".into();
-        }
-        self.addresses.clear();
-        let kernel = kernel_frames(sample, &mut self.addresses);
-        let stacks = self.options.user_stacks;
-        let end = user_frames(&mut self.unwinder, &process.space, &self.images, sample, stacks, &mut self.addresses);
-        let mut stack = StackId(0);
-        for (depth, address) in self.addresses.iter().enumerate().rev() {
-            let frame = if depth < kernel {
-                self.builder.code_frame(ProfileBuilder::KERNEL, address.lookup())
-            } else {
-                let (image, offset) = match process.space.find(address.lookup()) {
-                    Some(mapping) => (mapping.image, mapping.offset_of(address.lookup())),
-                    None => (ProfileBuilder::UNMAPPED, address.lookup()),
-                };
-                self.builder.code_frame(image, offset)
-            };
-            stack = self.builder.stack(stack, frame);
+        let event = self.options.events.get(sample.event as usize)?;
+        let process = self.processes.sampled(identity.pid, identity.tid)?;
+        if process.name.is_empty() {
+            process.name = self.options.origin.name_of_nameless(identity.pid);
         }
         let process_id = match process.id {
             Some(id) => id,
             None => *process.id.insert(self.builder.add_process(identity.pid, &process.name)),
         };
+        let space = process.space.clone();
         let thread = process.thread(identity.tid);
         let thread_id = match thread.id {
             Some(id) => id,
             None => *thread.id.insert(self.builder.add_thread(process_id, identity.tid, &thread.name)),
         };
-        let value = (sample.period / self.options.streams).max(1);
+        if identity.pid != OUTSIDE {
+            self.off_cpu.is_seen(identity.tid, identity.time);
+        }
+        if event.is_switch {
+            let offset = event.next_pid.or_else(|| data::tracing::usual_next_pid(sample.raw));
+            let next = offset.and_then(|offset| sample.raw_u32(offset));
+            if identity.pid != OUTSIDE {
+                self.off_cpu.goes_off(identity.tid, self.counters.samples as usize, identity.time);
+            }
+            self.off_cpu.comes_on(next.unwrap_or(OUTSIDE), identity.time);
+        }
         self.counters.samples += 1;
-        self.counters.value += value;
+        self.counters.value += self.value(sample);
+        Some(Admitted { sample: *sample, thread: thread_id, space })
+    }
+
+    fn value(&self, sample: &record::Sample<'_>) -> u64 {
+        let period = match self.options.events[sample.event as usize].weight {
+            Weight::Period => sample.period,
+            Weight::Fixed(period) => period,
+        };
+        (period / self.options.streams).max(1)
+    }
+
+    /// Adds the row of a sample whose stack has been walked.
+    fn add(&mut self, admitted: &Admitted<'_>, walked: Walked, addresses: &[CodeAddress]) {
+        let stack = self.stack(&admitted.space, addresses, walked.kernel);
+        let sample = &admitted.sample;
+        let row = self.builder.profile().samples.len();
+        if let Some(cookie) = walked.deferred {
+            self.incomplete.add(sample.identity.tid, cookie, row);
+        }
+        let value = self.value(sample);
         self.builder.add_sample(Sample {
-            time: Timestamp(identity.time),
-            thread: thread_id,
-            cpu: identity.cpu,
+            time: Timestamp(sample.identity.time),
+            thread: admitted.thread,
+            cpu: sample.identity.cpu,
             stack,
-            end,
-            event: self.event,
+            end: walked.end,
+            event: self.events[sample.event as usize],
             value,
             count: 1,
         });
     }
-}
 
-/// Appends the kernel part of the call chain; says how many frames it has.
-fn kernel_frames(sample: &record::Sample<'_>, addresses: &mut Vec<CodeAddress>) -> usize {
-    let mut in_kernel = false;
-    for word in sample.callchain.iter() {
-        if word >= context::FIRST {
-            in_kernel = word == context::KERNEL;
-        } else if in_kernel {
-            push_chain(word, 0, addresses);
+    /// Interns a stack; its first `kernel` addresses are of the kernel.
+    fn stack(&mut self, space: &AddressSpace, addresses: &[CodeAddress], kernel: usize) -> StackId {
+        let mut stack = StackId(0);
+        for (depth, address) in addresses.iter().enumerate().rev() {
+            let (modules, outside) = match depth < kernel {
+                true => (&self.processes.kernel.modules, ProfileBuilder::KERNEL),
+                false => (space, ProfileBuilder::UNMAPPED),
+            };
+            let (image, offset) = match modules.find(address.lookup()) {
+                Some(mapping) => (mapping.image, mapping.offset_of(address.lookup())),
+                None => (outside, address.lookup()),
+            };
+            let frame = self.builder.code_frame(image, offset);
+            stack = self.builder.stack(stack, frame);
+        }
+        stack
+    }
+
+    /// Puts the user part below the stacks of the samples that wait for it.
+    fn complete(&mut self, deferred: &record::Deferred<'_>) {
+        let rows = self.incomplete.take(deferred.identity.tid, deferred.cookie);
+        let Some(process) = self.processes.followed(deferred.identity.pid) else { return };
+        let space = process.space.clone();
+        let mut addresses = Vec::new();
+        let end = walk::user_chain(deferred.callchain.iter(), self.options.origin.end_of_chain(), &mut addresses);
+        let base = self.stack(&space, &addresses, 0);
+        for row in rows {
+            let kernel: Vec<_> = self.builder.profile().frames_of(self.builder.profile().samples[row].stack).collect();
+            let stack = kernel.into_iter().rev().fold(base, |stack, frame| self.builder.stack(stack, frame));
+            self.builder.replace_stack(row, stack, end);
         }
     }
-    addresses.len()
 }
 
-/// The first address of a chain, at `first`, is an instruction pointer; the others are return addresses.
-fn push_chain(word: u64, first: usize, addresses: &mut Vec<CodeAddress>) {
-    if addresses.len() == first {
-        addresses.push(CodeAddress::Ip(word));
-    } else {
-        addresses.extend(CodeAddress::from_return(word));
-    }
-}
-
-/// Appends the user part of the stack; says how it ended.
-fn user_frames(
-    unwinder: &mut Unwinder,
-    space: &crate::process::AddressSpace,
-    images: &Images,
-    sample: &record::Sample<'_>,
-    stacks: UserStacks,
-    addresses: &mut Vec<CodeAddress>,
-) -> StackEnd {
-    let first = addresses.len();
-    let copied = matches!(stacks, UserStacks::Auto | UserStacks::Dwarf);
-    if copied
-        && let Some(values) = sample.user_registers.filter(|values| values.abi == 2)
-        && let Some(registers) = Registers::from_sample(|number| values.get(number))
-        && !sample.user_stack.is_empty()
-    {
-        let stack = StackBytes { start: registers.sp, bytes: sample.user_stack, full: sample.user_stack_full };
-        return unwinder.unwind(space, images, &registers, &stack, addresses);
-    }
-    let mut in_user = false;
-    for word in sample.callchain.iter() {
-        if word >= context::FIRST {
-            in_user = word == context::USER;
-        } else if in_user {
-            push_chain(word, first, addresses);
-        }
-    }
-    if addresses.len() > first {
-        return StackEnd::Truncated(Truncation::FramePointers);
-    }
-    // Neither registers nor a chain: a kernel thread, or a task that has left its memory, has no user stack to miss.
-    if sample.user_registers.is_none() && first > 0 {
-        return StackEnd::Root;
-    }
-    if first == 0 && sample.ip != 0 {
-        addresses.push(CodeAddress::Ip(sample.ip));
-    }
-    let asked = !matches!(stacks, UserStacks::None);
-    StackEnd::Truncated(if asked { Truncation::NoRegisters } else { Truncation::NotAsked })
-}
+/// The name of the event that time off the CPU is added as.
+pub const OFF_CPU: &str = "off-cpu";
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,17 @@
 //! The recorder on records made by hand.
 
 use super::*;
-use crate::perf::Words;
-use crate::perf::record::{Comm, Identity, Mmap, Task};
+use crate::model::Truncation;
+use crate::perf::record::{Comm, Identity, Mmap, Task, context};
+use crate::perf::{ByteOrder, Words};
+use crate::process::Membership;
 
 fn options(membership: Membership) -> RecorderOptions {
     RecorderOptions {
         membership,
-        event: "cpu-clock".into(),
-        unit: Unit::Nanoseconds,
-        period: Some(1000),
+        events: vec![RecordedEvent::new("cpu-clock", Unit::Nanoseconds, Some(1000))],
+        origin: Origin::Live,
+        threads: std::num::NonZeroUsize::MIN,
         streams: 4,
         user_stacks: UserStacks::Auto,
         begins_with_exec_of: None,
@@ -30,7 +32,7 @@ fn sample(recorder: &mut Recorder, pid: u32, time: u64, chain: &[u64]) {
         identity,
         ip: 1,
         period: 4000,
-        callchain: Words(&bytes),
+        callchain: Words::new(&bytes, ByteOrder::Native),
         ..record::Sample::default()
     }));
 }

@@ -43,7 +43,9 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
         },
     );
     let stacks = format!("complete {}", percent(stats.complete));
-    fact("stacks", format!("{stacks}, truncated {}", by_reason(stats.truncated_total(), &stats.truncated)));
+    let unstated =
+        if stats.unstated > 0.0 { format!(", not stated {}", percent(stats.unstated)) } else { String::new() };
+    fact("stacks", format!("{stacks}, truncated {}{unstated}", by_reason(stats.truncated_total(), &stats.truncated)));
     fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
     for (about, counts) in [("records", &stats.records), ("skipped", &stats.skipped)] {
         if !counts.is_empty() {

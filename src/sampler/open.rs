@@ -184,7 +184,8 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
     } else if request.clock_rate.is_some() {
         flags = flags.with(AttrFlags::EXCLUDE_IDLE);
     }
-    let layout = Layout { fields, regs_user: if stack > 0 { request.registers } else { 0 } };
+    let regs_user = if stack > 0 { request.registers } else { 0 };
+    let layout = Layout { fields, regs_user, sample_id_all: true, ..Layout::default() };
     let sampling_attr = |base: &EventAttr, sampling: Sampling| EventAttr {
         sampling,
         sample_fields: fields,

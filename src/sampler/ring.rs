@@ -108,7 +108,7 @@ impl RingBuffer {
     /// Copies the record at `at`, without the part of its stack copy that holds nothing.
     fn copy_record(&self, at: u64, size: usize, layout: &Layout, out: &mut Vec<u8>) {
         let kind = self.word(at) as u32;
-        let stack = (kind == record::SAMPLE)
+        let stack = (kind == record::kind::SAMPLE)
             .then(|| record::stack_copy(layout, size, |offset| self.word(at + offset as u64)))
             .flatten();
         let Some(stack) = stack else { return self.copy(at, size, out) };

@@ -1,5 +1,6 @@
 //! Records, and turns what was recorded into a profile with names.
 
+use std::num::NonZeroUsize;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +17,7 @@ use super::wait::{self, Ended, Watched};
 use super::worker::{self, Done};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Profile, Unit};
-use crate::recorder::{Feed, REGISTERS_MASK, Recorder, RecorderOptions, UserStacks};
+use crate::recorder::{Feed, Origin, REGISTERS_MASK, RecordedEvent, Recorder, RecorderOptions, UserStacks};
 use crate::sampler::choose::Side;
 use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
@@ -129,7 +130,7 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     let worker_done = done.clone();
     let worker = std::thread::Builder::new()
         .name("record".into())
-        .spawn(move || worker::run(&chunks, Feed::new(recorder, layout), &worker_done))
+        .spawn(move || worker::run(&chunks, Feed::of_rings(recorder, layout), &worker_done))
         .map_err(|error| Error::io("cannot start the recording thread", error))?;
     let mut child = match waiting.map(WaitingChild::release).transpose() {
         Ok(child) => child,
@@ -280,9 +281,9 @@ fn recorder_options(
     RecorderOptions {
         // With an event for each task the kernel has chosen already.
         membership: if plan.per_task { crate::process::Membership::All } else { subject.membership.clone() },
-        event: spec.name.clone(),
-        unit: spec.unit,
-        period,
+        events: vec![RecordedEvent::new(&spec.name, spec.unit, period)],
+        origin: Origin::Live,
+        threads: NonZeroUsize::MIN,
         streams: opened.streams,
         user_stacks: if options.side == Side::Kernel { UserStacks::None } else { options.user_stacks },
         begins_with_exec_of: child,

@@ -13,7 +13,7 @@ pub(super) struct Done {
 }
 
 /// Takes all chunks in until the drain thread has ended.
-pub(super) fn run(chunks: &Chunks, mut feed: Feed, done: &Done) -> Recorder {
+pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_>, done: &Done) -> Recorder {
     while let Some(chunk) = chunks.next() {
         if chunk.bytes.is_empty() {
             chunks.recycle(chunk.bytes);
@@ -27,5 +27,5 @@ pub(super) fn run(chunks: &Chunks, mut feed: Feed, done: &Done) -> Recorder {
             done.lost.store(counters.lost, Ordering::Relaxed);
         }
     }
-    feed.finish()
+    feed.finish(&mut |_| true)
 }

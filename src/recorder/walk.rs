@@ -1,0 +1,202 @@
+//! Which addresses are on a sample's stack: the kernel's chain, then the user part by the best means there are.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::options::{RecorderOptions, UserStacks};
+use super::{Admitted, record};
+use crate::image::Images;
+use crate::model::{CodeAddress, StackEnd, Truncation};
+use crate::perf::record::{CpuMode, context};
+use crate::unwind::{Registers, StackBytes, Unwinder};
+
+/// What all walks have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk<'a> {
+    pub images: &'a Images,
+    pub options: &'a RecorderOptions,
+}
+
+/// What a walk found besides addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walked {
+    /// How many addresses.
+    pub count: usize,
+    /// How many of them, the first ones, are of the kernel.
+    pub kernel: usize,
+    /// How the stack ends.
+    pub end: StackEnd,
+    /// What names the record that brings the user part later.
+    pub deferred: Option<u64>,
+}
+
+/// The walks of a range of samples, their addresses one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub samples: Range<usize>,
+    pub walked: Vec<Walked>,
+    pub addresses: Vec<CodeAddress>,
+}
+
+impl Walk<'_> {
+    /// Walks the stacks of many samples, with a thread for each unwinder; the parts are in the order of the samples.
+    pub fn all(self, unwinders: &mut [Unwinder], samples: &[Admitted<'_>]) -> Vec<Part> {
+        /// Samples that a thread takes at a time.
+        const PART: usize = 64;
+        let parts: Vec<OnceLock<Part>> = (0..samples.len().div_ceil(PART)).map(|_| OnceLock::new()).collect();
+        let next = AtomicUsize::new(0);
+        let work = |unwinder: &mut Unwinder| {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(part) = parts.get(at) else { break };
+                let range = at * PART..samples.len().min((at + 1) * PART);
+                let mut own = Part { samples: range.clone(), ..Part::default() };
+                for sample in &samples[range] {
+                    let walked = self.addresses(unwinder, sample, &mut own.addresses);
+                    own.walked.push(walked);
+                }
+                part.set(own).expect("each part is taken once");
+            }
+        };
+        let Some((first, others)) = unwinders.split_first_mut() else { return Vec::new() };
+        // Call chains are as good as walked.
+        let is_work = samples.iter().any(|admitted| !admitted.sample.user_stack.is_empty());
+        if others.is_empty() || parts.len() < 2 || !is_work {
+            work(first);
+        } else {
+            std::thread::scope(|scope| {
+                for unwinder in others {
+                    scope.spawn(|| work(unwinder));
+                }
+                work(first);
+            });
+        }
+        parts.into_iter().map(|part| part.into_inner().expect("all parts were taken")).collect()
+    }
+
+    /// Appends the addresses on a sample's stack, innermost first.
+    pub fn addresses(
+        self,
+        unwinder: &mut Unwinder,
+        admitted: &Admitted<'_>,
+        addresses: &mut Vec<CodeAddress>,
+    ) -> Walked {
+        let first = addresses.len();
+        let sample = &admitted.sample;
+        let (kernel, deferred) = kernel_frames(sample, addresses);
+        let end = match deferred {
+            Some(_) => StackEnd::Truncated(Truncation::Deferred),
+            None => self.user_frames(unwinder, admitted, addresses, first),
+        };
+        Walked { count: addresses.len() - first, kernel, end, deferred }
+    }
+
+    /// Appends the user part of the stack; says how it ended.
+    fn user_frames(
+        self,
+        unwinder: &mut Unwinder,
+        admitted: &Admitted<'_>,
+        addresses: &mut Vec<CodeAddress>,
+        begin: usize,
+    ) -> StackEnd {
+        let Admitted { sample, space, .. } = admitted;
+        let first = addresses.len();
+        let (stacks, origin) = (self.options.user_stacks, &self.options.origin);
+        let copied = matches!(stacks, UserStacks::Auto | UserStacks::Dwarf) && !sample.user_stack.is_empty();
+        if copied
+            && origin.can_unwind()
+            && let Some(values) = sample.user_registers.filter(|values| values.abi == 2)
+            && let Some(registers) = Registers::from_sample(|number| values.get(number))
+        {
+            let stack = StackBytes { start: registers.sp, bytes: sample.user_stack, full: sample.user_stack_full };
+            return unwinder.unwind(space, self.images, &registers, &stack, addresses);
+        }
+        let mut end = StackEnd::Unstated;
+        if matches!(stacks, UserStacks::Auto) && sample.branches.is_call_stack && sample.branches.count() > 0 {
+            call_stack(sample, addresses);
+        } else if matches!(stacks, UserStacks::Auto | UserStacks::FramePointers) {
+            end = user_chain(sample.callchain.iter(), origin.end_of_chain(), addresses);
+        }
+        if addresses.len() > first {
+            return end;
+        }
+        if addresses.len() == begin && sample.ip != 0 {
+            addresses.push(CodeAddress::Ip(sample.ip));
+        }
+        // Neither registers nor a chain: a kernel thread, or a task that has left its memory, has no user stack to miss.
+        if sample.user_registers.is_none() && first > begin {
+            return StackEnd::Root;
+        }
+        match stacks {
+            UserStacks::None => StackEnd::Truncated(Truncation::NotAsked),
+            _ if copied && !origin.can_unwind() => StackEnd::Truncated(Truncation::OtherProcessor),
+            _ => StackEnd::Truncated(Truncation::NoRegisters),
+        }
+    }
+}
+
+/// Appends the kernel part of the call chain; says how many frames it has, and what names the user part if that comes later.
+fn kernel_frames(sample: &record::Sample<'_>, addresses: &mut Vec<CodeAddress>) -> (usize, Option<u64>) {
+    let first = addresses.len();
+    let mut in_kernel = false;
+    let mut deferred = None;
+    let mut words = sample.callchain.iter();
+    while let Some(word) = words.next() {
+        if word == context::USER_DEFERRED {
+            deferred = words.next();
+        } else if word >= context::FIRST {
+            in_kernel = word == context::KERNEL;
+        } else if in_kernel {
+            push(word, first, addresses);
+        }
+    }
+    // An event that was recorded without call chains.
+    if addresses.len() == first && sample.mode == CpuMode::Kernel && sample.ip != 0 {
+        addresses.push(CodeAddress::Ip(sample.ip));
+    }
+    (addresses.len() - first, deferred)
+}
+
+/// Appends the user part of a call chain; says how it ends, `whole` being the best that can be said.
+pub(super) fn user_chain(
+    chain: impl Iterator<Item = u64>,
+    whole: StackEnd,
+    addresses: &mut Vec<CodeAddress>,
+) -> StackEnd {
+    let first = addresses.len();
+    let mut in_user = false;
+    for word in chain {
+        if word >= context::FIRST {
+            in_user = word == context::USER;
+        } else if in_user {
+            push(word, first, addresses);
+        }
+    }
+    whole
+}
+
+/// Appends the user part of the hardware's call stack: where the latest call went to, and from where each one came
+/// (`resolve_lbr_callchain_sample`, tools/perf/util/machine.c).
+fn call_stack(sample: &record::Sample<'_>, addresses: &mut Vec<CodeAddress>) {
+    let first = addresses.len();
+    // The branch that led here may be long ago; where the program is now is the first of the user chain.
+    let mut chain = sample.callchain.iter().skip_while(|word| *word != context::USER);
+    chain.next();
+    let here = chain.next().filter(|word| *word < context::FIRST);
+    let latest = sample.branches.iter().next().map(|(_, to)| to);
+    if let Some(word) = here.or(latest) {
+        push(word, first, addresses);
+    }
+    // From where a call came is the call itself, not what is behind it.
+    addresses.extend(sample.branches.iter().filter(|(from, _)| *from != 0).map(|(from, _)| CodeAddress::Ip(from)));
+}
+
+/// The first address of a chain, at `first`, is an instruction pointer; the others are return addresses.
+fn push(word: u64, first: usize, addresses: &mut Vec<CodeAddress>) {
+    if addresses.len() == first {
+        addresses.push(CodeAddress::Ip(word));
+    } else {
+        addresses.extend(CodeAddress::from_return(word));
+    }
+}
