@@ -59,7 +59,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// `field:pid_t next_pid;	offset:56;	size:4;	signed:1;`
+/// A line like `field:pid_t next_pid; offset:56; size:4; signed:1;`, with tabs between.
 fn field_offset(format: &[u8], field: &[u8]) -> Option<usize> {
     let rest = &format[find(format, field)? + field.len()..];
     let rest = line(rest);

@@ -232,6 +232,7 @@ impl CpuMode {
 }
 
 /// One record.
+#[expect(clippy::large_enum_variant, reason = "a record is parsed where it lies and handed on, not kept")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Record<'a> {
     /// A sample.
