@@ -43,6 +43,7 @@ pub mod error;
 pub mod export;
 pub mod formats;
 pub mod image;
+pub mod import;
 pub mod model;
 pub mod perf;
 pub mod process;

@@ -12,8 +12,8 @@ use crate::model::{
 pub struct View {
     /// A level for each thread below that of its process.
     pub per_thread: bool,
-    /// The event whose samples are counted; the others are left out.
-    pub event: EventId,
+    /// The event whose samples are counted, the profile's main one if not given; the others are left out.
+    pub event: Option<EventId>,
 }
 
 /// A row of [`CallTree::nodes`].
@@ -79,11 +79,12 @@ impl CallTree {
     ///
     /// Should the values of all samples together exceed 2^64 - 1, those beyond are cut, so that every sum in the tree holds.
     pub fn build(profile: &Profile, view: &View) -> CallTree {
+        let drawn = view.event.unwrap_or(profile.main);
         let mut growth = Growth::new(profile);
-        for (key, weight) in aggregate(profile, view) {
+        for (key, weight) in aggregate(profile, drawn, view.per_thread) {
             growth.add(key, weight, view.per_thread);
         }
-        let event = profile.events.get(view.event.index());
+        let event = profile.events.get(drawn.index());
         CallTree {
             nodes: growth.finish(),
             event: event.map_or_else(String::new, |event| profile.strings.get(event.name).to_owned()),
@@ -156,12 +157,12 @@ struct Weight {
     samples: u64,
 }
 
-fn aggregate(profile: &Profile, view: &View) -> Vec<(Key, Weight)> {
+fn aggregate(profile: &Profile, event: EventId, per_thread: bool) -> Vec<(Key, Weight)> {
     let mut of_name: FxHashMap<StringId, ThreadId> = FxHashMap::default();
     let thread_of: Vec<ThreadId> = (0..profile.threads.len())
         .map(|row| {
             let thread = ThreadId::from_index(row);
-            if view.per_thread {
+            if per_thread {
                 return thread;
             }
             let name = profile.processes[profile.threads[row].process.index()].name;
@@ -170,7 +171,7 @@ fn aggregate(profile: &Profile, view: &View) -> Vec<(Key, Weight)> {
         .collect();
     let mut rows: FxHashMap<Key, Weight> = FxHashMap::default();
     let mut sum = 0u64;
-    for sample in profile.samples.iter().filter(|sample| sample.event == view.event) {
+    for sample in profile.samples.iter().filter(|sample| sample.event == event) {
         let end = match sample.end {
             StackEnd::Root | StackEnd::Unstated => 0,
             StackEnd::Truncated(reason) => {

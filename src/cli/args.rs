@@ -4,8 +4,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use flameprofile::import::Kind;
+use flameprofile::model::TimeRange;
+use flameprofile::recorder::UserStacks;
 use flameprofile::sampler::CpuList;
+
+use super::render::OutputArgs;
 
 /// A sampling profiler: flame graphs of any program, with right stacks and nothing hidden.
 #[derive(Debug, Parser)]
@@ -22,6 +28,9 @@ pub enum Command {
     /// Sample, then write a picture or a table (what `profile` does without a sub-command)
     #[command(after_help = EXAMPLES)]
     Record(Box<RecordArgs>),
+    /// Read recordings and stacks of other programs, then write a picture, a table, or another format
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(Box<ImportArgs>),
     /// Tell what this machine and user allow, and what to type to be allowed more
     Doctor,
     /// Print a completion script for a shell
@@ -90,36 +99,68 @@ pub struct RecordArgs {
     #[arg(long, value_enum, default_value_t = Unwind::Auto, help_heading = "How")]
     pub unwind: Unwind,
 
-    /// The file to write; its extension chooses the format [default: standard output]
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    pub output: Option<PathBuf>,
-    /// The format [default: by extension; a table on a terminal, else an SVG]
-    #[arg(short, long, value_enum, help_heading = "Output")]
-    pub format: Option<Format>,
-    /// A level for each thread
-    #[arg(long, help_heading = "Output")]
-    pub per_thread: bool,
-    /// The picture's title [default: what was recorded]
-    #[arg(long, help_heading = "Output")]
-    pub title: Option<String>,
-    /// Frames narrower than so many pixels are merged into one grey frame [default: 0.1]
-    #[arg(long, value_name = "PIXELS", value_parser = pixels, help_heading = "Output")]
-    pub min_width: Option<f64>,
-    /// Names as the linker has them
-    #[arg(long, help_heading = "Output")]
-    pub no_demangle: bool,
-    /// Demangled names with parameters, return types and hashes
-    #[arg(long, help_heading = "Output")]
-    pub full_names: bool,
-    /// Functions as they were called, without those that the compiler inlined into them
-    #[arg(long, help_heading = "Output")]
-    pub no_inline: bool,
-    /// A file for the summary as JSON
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub stats: Option<PathBuf>,
-    /// No progress and no summary on standard error; errors and warnings remain
-    #[arg(short, long, help_heading = "Output")]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  profile import perf.data -o out.svg                      a recording of perf, as a flame graph
+  perf script | profile import - -o out.svg                text, from standard input
+  profile import perf.data --time 10..20 --comm nginx      ten seconds of the processes or threads of a name
+  profile import a.data b.data -f pprof -o both.pb.gz      several, merged, for `go tool pprof`
+  profile import stacks.folded                             folded stacks; on a terminal the top functions are printed
+
+On a terminal without -o the table of top functions is printed, else an SVG.
+Exit status: 0 done, 2 failed.";
+
+/// What to read, what of it to keep, and where to write it.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// Recordings, merged if several; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The format of the files [default: told by their content]
+    #[arg(long, value_name = "FORMAT", value_parser = kind_parser(), help_heading = "What")]
+    pub from: Option<Kind>,
+    /// The event that is drawn, by name [default: the first that has samples]
+    #[arg(short, long, help_heading = "What")]
+    pub event: Option<String>,
+    /// Only samples of this time: 1.5..3 seconds since the first sample, 10%..20% of the recording, @12.25..@13 by the
+    /// recording's clock; either end may be left out
+    #[arg(long, value_name = "A..B", value_parser = time_range, allow_hyphen_values = true, help_heading = "What")]
+    pub time: Option<TimeRange>,
+    /// Only samples of these processes
+    #[arg(short, long, value_name = "PID,..", value_delimiter = ',', help_heading = "What")]
+    pub pid: Vec<u32>,
+    /// Only samples of these threads
+    #[arg(short, long, value_name = "TID,..", value_delimiter = ',', help_heading = "What")]
+    pub tid: Vec<u32>,
+    /// Only samples of threads or processes of these names
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', help_heading = "What")]
+    pub comm: Vec<String>,
+    /// Only samples on these CPUs: 0-3,8
+    #[arg(short = 'C', long, value_name = "CPU,..", value_parser = cpu_list, help_heading = "What")]
+    pub cpu: Option<CpuList>,
+
+    /// A folder of debug files or binaries by build id, of perf's or the distribution's layout; may be repeated
+    #[arg(long, value_name = "FOLDER", help_heading = "Names")]
+    pub debug_dir: Vec<PathBuf>,
+    /// The root of a copy of the recorded machine's files
+    #[arg(long, value_name = "FOLDER", help_heading = "Names")]
+    pub sysroot: Option<PathBuf>,
+    /// A copy of the recorded machine's /proc/kallsyms, made by root
+    #[arg(long, value_name = "FILE", help_heading = "Names")]
+    pub kallsyms: Option<PathBuf>,
+    /// The recorded machine's kernel, with symbols
+    #[arg(long, value_name = "FILE", help_heading = "Names")]
+    pub vmlinux: Option<PathBuf>,
+    /// How user stacks are found in recordings of records
+    #[arg(long, value_enum, default_value_t = Unwind::Auto, help_heading = "Names")]
+    pub unwind: Unwind,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// How user stacks are found.
@@ -135,33 +176,28 @@ pub enum Unwind {
     None,
 }
 
-/// What is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A flame graph
-    Svg,
-    /// A line a stack, for other tools
-    Folded,
-    /// The functions that took most
-    Top,
-    /// Everything, for scripts
-    Json,
-}
-
-impl Format {
-    /// The format that a file's name asks for.
-    pub fn of_path(path: &std::path::Path) -> Option<Format> {
-        match path.extension()?.to_str()? {
-            "svg" => Some(Format::Svg),
-            "folded" | "txt" => Some(Format::Folded),
-            "json" => Some(Format::Json),
-            _ => None,
+impl From<Unwind> for UserStacks {
+    fn from(unwind: Unwind) -> UserStacks {
+        match unwind {
+            Unwind::Auto => UserStacks::Auto,
+            Unwind::Fp => UserStacks::FramePointers,
+            Unwind::Dwarf => UserStacks::Dwarf,
+            Unwind::None => UserStacks::None,
         }
     }
 }
 
 fn cpu_list(text: &str) -> Result<CpuList, String> {
     CpuList::parse(text).filter(|cpus| !cpus.is_empty()).ok_or_else(|| "a list of CPUs is like 0-3,8".to_owned())
+}
+
+fn kind_parser() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.map(Kind::name))
+        .map(|name| name.parse().expect("the values that are possible are the names of kinds"))
+}
+
+fn time_range(text: &str) -> Result<TimeRange, String> {
+    text.parse().map_err(|error: flameprofile::Error| error.hint().unwrap_or_default().to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -178,11 +214,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|duration| !duration.is_zero() && *duration < Duration::from_secs(10 * 365 * 86_400))
         .ok_or_else(|| "a duration is more than 0 and less than ten years".to_owned())
-}
-
-fn pixels(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..=1000.0).contains(&number) { Ok(number) } else { Err("between 0 and 1000 pixels".to_owned()) }
 }
 
 #[cfg(test)]

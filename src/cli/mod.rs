@@ -2,9 +2,11 @@
 
 mod args;
 mod doctor;
+mod import;
 mod output;
 mod progress;
 mod record;
+mod render;
 mod signals;
 mod style;
 
@@ -35,6 +37,7 @@ pub fn run() -> Result<ExitCode> {
     match cli.command {
         None => record::run(&cli.record),
         Some(Command::Record(args)) => record::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
         Some(Command::Doctor) => {
             let terminal = std::io::stdout().is_terminal();
             let width = style::terminal_width().unwrap_or(100);

@@ -1,9 +1,11 @@
-//! One line on the terminal while a recording runs.
+//! One line on the terminal while a recording runs or is read.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use flameprofile::render::number::grouped;
+use flameprofile::import::ImportProgress;
+use flameprofile::model::Unit;
+use flameprofile::render::number::{grouped, percent, quantity};
 use flameprofile::session::Progress;
 
 /// Shows how far a recording is, on standard error if that is a terminal.
@@ -33,6 +35,27 @@ impl ProgressLine {
             }
             Progress::Naming => "looking up names".to_owned(),
         };
+        self.write(&text);
+    }
+
+    /// Shows how far reading is.
+    pub fn show_import(&mut self, progress: ImportProgress) {
+        if !self.on {
+            return;
+        }
+        let read = quantity(progress.bytes, Unit::Bytes);
+        // Of a compressed or mapped file, reading is not all of the work.
+        self.write(&match progress.of {
+            Some(all) if progress.bytes < all => {
+                let share = percent(progress.bytes as f64 / all as f64);
+                format!("reading: {read} ({share} of {}; Ctrl-C keeps what is read)", quantity(all, Unit::Bytes))
+            }
+            Some(_) => format!("read {read}, looking up names"),
+            None => format!("reading: {read} (Ctrl-C keeps what is read)"),
+        });
+    }
+
+    fn write(&mut self, text: &str) {
         self.shown = true;
         let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
     }

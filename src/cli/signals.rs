@@ -25,6 +25,18 @@ pub fn press_on_signal(stop: &Stop) -> Result<()> {
     Ok(())
 }
 
+/// From now on the first of these signals sets `flag`; the second ends the program at once.
+pub fn set_on_signal(flag: &Arc<AtomicBool>) -> Result<()> {
+    let failed = |error| Error::io("cannot listen for signals", error);
+    let ignored = ignored_signals();
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0) {
+        // In this order: the first signal finds the flag unset, and sets it.
+        signal_hook::flag::register_conditional_default(signal, flag.clone()).map_err(failed)?;
+        signal_hook::flag::register(signal, flag.clone()).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// The signals that whoever started us had us ignore: `SigIgn` of `/proc/self/status` (`proc_pid_status(5)`).
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -6,6 +6,7 @@
 //! "format"     "flameprofile"
 //! "version"    1; a change that breaks readers raises it
 //! "stats"      what was taken, missed and cost (see `formats::stats_json`)
+//! "main"       row of the event that is drawn
 //! "events"     {"name", "unit": "ns" | "count" | "bytes", "period": nominal value of one sample, or null}
 //! "images"     {"kind": "file" | "vdso" | "kernel" | "jit" | "unmapped", "path", "build_id": hex or null}
 //! "processes"  {"pid", "name"}
@@ -17,7 +18,7 @@
 //!                 neither if it was not read}
 //!              {"name", "kind": "user" | "kernel" | "inlined" | "jit" | "task" | "note"}
 //! "stacks"     {"parent": row of the caller's stack, which stands before, or null; "frame": row}
-//! "samples"    {"time": ns, "thread": row, "cpu", "stack": row or null, "truncated": why or null, "event": row,
+//! "samples"    {"time": ns, "thread": row, "cpu": or null, "stack": row or null, "truncated": why or null, "event": row,
 //!                 "value": in the event's unit, "count": 1, or 0 for an estimate of what was not sampled}
 //! ```
 //!
@@ -29,7 +30,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::formats::stats_json;
-use crate::model::{FrameKey, FrameKind, ImageKind, Line, Place, Profile, Resolution, StackEnd, StackId, Unit};
+use crate::model::{FrameKey, FrameKind, ImageKind, Line, Place, Profile, Resolution, Sample, StackEnd, StackId, Unit};
 
 /// Writes `profile` row by row; no copy of it is made.
 pub fn write(profile: &Profile, out: &mut impl Write) -> Result<()> {
@@ -41,6 +42,7 @@ pub fn write(profile: &Profile, out: &mut impl Write) -> Result<()> {
 fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
     let text = |id| profile.strings.get(id);
     write!(out, "{{\"format\":\"flameprofile\",\"version\":1,\n\"stats\":{}", stats_json(&profile.stats))?;
+    write!(out, ",\n\"main\":{}", profile.main.0)?;
     table(out, "events", &profile.events, |event| {
         let unit = match event.unit {
             Unit::Nanoseconds => "ns",
@@ -103,7 +105,7 @@ fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
         json!({
             "time": sample.time.0,
             "thread": sample.thread.0,
-            "cpu": sample.cpu,
+            "cpu": (sample.cpu != Sample::NO_CPU).then_some(sample.cpu),
             "stack": position(sample.stack),
             "truncated": truncated,
             "event": sample.event.0,

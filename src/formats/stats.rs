@@ -2,24 +2,32 @@
 
 use serde_json::{Value, json};
 
-use crate::model::CaptureStats;
+use crate::model::{CaptureStats, Origin};
 
 /// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
 ///
-/// Keys: `event rate duration_seconds samples lost throttled coverage cpu_seconds complete unstated truncated unnamed
+/// Keys: `origin` (`recording`; `records` of one that was read; `stacks` that another program found, whose `lost`,
+/// `throttled` and `complete` are `null`), `event rate duration_seconds samples lost throttled coverage cpu_seconds complete unstated truncated unnamed
 /// own_cpu_seconds peak_rss_bytes records skipped notes target host started_unix`; `truncated` and `unnamed` are objects from
 /// reason to share, `records` (what was read, by type) and `skipped` (what was passed over, by reason) to number.
 pub fn stats_json(stats: &CaptureStats) -> Value {
+    let is_known = stats.origin != Origin::Stacks;
+    let origin = match stats.origin {
+        Origin::Recording => "recording",
+        Origin::Records => "records",
+        Origin::Stacks => "stacks",
+    };
     json!({
+        "origin": origin,
         "event": stats.event,
         "rate": stats.rate,
         "duration_seconds": stats.duration.as_secs_f64(),
         "samples": stats.samples,
-        "lost": stats.lost,
-        "throttled": stats.throttled,
+        "lost": (is_known || stats.lost > 0).then_some(stats.lost),
+        "throttled": is_known.then_some(stats.throttled),
         "coverage": stats.coverage,
         "cpu_seconds": stats.cpu_time.map(|time| time.as_secs_f64()),
-        "complete": stats.complete,
+        "complete": is_known.then_some(stats.complete),
         "unstated": stats.unstated,
         "truncated": stats.truncated,
         "unnamed": stats.unnamed,

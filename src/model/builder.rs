@@ -52,7 +52,7 @@ impl ProfileBuilder {
         self.profile.strings.intern(string)
     }
 
-    /// Adds an event; the first one is the main one.
+    /// Adds an event; the first one is the main one, unless `Profile::main` is set.
     pub fn add_event(&mut self, name: &str, unit: Unit, period: Option<u64>) -> EventId {
         let name = self.string(name);
         self.profile.events.push(Event { name, unit, period });
@@ -104,6 +104,13 @@ impl ProfileBuilder {
     pub fn name_frame(&mut self, name: &str, kind: FrameKind) -> FrameId {
         let name = self.string(name);
         self.frame(FrameKey::Name { name, kind })
+    }
+
+    /// The frame of a bare name that stands for code without a name.
+    pub fn nameless_frame(&mut self, name: &str, kind: FrameKind, reason: Unnamed) -> FrameId {
+        let frame = self.name_frame(name, kind);
+        self.profile.frames[frame.index()].resolution = Resolution::Unknown { reason, place: Place::Offset };
+        frame
     }
 
     fn frame(&mut self, key: FrameKey) -> FrameId {

@@ -11,8 +11,10 @@
 
 mod address;
 mod builder;
+mod filter;
 mod id;
 mod intern;
+mod merge;
 mod profile;
 mod reason;
 mod stats;
@@ -20,12 +22,14 @@ mod unit;
 
 pub use address::{BuildId, CodeAddress, Mode, Timestamp};
 pub use builder::ProfileBuilder;
+pub use filter::{Filter, TimeBound, TimeRange};
 pub use id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
 pub use intern::{Interner, StringTable};
+pub use merge::merge;
 pub use profile::{
     Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Sample,
     Stack, Thread,
 };
 pub use reason::{StackEnd, Truncation, Unnamed};
-pub use stats::CaptureStats;
+pub use stats::{CaptureStats, Origin};
 pub use unit::Unit;

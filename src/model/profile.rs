@@ -111,7 +111,7 @@ pub struct Frame {
 }
 
 /// What symbolization found for a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resolution {
     /// Rows `first .. first + count` of [`Profile::lines`], innermost first; all but the last were inlined.
     Lines {
@@ -133,7 +133,7 @@ pub enum Resolution {
 
 /// Where code without a name is, as far as it is known; addresses are as the object file states them (svma), which is
 /// what `addr2line` and `objdump` take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// Nowhere but at the offset of its key: its file was not read, or it is in none.
     Offset,
@@ -181,7 +181,7 @@ pub struct Sample {
     pub time: Timestamp,
     /// On which thread.
     pub thread: ThreadId,
-    /// On which CPU.
+    /// On which CPU; [`Sample::NO_CPU`] if that is not known.
     pub cpu: u32,
     /// With which stack.
     pub stack: StackId,
@@ -193,6 +193,11 @@ pub struct Sample {
     pub value: u64,
     /// How many samples this row stands for: 1, or 0 if it is an estimate of what was not sampled.
     pub count: u32,
+}
+
+impl Sample {
+    /// Stands for a CPU that is not known.
+    pub const NO_CPU: u32 = u32::MAX;
 }
 
 /// A profile. Its tables are public to be read; [`super::ProfileBuilder`] writes them and [`Profile::check`] says what must hold.
@@ -214,8 +219,10 @@ pub struct Profile {
     pub processes: Vec<Process>,
     /// All threads.
     pub threads: Vec<Thread>,
-    /// All events; the first is the main one.
+    /// All events.
     pub events: Vec<Event>,
+    /// The event that is drawn and summed up, unless another is asked for. Row 0 of a profile without events too.
+    pub main: EventId,
     /// The samples, in order of time.
     pub samples: Vec<Sample>,
     /// What the recording took, missed and cost.
@@ -234,6 +241,18 @@ impl Profile {
             at = parent;
             Some(frame)
         })
+    }
+
+    /// The name of the main event; empty if there are no events.
+    pub fn main_event(&self) -> &str {
+        self.events.get(self.main.index()).map_or("", |event| self.strings.get(event.name))
+    }
+
+    /// Makes the first event that has samples the main one; row 0 if none has.
+    pub fn choose_main(&mut self) {
+        let mut counts = vec![0u64; self.events.len()];
+        self.samples.iter().for_each(|sample| counts[sample.event.index()] += 1);
+        self.main = EventId::from_index(counts.iter().position(|count| *count > 0).unwrap_or(0));
     }
 
     /// The lines of `frame`, innermost first; none if it has no name or is a bare name.
@@ -257,8 +276,9 @@ impl Profile {
     ///
     /// Only the main event counts.
     pub fn summarize(&mut self) {
-        let (mut total, mut complete, mut unstated, mut samples) = (0u64, 0u64, 0u64, 0u64);
-        let mut truncated = [0u64; Truncation::ALL.len()];
+        // Values from outside may be of any size: their sums do not fit.
+        let (mut total, mut complete, mut unstated, mut samples) = (0u128, 0u128, 0u128, 0u64);
+        let mut truncated = [0u128; Truncation::ALL.len()];
         // Frames in all, and unnamed ones by reason: per stack, then by weight.
         let mut frames = vec![(0u32, [0u32; Unnamed::ALL.len()]); self.stacks.len()];
         for (row, stack) in self.stacks.iter().enumerate().skip(1) {
@@ -271,15 +291,16 @@ impl Profile {
             }
         }
         let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
-        for sample in self.samples.iter().filter(|sample| sample.event == EventId(0) && sample.count > 0) {
-            total += sample.value;
+        for sample in self.samples.iter().filter(|sample| sample.event == self.main && sample.count > 0) {
+            let value = u128::from(sample.value);
+            total += value;
             samples += u64::from(sample.count);
             match sample.end {
-                StackEnd::Root => complete += sample.value,
-                StackEnd::Unstated => unstated += sample.value,
+                StackEnd::Root => complete += value,
+                StackEnd::Unstated => unstated += value,
                 StackEnd::Truncated(reason) => {
                     let row = Truncation::ALL.iter().position(|known| *known == reason).expect("ALL holds all");
-                    truncated[row] += sample.value;
+                    truncated[row] += value;
                 }
             }
             let (count, without_name) = &frames[sample.stack.index()];
@@ -288,7 +309,7 @@ impl Profile {
                 *sum += f64::from(*count) * sample.value as f64;
             }
         }
-        let share = |part: u64| if total == 0 { 0.0 } else { part as f64 / total as f64 };
+        let share = |part: u128| if total == 0 { 0.0 } else { part as f64 / total as f64 };
         self.stats.samples = samples;
         self.stats.complete = share(complete);
         self.stats.unstated = share(unstated);
@@ -325,6 +346,8 @@ impl Profile {
             };
             let resolution = match frame.resolution {
                 Resolution::Lines { first, count } => count > 0 && first as usize + count as usize <= self.lines.len(),
+                // A bare name may stand for code that whoever wrote it had no name for: `[libc.so.6]`.
+                Resolution::Unknown { place: Place::Offset, .. } => true,
                 Resolution::Unknown { .. } => matches!(frame.key, FrameKey::Code { .. }),
                 Resolution::Name => matches!(frame.key, FrameKey::Name { .. }),
             };
@@ -348,6 +371,9 @@ impl Profile {
         }
         if let Some(row) = self.threads.iter().position(|thread| thread.process.index() >= self.processes.len()) {
             return broken(format!("thread {row} refers to a process that is not there"));
+        }
+        if !self.events.is_empty() && self.main.index() >= self.events.len() {
+            return broken("the main event is not there".into());
         }
         for (row, sample) in self.samples.iter().enumerate() {
             if sample.thread.index() >= self.threads.len()

@@ -97,11 +97,13 @@ pub enum Unnamed {
     NoBuildId,
     /// The recording was made on another kernel than the one whose symbols are here.
     OtherKernel,
+    /// Whoever wrote the stacks that were read had no name for it.
+    NotInInput,
 }
 
 impl Unnamed {
     /// All reasons that can remain after symbolization, in the order in which they are listed.
-    pub const ALL: [Unnamed; 9] = [
+    pub const ALL: [Unnamed; 10] = [
         Unnamed::NoSymbols,
         Unnamed::NoMatch,
         Unnamed::NoFile,
@@ -111,6 +113,7 @@ impl Unnamed {
         Unnamed::KernelHidden,
         Unnamed::NoBuildId,
         Unnamed::OtherKernel,
+        Unnamed::NotInInput,
     ];
 
     /// The reason in words, as it is shown to the user and used as key in `--stats`.
@@ -126,6 +129,7 @@ impl Unnamed {
             Unnamed::KernelHidden => "kernel hidden",
             Unnamed::NoBuildId => "no build id",
             Unnamed::OtherKernel => "other kernel",
+            Unnamed::NotInInput => "unnamed in the input",
         }
     }
 }

@@ -3,11 +3,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Who found the stacks, and so what is known of what was missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// This program, while it recorded.
+    #[default]
+    Recording,
+    /// This program, from the records of a recording (perf.data); what they cover is not known.
+    Records,
+    /// Another program, which wrote stacks with names and did not say what it lost or cut.
+    Stacks,
+}
+
 /// What a recording took, missed and cost; shown with every output, never left out.
 ///
 /// Shares are 0..1 of the profile's total weight.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CaptureStats {
+    /// Who found the stacks.
+    pub origin: Origin,
     /// The event by name, and why it was chosen if it was not the first choice.
     pub event: String,
     /// Samples per second of CPU time that were asked for, if the event is sampled by rate.

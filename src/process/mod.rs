@@ -2,6 +2,7 @@
 
 mod jit_host;
 mod off_cpu;
+pub mod own_cost;
 pub mod proc;
 mod space;
 mod table;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::name::{printable, shorten};
 use super::number::{count_of, grouped, percent, quantity, utc};
-use crate::model::{CaptureStats, Unit};
+use crate::model::{CaptureStats, Origin, Unit};
 
 /// One figure about a recording: what it is about, and the figure in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,18 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
         times => format!("throttled {} times", grouped(times)),
     };
     let samples = count_of(stats.samples, "sample");
-    fact("recorded", format!("{}, {samples}, {} lost, {throttled}", time(stats.duration), grouped(stats.lost)));
+    let is_known = stats.origin != Origin::Stacks;
+    let lost = grouped(stats.lost);
+    fact(
+        "recorded",
+        match is_known {
+            true => format!("{}, {samples}, {lost} lost, {throttled}", time(stats.duration)),
+            // Nobody has said how long, or how much is missing.
+            false if stats.lost > 0 => format!("{}, {samples}, {lost} lost", time(stats.duration)),
+            false if stats.duration.is_zero() => samples,
+            false => format!("{}, {samples}", time(stats.duration)),
+        },
+    );
     fact(
         "coverage",
         match (stats.coverage, stats.cpu_time) {
@@ -42,10 +53,21 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
             (None, _) => "not known".to_owned(),
         },
     );
-    let stacks = format!("complete {}", percent(stats.complete));
-    let unstated =
-        if stats.unstated > 0.0 { format!(", not stated {}", percent(stats.unstated)) } else { String::new() };
-    fact("stacks", format!("{stacks}, truncated {}{unstated}", by_reason(stats.truncated_total(), &stats.truncated)));
+    let truncated = by_reason(stats.truncated_total(), &stats.truncated);
+    fact(
+        "stacks",
+        match is_known {
+            true if stats.unstated > 0.0 => {
+                let unstated = percent(stats.unstated);
+                format!("complete {}, truncated {truncated}, not stated {unstated}", percent(stats.complete))
+            }
+            true => format!("complete {}, truncated {truncated}", percent(stats.complete)),
+            false if stats.truncated.is_empty() => {
+                "as another program found them; how many are complete is not known".into()
+            }
+            false => format!("as another program found them, truncated {truncated}"),
+        },
+    );
     fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
     for (about, counts) in [("records", &stats.records), ("skipped", &stats.skipped)] {
         if !counts.is_empty() {

@@ -7,7 +7,7 @@ use super::number::{grouped, percent, quantity};
 use super::summary::warnings;
 use crate::analyze::{CallTree, Function, Top};
 use crate::error::{Error, Result};
-use crate::model::{CaptureStats, FrameKind, Profile, Unit};
+use crate::model::{CaptureStats, FrameKind, Origin, Profile, Unit};
 
 /// How the table is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +99,7 @@ fn header(tree: &CallTree, stats: &CaptureStats) -> Vec<String> {
         grouped(root.total_samples),
         grouped(stats.lost),
         stats.coverage.map_or("not known".to_owned(), percent),
-        percent(stats.complete),
+        if stats.origin == Origin::Stacks { "not known".to_owned() } else { percent(stats.complete) },
         percent(stats.unnamed_total()),
     )];
     lines.extend(warnings(stats).into_iter().map(|warning| format!("warning: {warning}")));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::options::RecordOptions;
 use super::plan::Plan;
 use crate::model::Profile;
+use crate::process::own_cost::peak_rss_bytes;
 use crate::recorder::Recorder;
 use crate::sampler::choose::Side;
 use crate::sampler::event::EventKind;
@@ -123,11 +124,4 @@ fn why_no_samples(used: Option<Duration>, rate: Option<f64>) -> String {
 fn own_cpu() -> Duration {
     let (user, kernel) = sys::cpu_times(Whose::Own);
     user + kernel
-}
-
-/// `VmHWM` of `/proc/self/status`: unlike `ru_maxrss` it does not count what ran before our exec.
-fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

@@ -1,0 +1,187 @@
+//! What both `record` and `import` do with a profile: the arguments that say how it is shown, and the showing.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use flameprofile::analyze::{CallTree, View};
+use flameprofile::model::Profile;
+use flameprofile::render::folded::FoldedOptions;
+use flameprofile::render::svg::SvgOptions;
+use flameprofile::render::top::TopOptions;
+use flameprofile::render::{folded, summary, svg, top, warnings};
+use flameprofile::symbolize::SymbolizeOptions;
+use flameprofile::{Error, ErrorKind, Result, export};
+
+use super::output::{self, OutputFile};
+use super::style::{self, Paint};
+
+/// Where to write, and what.
+#[derive(Args, Debug)]
+pub struct OutputArgs {
+    /// The file to write; its extension chooses the format [default: standard output]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// The format [default: by extension; a table on a terminal, else an SVG]
+    #[arg(short, long, value_enum, help_heading = "Output")]
+    pub format: Option<Format>,
+    /// A level for each thread
+    #[arg(long, help_heading = "Output")]
+    pub per_thread: bool,
+    /// The picture's title [default: what was recorded]
+    #[arg(long, help_heading = "Output")]
+    pub title: Option<String>,
+    /// Frames narrower than so many pixels are merged into one grey frame [default: 0.1]
+    #[arg(long, value_name = "PIXELS", value_parser = pixels, help_heading = "Output")]
+    pub min_width: Option<f64>,
+    /// Names as the linker has them
+    #[arg(long, help_heading = "Output")]
+    pub no_demangle: bool,
+    /// Demangled names with parameters, return types and hashes
+    #[arg(long, help_heading = "Output")]
+    pub full_names: bool,
+    /// Functions as they were called, without those that the compiler inlined into them
+    #[arg(long, help_heading = "Output")]
+    pub no_inline: bool,
+    /// A file for the summary as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub stats: Option<PathBuf>,
+    /// No progress and no summary on standard error; errors and warnings remain
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A flame graph
+    Svg,
+    /// A line a stack, for other tools
+    Folded,
+    /// The functions that took most
+    Top,
+    /// Everything, for scripts
+    Json,
+}
+
+impl Format {
+    /// The format that a file's name asks for.
+    fn of_path(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()? {
+            "svg" => Some(Format::Svg),
+            "folded" | "txt" => Some(Format::Folded),
+            "json" => Some(Format::Json),
+            _ => None,
+        }
+    }
+}
+
+fn pixels(text: &str) -> std::result::Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1000.0).contains(&number) { Ok(number) } else { Err("between 0 and 1000 pixels".to_owned()) }
+}
+
+impl OutputArgs {
+    /// Which names are asked for.
+    pub fn names(&self) -> SymbolizeOptions {
+        SymbolizeOptions {
+            inlines: !self.no_inline,
+            demangle: !self.no_demangle,
+            full_names: self.full_names,
+            ..SymbolizeOptions::default()
+        }
+    }
+}
+
+/// Where a result goes, decided and opened before there is one: a wrong path is to be known early.
+#[derive(Debug)]
+pub struct Outlet<'a> {
+    args: &'a OutputArgs,
+    named: Option<&'a Path>,
+    format: Format,
+    to_terminal: bool,
+    file: Option<OutputFile>,
+    stats_file: Option<OutputFile>,
+}
+
+impl<'a> Outlet<'a> {
+    /// Decides on the format and opens the files.
+    pub fn open(args: &'a OutputArgs) -> Result<Outlet<'a>> {
+        let named = args.output.as_deref().filter(|path| !output::is_stdout(path));
+        let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
+        let default = if to_terminal { Format::Top } else { Format::Svg };
+        let format = args.format.or_else(|| Format::of_path(named?)).unwrap_or(default);
+        if let (Some(path), None) = (named, args.format)
+            && path.extension().is_some()
+            && Format::of_path(path).is_none()
+        {
+            return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
+                .with_hint("name it .svg, .folded, .txt or .json, or say the format with -f"));
+        }
+        if named.is_some() && named == args.stats.as_deref() {
+            return Err(
+                Error::new(ErrorKind::Usage, "-o and --stats name the same file").with_hint("give them two names")
+            );
+        }
+        let file = named.map(OutputFile::create).transpose()?;
+        let stats_file = args.stats.as_deref().map(OutputFile::create).transpose()?;
+        Ok(Outlet { args, named, format, to_terminal, file, stats_file })
+    }
+
+    /// Whether the result goes to a standard output that is no terminal.
+    pub fn is_piped(&self) -> bool {
+        self.file.is_none() && !self.to_terminal
+    }
+
+    /// Writes the result, and says on standard error what it is worth.
+    pub fn write(self, profile: &Profile) -> Result<()> {
+        let bytes = rendered(profile, self.args, self.format, self.to_terminal)?;
+        match self.file {
+            Some(file) => file.finish(&bytes)?,
+            None => output::to_stdout(&bytes)?,
+        }
+        let stats = &profile.stats;
+        if let Some(file) = self.stats_file {
+            let mut json = serde_json::to_vec_pretty(&flameprofile::render::stats_json(stats)).unwrap_or_default();
+            json.push(b'\n');
+            file.finish(&json)?;
+        }
+        let paint = Paint::new(std::io::stderr().is_terminal());
+        let mut text = if self.args.quiet { String::new() } else { summary(stats) };
+        for warning in warnings(stats) {
+            text += &format!("{} {warning}\n", paint.yellow("warning:"));
+        }
+        if let (Some(path), false) = (self.named, self.args.quiet) {
+            text += &format!("wrote {}\n", path.display());
+        }
+        // With standard error closed there is nobody to tell.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn rendered(profile: &Profile, args: &OutputArgs, format: Format, to_terminal: bool) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if format == Format::Json {
+        export::json::write(profile, &mut bytes)?;
+        return Ok(bytes);
+    }
+    let tree = CallTree::build(profile, &View { per_thread: args.per_thread, event: None });
+    match format {
+        Format::Svg => {
+            let title = args.title.clone().unwrap_or_default();
+            let default = SvgOptions::default();
+            let options = SvgOptions { title, min_width: args.min_width.unwrap_or(default.min_width), ..default };
+            svg::write(&tree, profile, &options, &mut bytes)?;
+        }
+        Format::Folded => folded::write(&tree, &FoldedOptions::default(), &mut bytes)?,
+        Format::Top => {
+            let width = if to_terminal { style::terminal_width() } else { None };
+            let limit = to_terminal.then_some(30);
+            let options = TopOptions { width, color: Paint::new(to_terminal).is_on(), limit };
+            top::write(&tree, profile, &options, &mut bytes)?;
+        }
+        Format::Json => {}
+    }
+    Ok(bytes)
+}
