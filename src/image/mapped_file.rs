@@ -38,6 +38,17 @@ impl MappedFile {
         Ok(MappedFile { map, row })
     }
 
+    /// Gives the memory back that reading has filled: a part that is read again comes from the file again.
+    ///
+    /// For whoever reads a large file once: without it, all of it counts as the reader's memory.
+    pub fn forget(&self) {
+        // SAFETY: the map is of a file, shared with it and never written to, so its pages come back with the file's bytes, as
+        // hostile and as changeable as before; where the handler has put zeros, zeros come back.
+        let result = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        // Whether the kernel heeds it changes nothing but memory.
+        let _ = result;
+    }
+
     /// Whether a reader has met the end of the file before the end of the map.
     pub fn was_cut(&self) -> bool {
         WATCHED[self.row].cut.load(Ordering::Relaxed)

@@ -322,7 +322,7 @@ impl Recorder {
         if mmap.executable {
             let wanted = Wanted {
                 path: mmap.path,
-                build_id: mmap.build_id,
+                build_id: mmap.build_id.or_else(|| self.options.origin.build_id_of(mmap.path)),
                 device: mmap.device_inode.map(|(device, _)| device),
                 inode: mmap.device_inode.map(|(_, inode)| inode),
                 pid: mmap.pid,
@@ -347,11 +347,12 @@ impl Recorder {
         }
         let end = mmap.start.saturating_add(mmap.length);
         let space = &self.processes.kernel.modules;
+        let build_id = mmap.build_id.or_else(|| self.options.origin.build_id_of(mmap.path));
         // Said again for every ring.
         if space.find(mmap.start).is_some_and(|known| known.start == mmap.start && known.end == end) {
             return;
         }
-        let image = self.builder.add_image(ImageKind::Kernel, &name, mmap.build_id);
+        let image = self.builder.add_image(ImageKind::Kernel, &name, build_id);
         let mapping = Mapping { start: mmap.start, end, offset: mmap.start, image };
         self.processes.kernel.modules.insert(mapping);
     }

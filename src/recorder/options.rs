@@ -2,10 +2,10 @@
 
 use std::num::NonZeroUsize;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::OUTSIDE;
-use crate::model::{StackEnd, Truncation, Unit};
+use crate::model::{BuildId, StackEnd, Truncation, Unit};
 use crate::process::Membership;
 
 /// How user stacks are found.
@@ -70,6 +70,8 @@ pub enum Origin {
         can_unwind: bool,
         /// Paths of which the recording has symbols; they may look like no path of a file.
         symbols_of: FxHashSet<Box<[u8]>>,
+        /// Build ids that the recording has apart from its mappings, by path.
+        build_ids: FxHashMap<Box<[u8]>, BuildId>,
     },
 }
 
@@ -85,6 +87,13 @@ impl Origin {
         match self {
             Origin::Live => false,
             Origin::Recording { symbols_of, .. } => symbols_of.contains(path),
+        }
+    }
+
+    pub(super) fn build_id_of(&self, path: &[u8]) -> Option<BuildId> {
+        match self {
+            Origin::Live => None,
+            Origin::Recording { build_ids, .. } => build_ids.get(path).copied(),
         }
     }
 

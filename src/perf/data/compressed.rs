@@ -34,16 +34,18 @@ impl Unpacker {
     /// # Errors
     /// If it is no Zstandard; what was unpacked before that is there.
     pub fn unpack(&mut self, packed: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
-        /// What one record can unpack to at most: perf packs what a ring holds, which is far less.
-        const MOST: usize = 1 << 30;
+        /// What a byte can unpack to at most, beside a first megabyte. Stack copies of zeros come to some hundreds; what is
+        /// packed more tightly is so to hurt.
+        const MOST_RATIO: usize = 1000;
         /// Room for what is unpacked at a time: a block is at most so large.
         const ROOM: usize = 128 << 10;
         let start = out.len();
+        let most = (packed.len() * MOST_RATIO).saturating_add(1 << 20);
         let mut input = InBuffer::around(packed);
         loop {
             let filled = out.len();
-            if filled - start > MOST {
-                return Err(std::io::Error::other("it unpacks to more than 1 GiB"));
+            if filled - start > most {
+                return Err(std::io::Error::other(format!("it unpacks to more than {MOST_RATIO} times its size")));
             }
             out.resize(filled + ROOM, 0);
             let mut output = OutBuffer::around_pos(out, filled);

@@ -58,6 +58,8 @@ pub struct Meta {
     pub pairs: Vec<(String, String)>,
     /// Symbols.
     pub files: Vec<SymbolFile>,
+    /// A copy of `/proc/kallsyms`; empty if there is none.
+    pub kernel_symbols: Vec<u8>,
     /// Files whose symbols could not be read.
     pub broken_files: u64,
 }
@@ -75,6 +77,14 @@ impl Meta {
             let (known_config, known_kind, name) = (words.next()?, words.next()?, words.next()?);
             (known_kind.parse() == Ok(kind) && known_config.parse() == Ok(config)).then_some(name)
         })
+    }
+
+    /// Reads the body of a record with a copy of `/proc/kallsyms`: size, text.
+    pub fn add_kernel_symbols(&mut self, body: &[u8], order: ByteOrder) {
+        let mut fields = Fields::new(body, order);
+        if let Some(text) = fields.u32().and_then(|size| fields.bytes(size as usize)) {
+            self.kernel_symbols.extend_from_slice(text);
+        }
     }
 
     /// Reads strings that end with zero bytes, by turns key and value.

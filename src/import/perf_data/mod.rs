@@ -1,0 +1,194 @@
+//! The recordings of `perf record`, of simpleperf, and of `profile record` itself.
+//!
+//! ```text
+//! map (file, folder) ---.
+//!                        >--> Scan: record by record --> Feed: order of time --> Recorder --> names --> Profile
+//! chunks (stream) ------'       '-- attributes, sections, compressed records
+//! ```
+//! A file is mapped, and its records are parsed where they lie; what was read is given back now and then, so that memory does not
+//! follow the size of the file. A stream is held as far as it is not in order yet. What holds no samples is passed over and
+//! counted by its type.
+
+mod events;
+mod files;
+mod names;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::time::Duration;
+
+use self::files::Files;
+use self::scan::{Scan, Scanned};
+use super::ImportOptions;
+use super::source::{Meter, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{self, Profile};
+use crate::perf::data::header::{self, FILE_HEADER, FileHeader, Start};
+use crate::perf::record::kind_name;
+use crate::perf::{AttrFlags, Sampling};
+
+/// Reads a recording: a file, a folder of `perf record --threads`, or a stream.
+///
+/// Applies `options.filter` itself, before frames are named; `model::merge`, `--event` and the summary come after.
+pub(super) fn read(mut source: Source, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
+    let no_header = |name: &str, length: usize| {
+        Error::new(ErrorKind::Malformed, format!("{name} ends within the header of a perf.data, at byte {length}"))
+            .with_hint("the recording was cut short before anything was in it: record again")
+    };
+    if let Some(path) = &source.path {
+        let files = Files::open(path, &source.name)?;
+        let Ok(start) = header::read(files.main()) else {
+            return Err(no_header(&source.name, files.main().len()));
+        };
+        return of_files(&files, &start, &source, options, meter);
+    }
+    match header::read(&source.head) {
+        Err(_) => Err(no_header(&source.name, source.head.len())),
+        Ok(Start::Pipe { order, size }) => {
+            let mut skipped = vec![0; size];
+            let name = source.name.clone();
+            let failed = |error| Error::io(format!("cannot read {name}"), error);
+            source.bytes.read_exact(&mut skipped).map_err(failed)?;
+            let mut scan = Scan::new(&source.name, order, options, meter, None);
+            scan.stream(&mut *source.bytes)?;
+            finish(scan, options)
+        }
+        // A file's sections stand behind its records, and say how to read them.
+        Ok(Start::File(_)) => {
+            let files = Files::spool(&mut *source.bytes, &source.name)?;
+            let Ok(start) = header::read(files.main()) else {
+                return Err(no_header(&source.name, files.main().len()));
+            };
+            of_files(&files, &start, &source, options, meter)
+        }
+    }
+}
+
+fn of_files(files: &Files, start: &Start, source: &Source, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
+    let main = files.main();
+    match start {
+        Start::Pipe { order, size } => {
+            let mut scan = Scan::new(&source.name, *order, options, meter, Some(files));
+            scan.file(0, *size as u64..main.len() as u64);
+            finish(scan, options)
+        }
+        Start::File(header) => {
+            let mut scan = Scan::new(&source.name, header.order, options, meter, Some(files));
+            let data = records_of(header, main, &mut scan);
+            for (number, section) in header.sections(main) {
+                scan.add_section(number, section);
+            }
+            for (attr, ids) in header.attrs(main) {
+                scan.add_attr(attr, ids);
+            }
+            if let Some(types) = header::slice(main, &header.event_types) {
+                scan.add_event_types(types);
+            }
+            scan.file(0, data);
+            for number in 1..files.count() {
+                scan.file(number, 0..u64::MAX);
+            }
+            finish(scan, options)
+        }
+    }
+}
+
+/// Where the records are; what is wrong with that is noted.
+fn records_of(header: &FileHeader, file: &[u8], scan: &mut Scan<'_>) -> std::ops::Range<u64> {
+    let length = file.len() as u64;
+    let mut data = header.data.clone();
+    if data.is_empty() {
+        // The size is written when the recording ends.
+        let start = data.start.max(FILE_HEADER as u64);
+        scan.note("the recording was never finished (perf was killed, or is still at it): sections with build ids are missing");
+        data = start.min(length)..length;
+    } else if data.end > length {
+        scan.note(&format!(
+            "the file is cut short: {} of {} bytes of records are there",
+            length.saturating_sub(data.start),
+            data.end - data.start
+        ));
+        data = data.start.min(length)..length;
+    } else if header.sections(file).len() < header.announced_sections() {
+        scan.note("the file is cut short behind its records: some sections about the machine are missing");
+    }
+    data
+}
+
+/// Ends the recording, names its frames and sums up.
+fn finish(scan: Scan<'_>, options: &ImportOptions) -> Result<Profile> {
+    let Scanned { recorded, features, events, counts, mut skipped, mut notes } = scan.finish()?;
+    let counters = recorded.counters;
+    let mut profile = recorded.profile;
+    // Images and the kernel stay with what knows where their files are.
+    let code =
+        names::Code { images: recorded.images, kernel: recorded.kernel, kernel_symbols: recorded.kernel_symbols };
+    choose_main(&mut profile);
+    let times = profile.samples.iter().map(|sample| sample.time.0).filter(|time| *time > 0);
+    let (first, last) = times.fold((u64::MAX, 0), |(first, last), time| (first.min(time), last.max(time)));
+    options.filter.apply(&mut profile)?;
+    notes.extend(names::name(&mut profile, &code, &features, options));
+
+    let stats = &mut profile.stats;
+    stats.origin = model::Origin::Records;
+    stats.duration = Duration::from_nanos(last.saturating_sub(first));
+    stats.lost = counters.lost.max(counters.lost_samples);
+    stats.throttled = counters.throttled;
+    stats.records = counts.into_iter().map(|(kind, count)| (kind_name(kind), count)).collect::<BTreeMap<_, _>>();
+    let malformed = counters.malformed - counters.malformed_samples;
+    for (what, count) in [
+        ("samples that contradict themselves", counters.malformed_samples),
+        ("records that contradict themselves", malformed),
+        ("bytes of hardware trace (not decoded)", counters.aux_bytes),
+    ] {
+        if count > 0 {
+            *skipped.entry(what.to_owned()).or_default() += count;
+        }
+    }
+    stats.skipped.append(&mut skipped);
+    if let Some(event) = events.get(profile.main.index())
+        && let Sampling::Frequency(rate) = event.attr.sampling
+        && event.attr.flags.has(AttrFlags::FREQ)
+    {
+        stats.rate = Some(rate as f64);
+    }
+    stats.target = features.cmdline.join(" ");
+    stats.host = [features.hostname.as_deref(), features.osrelease.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ");
+    if let Some(offset) = features.wall_offset
+        && first < u64::MAX
+    {
+        stats.started_unix = u64::try_from((i128::from(first) + offset) / 1_000_000_000).unwrap_or(0);
+    }
+    if counters.late > 0 {
+        notes.push(format!("{} records came out of order: their frames may be wrong", counters.late));
+    }
+    if counters.aux_lost > 0 {
+        notes.push(format!("hardware trace was lost {} times", counters.aux_lost));
+    }
+    if counters.waits_by_next_sample > 0 {
+        notes.push(format!(
+            "{} waits end only at the thread's next sample, as the recording does not say when it came on a CPU",
+            counters.waits_by_next_sample
+        ));
+    }
+    if counters.open_waits > 0 {
+        notes.push(format!("{} waits had not ended when the recording did, and are left out", counters.open_waits));
+    }
+    stats.notes.append(&mut notes);
+    Ok(profile)
+}
+
+/// The main event: the first that has samples; time off the CPU rather than the number of switches that it was made of.
+fn choose_main(profile: &mut Profile) {
+    profile.choose_main();
+    let is_switch = profile.main_event().trim_start_matches("sched:").split(':').next() == Some("sched_switch");
+    let off_cpu = profile.events.iter().position(|event| profile.strings.get(event.name) == crate::recorder::OFF_CPU);
+    if let (true, Some(off_cpu)) = (is_switch, off_cpu) {
+        profile.main = model::EventId::from_index(off_cpu);
+    }
+}
