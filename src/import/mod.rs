@@ -28,6 +28,7 @@ use crate::recorder::UserStacks;
 use crate::symbolize::SymbolizeOptions;
 
 pub use detect::Kind;
+pub use perf_data::records;
 pub use source::Input;
 use source::{Meter, Source};
 

@@ -3,7 +3,7 @@
 use crate::perf::record::{self, Record, parse};
 use crate::perf::{Layout, Layouts, RoundSorter};
 
-use super::Recorder;
+use super::{RecordedEvent, Recorder};
 
 /// A chunk whose records are not all released yet.
 #[derive(Debug, Default)]
@@ -36,13 +36,39 @@ impl Place {
     }
 }
 
+/// Who takes in records that are in order.
+pub trait Sink {
+    /// Takes in the next records.
+    fn take<'a>(&mut self, records: impl Iterator<Item = Record<'a>>);
+
+    /// An event became known while records came; the samples of event `n` are of the `n`th.
+    fn add_event(&mut self, event: RecordedEvent);
+
+    /// So many records came later than one of a later time had been taken in.
+    fn set_late(&mut self, _count: u64) {}
+}
+
+impl Sink for Recorder {
+    fn take<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) {
+        self.record_all(records);
+    }
+
+    fn add_event(&mut self, event: RecordedEvent) {
+        Recorder::add_event(self, event);
+    }
+
+    fn set_late(&mut self, count: u64) {
+        self.counters.late = count;
+    }
+}
+
 /// Feeds records to a recorder, in order of time.
 ///
 /// A record is in a file, which is there for as long as the feed is, or in a chunk, which is held until all its records are
 /// released and then given back.
 #[derive(Debug)]
-pub struct Feed<'f> {
-    recorder: Recorder,
+pub struct Feed<'f, S = Recorder> {
+    recorder: S,
     layouts: Layouts,
     sorter: RoundSorter<Place>,
     files: Vec<&'f [u8]>,
@@ -60,9 +86,9 @@ impl Feed<'static> {
     }
 }
 
-impl<'f> Feed<'f> {
+impl<'f, S: Sink> Feed<'f, S> {
     /// Feeds `recorder` with records of `layouts`, some of which are in `files`.
-    pub fn new(recorder: Recorder, layouts: Layouts, files: Vec<&'f [u8]>) -> Feed<'f> {
+    pub fn new(recorder: S, layouts: Layouts, files: Vec<&'f [u8]>) -> Feed<'f, S> {
         Feed {
             recorder,
             layouts,
@@ -154,15 +180,15 @@ impl<'f> Feed<'f> {
     /// The recorder, which has now taken in everything.
     ///
     /// `go_on` is told now and then how many bytes were taken in since the last time, and says whether to go on.
-    pub fn finish(mut self, go_on: &mut dyn FnMut(u64) -> bool) -> Recorder {
+    pub fn finish(mut self, go_on: &mut dyn FnMut(u64) -> bool) -> S {
         self.sorter.finish(&mut self.released);
         self.release(drop, go_on);
-        self.recorder.counters.late = self.sorter.late();
+        self.recorder.set_late(self.sorter.late());
         self.recorder
     }
 
     /// The recorder as far as it is.
-    pub fn recorder(&mut self) -> &mut Recorder {
+    pub fn recorder(&mut self) -> &mut S {
         &mut self.recorder
     }
 
@@ -186,7 +212,7 @@ impl<'f> Feed<'f> {
                     None => Record::Other(0),
                 }
             });
-            recorder.record_all(records);
+            recorder.take(records);
             for place in group {
                 let Some(slot) = place.chunk().checked_sub(files.len()) else { continue };
                 let chunk = &mut held[slot];

@@ -17,7 +17,7 @@ mod feed;
 mod options;
 mod walk;
 
-pub use feed::Feed;
+pub use feed::{Feed, Sink};
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 // What samples must carry to be unwound: who opens the events asks for it.
 pub use crate::unwind::REGISTERS_MASK;

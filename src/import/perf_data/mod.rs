@@ -14,68 +14,105 @@ mod files;
 mod names;
 mod scan;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::files::Files;
-use self::scan::{Scan, Scanned};
+use self::scan::{Known, Scan, Scanned};
 use super::ImportOptions;
-use super::source::{Meter, Source};
+use super::source::{Input, Meter, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::Images;
 use crate::model::{self, Profile};
 use crate::perf::data::header::{self, FILE_HEADER, FileHeader, Start};
 use crate::perf::record::kind_name;
-use crate::perf::{AttrFlags, Sampling};
+use crate::perf::{AttrFlags, Record, Sampling};
+use crate::process::Membership;
+use crate::recorder::{Origin, RecordedEvent, Recorder, RecorderOptions, Sink};
 
 /// Reads a recording: a file, a folder of `perf record --threads`, or a stream.
 ///
 /// Applies `options.filter` itself, before frames are named; `model::merge`, `--event` and the summary come after.
-pub(super) fn read(mut source: Source, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
-    let no_header = |name: &str, length: usize| {
+pub(super) fn read(source: Source, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
+    let scanned = scan(source, meter, &|known| {
+        let features = known.features;
+        let recorder_options = RecorderOptions {
+            membership: Membership::All,
+            events: known.recorded_events(),
+            streams: 1,
+            user_stacks: options.user_stacks,
+            begins_with_exec_of: None,
+            origin: Origin::Recording {
+                can_unwind: known.can_unwind(),
+                symbols_of: features.simpleperf.files.iter().map(|file| file.path.as_bytes().into()).collect(),
+                build_ids: features.build_ids.iter().map(|file| (file.path.as_slice().into(), file.build_id)).collect(),
+            },
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        };
+        let mut recorder = Recorder::with_images(recorder_options, Images::default());
+        recorder.begin(0);
+        recorder
+    })?;
+    finish(scanned, options)
+}
+
+/// Goes through the records of a recording in order of time, for whoever wants to look at them one by one.
+///
+/// # Errors
+/// If it is no recording, or cannot be read.
+pub fn records(path: &Path, each: impl FnMut(&Record<'_>)) -> Result<()> {
+    struct Each<'e, F>(&'e RefCell<F>);
+    impl<F: FnMut(&Record<'_>)> Sink for Each<'_, F> {
+        fn take<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) {
+            records.for_each(|record| (self.0.borrow_mut())(&record));
+        }
+
+        fn add_event(&mut self, _event: RecordedEvent) {}
+    }
+    let meter = Meter::new(Arc::default());
+    let source = Source::open(Input::Path(path.to_owned()), &meter)?;
+    let each = RefCell::new(each);
+    scan(source, &meter, &|_| Each(&each)).map(drop)
+}
+
+/// Goes through a recording; `make` makes who takes in its records, once it is known what they are.
+fn scan<S: Sink>(mut source: Source, meter: &Meter, make: &dyn Fn(&Known<'_>) -> S) -> Result<Scanned<S>> {
+    let name = source.name.clone();
+    let no_header = |length: usize| {
         Error::new(ErrorKind::Malformed, format!("{name} ends within the header of a perf.data, at byte {length}"))
             .with_hint("the recording was cut short before anything was in it: record again")
     };
-    if let Some(path) = &source.path {
-        let files = Files::open(path, &source.name)?;
-        let Ok(start) = header::read(files.main()) else {
-            return Err(no_header(&source.name, files.main().len()));
-        };
-        return of_files(&files, &start, &source, options, meter);
-    }
-    match header::read(&source.head) {
-        Err(_) => Err(no_header(&source.name, source.head.len())),
-        Ok(Start::Pipe { order, size }) => {
-            let mut skipped = vec![0; size];
-            let name = source.name.clone();
-            let failed = |error| Error::io(format!("cannot read {name}"), error);
-            source.bytes.read_exact(&mut skipped).map_err(failed)?;
-            let mut scan = Scan::new(&source.name, order, options, meter, None);
-            scan.stream(&mut *source.bytes)?;
-            finish(scan, options)
+    let files = if let Some(path) = &source.path {
+        Files::open(path, &name)?
+    } else {
+        match header::read(&source.head) {
+            Err(_) => return Err(no_header(source.head.len())),
+            Ok(Start::Pipe { order, size }) => {
+                let failed = |error| Error::io(format!("cannot read {name}"), error);
+                source.bytes.read_exact(&mut vec![0; size]).map_err(failed)?;
+                let mut scan = Scan::new(&name, order, meter, None, make);
+                scan.stream(&mut *source.bytes)?;
+                return scan.finish();
+            }
+            // A file's sections stand behind its records, and say how to read them.
+            Ok(Start::File(_)) => Files::spool(&mut *source.bytes, &name)?,
         }
-        // A file's sections stand behind its records, and say how to read them.
-        Ok(Start::File(_)) => {
-            let files = Files::spool(&mut *source.bytes, &source.name)?;
-            let Ok(start) = header::read(files.main()) else {
-                return Err(no_header(&source.name, files.main().len()));
-            };
-            of_files(&files, &start, &source, options, meter)
-        }
-    }
-}
-
-fn of_files(files: &Files, start: &Start, source: &Source, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
+    };
     let main = files.main();
-    match start {
+    match header::read(main).map_err(|_| no_header(main.len()))? {
         Start::Pipe { order, size } => {
-            let mut scan = Scan::new(&source.name, *order, options, meter, Some(files));
-            scan.file(0, *size as u64..main.len() as u64);
-            finish(scan, options)
+            let mut scan = Scan::new(&name, order, meter, Some(&files), make);
+            scan.file(0, size as u64..main.len() as u64);
+            scan.finish()
         }
         Start::File(header) => {
-            let mut scan = Scan::new(&source.name, header.order, options, meter, Some(files));
-            let data = records_of(header, main, &mut scan);
+            let mut scan = Scan::new(&name, header.order, meter, Some(&files), make);
+            let data = records_of(&header, main, &mut scan);
             for (number, section) in header.sections(main) {
                 scan.add_section(number, section);
             }
@@ -89,13 +126,13 @@ fn of_files(files: &Files, start: &Start, source: &Source, options: &ImportOptio
             for number in 1..files.count() {
                 scan.file(number, 0..u64::MAX);
             }
-            finish(scan, options)
+            scan.finish()
         }
     }
 }
 
 /// Where the records are; what is wrong with that is noted.
-fn records_of(header: &FileHeader, file: &[u8], scan: &mut Scan<'_>) -> std::ops::Range<u64> {
+fn records_of<S: Sink>(header: &FileHeader, file: &[u8], scan: &mut Scan<'_, S>) -> std::ops::Range<u64> {
     let length = file.len() as u64;
     let mut data = header.data.clone();
     if data.is_empty() {
@@ -117,8 +154,9 @@ fn records_of(header: &FileHeader, file: &[u8], scan: &mut Scan<'_>) -> std::ops
 }
 
 /// Ends the recording, names its frames and sums up.
-fn finish(scan: Scan<'_>, options: &ImportOptions) -> Result<Profile> {
-    let Scanned { recorded, features, events, counts, mut skipped, mut notes } = scan.finish()?;
+fn finish(scanned: Scanned<Recorder>, options: &ImportOptions) -> Result<Profile> {
+    let Scanned { sink, features, events, counts, mut skipped, mut notes } = scanned;
+    let recorded = sink.finish();
     let counters = recorded.counters;
     let mut profile = recorded.profile;
     // Images and the kernel stay with what knows where their files are.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
@@ -10,8 +9,6 @@ use rustc_hash::FxHashMap;
 use super::events::Event;
 use super::files::Files;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::Images;
-use crate::import::ImportOptions;
 use crate::import::source::Meter;
 use crate::perf::data::compressed::{self, Unpacker};
 use crate::perf::data::features::{self, Features, number};
@@ -19,8 +16,7 @@ use crate::perf::data::walk::{self, Next};
 use crate::perf::data::{kind, simpleperf};
 use crate::perf::record::{HEADER, header, kind_name};
 use crate::perf::{ByteOrder, EventAttr, Layout, Layouts, Words};
-use crate::process::Membership;
-use crate::recorder::{Feed, Origin, REGISTERS_MASK, Recorded, Recorder, RecorderOptions};
+use crate::recorder::{Feed, REGISTERS_MASK, RecordedEvent, Sink};
 
 /// So many bytes are read before memory is given back and progress is told.
 const BEAT: u64 = 16 << 20;
@@ -29,8 +25,9 @@ const CHUNK: usize = 1 << 20;
 
 /// What was found in a recording.
 #[derive(Debug)]
-pub(super) struct Scanned {
-    pub recorded: Recorded,
+pub(super) struct Scanned<S> {
+    /// Who took in the records.
+    pub sink: S,
     pub features: Features,
     pub events: Vec<Event>,
     /// Records by type.
@@ -40,12 +37,38 @@ pub(super) struct Scanned {
     pub notes: Vec<String>,
 }
 
+/// What is known of a recording when its first record comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    pub order: ByteOrder,
+    pub features: &'a Features,
+    pub events: &'a [Event],
+    pub types: &'a [(u64, String)],
+}
+
+impl Known<'_> {
+    /// The events, as a recorder wants them.
+    pub fn recorded_events(&self) -> Vec<RecordedEvent> {
+        let events = self.events.iter().enumerate();
+        events.map(|(row, event)| event.recorded(row, self.features, self.types)).collect()
+    }
+
+    /// Whether stack copies are of a processor that is unwound here: this one.
+    pub fn can_unwind(&self) -> bool {
+        if self.order == ByteOrder::Swapped {
+            return false;
+        }
+        match &self.features.arch {
+            Some(arch) => arch == std::env::consts::ARCH,
+            None => self.events.iter().all(|event| event.attr.sample_regs_user & !REGISTERS_MASK == 0),
+        }
+    }
+}
+
 /// A walk through a recording.
-#[derive(Debug)]
-pub(super) struct Scan<'f> {
+pub(super) struct Scan<'f, S> {
     name: &'f str,
     order: ByteOrder,
-    options: &'f ImportOptions,
     meter: &'f Meter,
     files: Option<&'f Files>,
     features: Features,
@@ -53,7 +76,8 @@ pub(super) struct Scan<'f> {
     /// Names of events by `config`, of perf before 3.0.
     types: Vec<(u64, String)>,
     /// Made when the first record for it comes: by then it is known what the machine was.
-    feed: Option<Feed<'f>>,
+    feed: Option<Feed<'f, S>>,
+    make: &'f dyn Fn(&Known<'_>) -> S,
     unpacker: Option<Unpacker>,
     unpacked: Chunk,
     unpacking: bool,
@@ -81,25 +105,25 @@ enum Stopped {
     Skip(u64),
 }
 
-impl<'f> Scan<'f> {
+impl<'f, S: Sink> Scan<'f, S> {
     /// At the beginning of a recording, whose files are there, or which comes as a stream.
     pub fn new(
         name: &'f str,
         order: ByteOrder,
-        options: &'f ImportOptions,
         meter: &'f Meter,
         files: Option<&'f Files>,
-    ) -> Scan<'f> {
+        make: &'f dyn Fn(&Known<'_>) -> S,
+    ) -> Scan<'f, S> {
         Scan {
             name,
             order,
-            options,
             meter,
             files,
             features: Features::default(),
             events: Vec::new(),
             types: Vec::new(),
             feed: None,
+            make,
             unpacker: None,
             unpacked: Chunk::default(),
             unpacking: false,
@@ -400,55 +424,27 @@ impl<'f> Scan<'f> {
         *self.skipped.entry(what.to_owned()).or_default() += count;
     }
 
-    fn feed(&mut self) -> &mut Feed<'f> {
+    fn feed(&mut self) -> &mut Feed<'f, S> {
         if self.feed.is_none() {
             self.feed = Some(self.new_feed());
         }
         self.feed.as_mut().expect("made above")
     }
 
-    fn new_feed(&self) -> Feed<'f> {
+    fn new_feed(&self) -> Feed<'f, S> {
         let mut layouts = Layouts::default();
         for (row, event) in self.events.iter().enumerate() {
             layouts.add(Layout::of(&event.attr, row as u32, self.order), event.ids.iter().copied());
         }
-        let events = self.events.iter().enumerate();
-        let features = &self.features;
-        let options = RecorderOptions {
-            membership: Membership::All,
-            events: events.map(|(row, event)| event.recorded(row, features, &self.types)).collect(),
-            streams: 1,
-            user_stacks: self.options.user_stacks,
-            begins_with_exec_of: None,
-            origin: Origin::Recording {
-                can_unwind: self.can_unwind(),
-                symbols_of: features.simpleperf.files.iter().map(|file| file.path.as_bytes().into()).collect(),
-                build_ids: features.build_ids.iter().map(|file| (file.path.as_slice().into(), file.build_id)).collect(),
-            },
-            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        };
-        let mut recorder = Recorder::with_images(options, Images::default());
-        recorder.begin(0);
-        Feed::new(recorder, layouts, self.files.map(Files::all).unwrap_or_default())
-    }
-
-    /// Whether stack copies are of a processor that is unwound here: this one.
-    fn can_unwind(&self) -> bool {
-        if self.order == ByteOrder::Swapped {
-            return false;
-        }
-        match &self.features.arch {
-            // A process of 32 bits may run on a kernel of 64, and be the machine's only kind.
-            Some(arch) => arch == std::env::consts::ARCH,
-            None => self.events.iter().all(|event| event.attr.sample_regs_user & !REGISTERS_MASK == 0),
-        }
+        let known = Known { order: self.order, features: &self.features, events: &self.events, types: &self.types };
+        Feed::new((self.make)(&known), layouts, self.files.map(Files::all).unwrap_or_default())
     }
 
     /// Takes in what is left.
     ///
     /// # Errors
     /// If the recording does not say what its events are.
-    pub fn finish(mut self) -> Result<Scanned> {
+    pub fn finish(mut self) -> Result<Scanned<S>> {
         if self.events.is_empty() {
             let records: u64 = self.counts.values().sum();
             return Err(Error::new(
@@ -466,7 +462,7 @@ impl<'f> Scan<'f> {
             }
         }
         let (mut read, files, meter) = (0, self.files, self.meter);
-        let recorder = feed.finish(&mut |bytes| {
+        let sink = feed.finish(&mut |bytes| {
             read += bytes;
             if read >= BEAT {
                 read = 0;
@@ -475,7 +471,7 @@ impl<'f> Scan<'f> {
             !meter.is_stopped()
         });
         Ok(Scanned {
-            recorded: recorder.finish(),
+            sink,
             features: self.features,
             events: self.events,
             counts: self.counts,
