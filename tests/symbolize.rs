@@ -12,7 +12,7 @@ use std::time::Instant;
 use flameprofile::image::{ElfImage, Images, Wanted};
 use flameprofile::model::{FrameId, ImageId, ImageKind, Place, Profile, ProfileBuilder, Resolution, Unnamed};
 use flameprofile::process::JitHost;
-use flameprofile::symbolize::{SymbolizeOptions, symbolize};
+use flameprofile::symbolize::{KernelNames, Names, StoredSymbols, SymbolizeOptions};
 
 /// One frame: function as the file has it, file, line.
 type NamedFrame = (String, String, u32);
@@ -21,10 +21,17 @@ type Named = Result<Vec<NamedFrame>, Unnamed>;
 fn open(path: &Path, images: &mut Images, builder: &mut ProfileBuilder) -> (ImageId, Arc<ElfImage>) {
     let path_bytes = path.as_os_str().as_bytes();
     let pid = std::process::id();
-    let wanted = Wanted { path: path_bytes, build_id: None, device: None, inode: None, pid, start: 0, end: 0 };
+    let wanted =
+        Wanted { path: path_bytes, build_id: None, device: None, inode: None, pid, start: 0, end: 0, offset: 0 };
     let id = images.intern(&wanted, |kind, path, build_id| builder.add_image(kind, path, build_id));
     let image = images.get(id).unwrap_or_else(|| panic!("{}: {:?}", path.display(), images.missing(id)));
     (id, Arc::clone(image))
+}
+
+/// Names frames as a recording that was just made does.
+fn symbolize(profile: &mut Profile, images: &Images, jit_hosts: &[JitHost], options: &SymbolizeOptions) {
+    let (kernel, stored) = (&KernelNames::Running, &StoredSymbols::default());
+    flameprofile::symbolize::symbolize(profile, &Names { images, jit_hosts, kernel, stored }, options);
 }
 
 fn answer(profile: &Profile, frame: FrameId) -> Named {
@@ -287,7 +294,7 @@ fn stripped_functions_are_one_place_each() {
 #[test]
 fn vdso_and_perf_map_and_nobody() {
     let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
-    let vdso = images.intern_vdso(|kind, path, build_id| builder.add_image(kind, path, build_id));
+    let vdso = images.intern_vdso(None, |kind, path, build_id| builder.add_image(kind, path, build_id));
     let text = images.get(vdso).and_then(|image| image.section(".text"));
     let in_vdso: Vec<FrameId> = text
         .iter()

@@ -79,7 +79,7 @@ impl<'a> FrameNames<'a> {
         };
         let kind = match profile.images[image.index()].kind {
             ImageKind::Kernel => FrameKind::Kernel,
-            ImageKind::Jit(_) => FrameKind::Jit,
+            ImageKind::Jit(_) | ImageKind::JitDump => FrameKind::Jit,
             ImageKind::File | ImageKind::Vdso | ImageKind::Unmapped => FrameKind::User,
         };
         if let Resolution::Unknown { reason, place } = frame.resolution {
@@ -115,7 +115,7 @@ fn stand_in(profile: &Profile, image: ImageId, address: u64, reason: Unnamed) ->
         ImageKind::Kernel if reason == Unnamed::KernelHidden => "[kernel]".to_owned(),
         ImageKind::Jit(_) => "[anonymous]".to_owned(),
         ImageKind::Unmapped => "[unmapped]".to_owned(),
-        ImageKind::File | ImageKind::Vdso | ImageKind::Kernel => {
+        ImageKind::File | ImageKind::Vdso | ImageKind::Kernel | ImageKind::JitDump => {
             let base = path.rsplit('/').next().unwrap_or(path);
             let base = base.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(base);
             format!("[{base}+{address:#x}]")

@@ -56,7 +56,7 @@ fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
             ImageKind::File => "file",
             ImageKind::Vdso => "vdso",
             ImageKind::Kernel => "kernel",
-            ImageKind::Jit(_) => "jit",
+            ImageKind::Jit(_) | ImageKind::JitDump => "jit",
             ImageKind::Unmapped => "unmapped",
         };
         json!({"kind": kind, "path": text(image.path), "build_id": image.build_id.map(|id| id.to_string())})

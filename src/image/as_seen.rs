@@ -33,6 +33,8 @@ pub struct Wanted<'a> {
     pub start: u64,
     /// One past the last address of the mapping.
     pub end: u64,
+    /// Where in the file the mapping begins.
+    pub offset: u64,
 }
 
 /// Whether a mapping's name is the path of a file, and not one of the kernel's or a library's notes.
@@ -137,7 +139,7 @@ impl Way<'_> {
 
 /// Whether the file system gives `stat(2)` other inode numbers than it gives the memory map: overlayfs, whose
 /// mappings are of the file below (Documentation/filesystems/overlayfs.rst, "Inode properties").
-fn has_own_inodes(file: &File) -> bool {
+pub(super) fn has_own_inodes(file: &File) -> bool {
     const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
     rustix::fs::fstatfs(file).is_ok_and(|facts| facts.f_type as u64 == OVERLAYFS_SUPER_MAGIC)
 }
@@ -157,7 +159,7 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
     }
 }
 
-fn open_regular(directory: BorrowedFd<'_>, path: &Path, resolve: ResolveFlags) -> io::Result<File> {
+pub(super) fn open_regular(directory: BorrowedFd<'_>, path: &Path, resolve: ResolveFlags) -> io::Result<File> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let place: OwnedFd = if resolve.is_empty() {
         rustix::fs::openat(directory, path, flags, Mode::empty())?

@@ -50,6 +50,9 @@ pub(super) struct ElfHeaders {
     pub sections: Vec<(Box<[u8]>, Section)>,
     /// `PT_GNU_EH_FRAME`: svma, offset, size.
     pub eh_frame_hdr: Option<(u64, u64, u64)>,
+    /// Whether its code was taken out: a file of symbols and debug information alone (`objcopy --only-keep-debug`,
+    /// `eu-strip -f`), whose sections of code have no bytes (`SHT_NOBITS`).
+    pub debug_only: bool,
 }
 
 /// Where headers are read from.
@@ -107,6 +110,35 @@ impl ElfHeaders {
             _ => None,
         }
     }
+
+    /// Whether the file has symbols of its own, or debug information.
+    pub fn has_debug_info(&self) -> bool {
+        let names: [&[u8]; 3] = [b".symtab", b".debug_info", b".zdebug_info"];
+        self.sections.iter().any(|(name, section)| names.contains(&&**name) && section.size > 0)
+    }
+
+    /// Puts the code of a file of debug information alone where the program's file has it: `length` bytes of that file
+    /// are known to be mapped as code, from `offset` on.
+    ///
+    /// `objcopy` forgets where segments were in the program's file. A segment is mapped in whole pages around it, and
+    /// its offset is its address within a page (System V ABI, "Program Loading"). Whose length does not fit so is left
+    /// without a place.
+    pub fn place_code(&mut self, offset: u64, length: u64) {
+        /// Pages of x86, and the larger ones of arm64 and PowerPC.
+        const PAGES: [u64; 3] = [4 << 10, 16 << 10, 64 << 10];
+        let forgotten = |segment: &&mut Segment| segment.executable && segment.file_size == 0;
+        for segment in self.segments.iter_mut().filter(forgotten) {
+            let fits = |page: &u64| {
+                let begin = segment.svma & !(page - 1);
+                let end = segment.svma.checked_add(segment.memory_size)?.checked_next_multiple_of(*page)?;
+                (end - begin == length && offset % page == 0).then_some(*page)
+            };
+            let Some(page) = PAGES.iter().find_map(fits) else { continue };
+            segment.offset = offset.saturating_add(segment.svma & (page - 1));
+            segment.file_size = segment.memory_size;
+            return;
+        }
+    }
 }
 
 fn read_as<Elf: FileHeader<Endian = Endianness>>(source: &HeaderSource<'_>) -> Option<ElfHeaders> {
@@ -125,6 +157,13 @@ fn read_as<Elf: FileHeader<Endian = Endianness>>(source: &HeaderSource<'_>) -> O
         && let Ok(sections) = pod::slice_from_all_bytes::<Elf::SectionHeader>(bytes.bytes())
     {
         read_sections::<Elf>(source, header, endian, sections, &mut headers);
+        let is_code = |section: &&Elf::SectionHeader| section.sh_flags(endian).contains(elf::SHF_EXECINSTR);
+        let mut code = sections.iter().filter(is_code).peekable();
+        headers.debug_only = code.peek().is_some() && code.all(|section| section.sh_type(endian) == elf::SHT_NOBITS);
+    }
+    if headers.debug_only {
+        // What the header says of it is of the program's file; other bytes stand there in this one.
+        headers.eh_frame_hdr = None;
     }
     Some(headers)
 }

@@ -1,10 +1,15 @@
 //! One ELF file, open for as long as somebody holds it.
 
 use std::ops::{Deref, Range};
+use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{CWD, ResolveFlags};
+
+use super::as_seen::open_regular;
 use super::elf_headers::{ElfHeaders, HeaderSource, Section, Segment};
 use super::mapped_file::MappedFile;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::BuildId;
 
 /// An ELF file: what its headers say, and its bytes.
@@ -24,6 +29,20 @@ impl ElfImage {
     /// The image of a mapped file whose headers were read already.
     pub(super) fn from_map(map: MappedFile, headers: ElfHeaders) -> ElfImage {
         ElfImage { bytes: Bytes::Mapped(map), headers }
+    }
+
+    /// Opens a file that the user has named.
+    ///
+    /// # Errors
+    /// Those of the system; `Malformed` if it is no ELF file.
+    pub fn open(path: &Path) -> Result<ElfImage> {
+        let failed = |error| Error::io(format!("cannot open {}", path.display()), error);
+        let file = open_regular(CWD, path, ResolveFlags::empty()).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let no_elf = || Error::new(ErrorKind::Malformed, format!("{} is no ELF file", path.display()));
+        let headers = ElfHeaders::read(&HeaderSource::File(&file)).ok_or_else(no_elf)?;
+        let map = MappedFile::new(&file, usize::try_from(length).map_err(|_| no_elf())?).map_err(failed)?;
+        Ok(ElfImage::from_map(map, headers))
     }
 
     /// The image that `bytes` are; `None` if they are no ELF file.

@@ -6,7 +6,9 @@ use rustc_hash::FxHashMap;
 
 use super::as_seen::{self, Found, Wanted};
 use super::elf_image::ElfImage;
+use super::jitdump::JitDump;
 use super::mapped_file::MappedFile;
+use super::recorded::{FileSources, Proven};
 use super::vdso;
 use crate::model::{BuildId, ImageId, ImageKind, Unnamed};
 
@@ -16,10 +18,16 @@ use crate::model::{BuildId, ImageId, ImageKind, Unnamed};
 /// container's `libc.so` is not the host's.
 #[derive(Debug, Default)]
 pub struct Images {
+    /// Where to look for files that are not those of running processes.
+    sources: Option<FileSources>,
     known: FxHashMap<Key, ImageId>,
     opened: FxHashMap<ImageId, Arc<ElfImage>>,
+    /// Files of debug information alone, of images whose own file was not found.
+    debug_files: FxHashMap<ImageId, Arc<ElfImage>>,
     missing: FxHashMap<ImageId, Missing>,
-    vdso: Option<ImageId>,
+    vdsos: FxHashMap<Option<BuildId>, ImageId>,
+    dumps: FxHashMap<ImageId, Arc<JitDump>>,
+    unproven: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +48,22 @@ struct Missing {
 const MOST_TRIES: u32 = 8;
 
 impl Images {
+    /// No images yet, of a recording that was made elsewhere or earlier: files are looked for in `sources`, and never
+    /// through the processes that run now.
+    pub fn recorded(sources: FileSources) -> Images {
+        Images { sources: Some(sources), ..Images::default() }
+    }
+
+    /// Where files are looked for; `None` if they are those of running processes.
+    pub fn sources(&self) -> Option<&FileSources> {
+        self.sources.as_ref()
+    }
+
+    /// How many images have a file of which nothing but its path says that it is the one that was recorded.
+    pub fn unproven(&self) -> usize {
+        self.unproven
+    }
+
     /// The image of a mapped file: the one that was opened for the same file before, or a new one, opened now.
     ///
     /// `add` makes its row in the profile's table. A file that cannot be had, or is not the one that was mapped, makes
@@ -53,16 +77,24 @@ impl Images {
         let key = Key { path: path.into(), build_id, device, inode };
         if let Some(&id) = self.known.get(&key) {
             // It may be gone from one process's view and still be in another's.
-            if self
-                .missing
-                .get(&id)
-                .is_some_and(|missing| missing.reason == Unnamed::NoFile && missing.tries < MOST_TRIES)
+            if self.sources.is_none()
+                && self
+                    .missing
+                    .get(&id)
+                    .is_some_and(|missing| missing.reason == Unnamed::NoFile && missing.tries < MOST_TRIES)
             {
                 self.keep(id, open(wanted));
             }
             return id;
         }
-        let result = open(wanted);
+        let result = match &self.sources {
+            Some(sources) => sources.find(wanted).and_then(|Proven { found, by_path_only }| {
+                let image = map(found)?;
+                self.unproven += usize::from(by_path_only);
+                Ok(image)
+            }),
+            None => open(wanted),
+        };
         // New mappings come with a build id, those of before with device and inode: it is one file all the same.
         let found = result.as_ref().ok().and_then(ElfImage::build_id);
         let by_build_id = found.map(|_| Key { path: path.into(), build_id: found, device: None, inode: None });
@@ -74,20 +106,94 @@ impl Images {
         let id = add(ImageKind::File, &String::from_utf8_lossy(as_seen::without_mark(path)), build_id);
         self.known.extend(by_build_id.map(|key| (key, id)));
         self.known.insert(key, id);
+        if let (Err(_), Some(build_id), Some(sources)) = (&result, build_id, &self.sources)
+            && let Some(mut found) = sources.find_debug_file(build_id, path)
+        {
+            found.headers.place_code(wanted.offset, wanted.end.saturating_sub(wanted.start));
+            self.debug_files.extend(map(found).ok().map(|image| (id, Arc::new(image))));
+        }
         self.keep(id, result);
         id
     }
 
-    /// The image of the vdso of 64-bit processes.
-    pub fn intern_vdso(&mut self, add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId) -> ImageId {
-        if let Some(id) = self.vdso {
+    /// The image of a vdso: of 64-bit processes that run here, or of a recording, with the build id that it tells.
+    ///
+    /// A recorded one is perf's copy or our own, whichever has that build id; without one, our own if the recording was
+    /// made on this machine.
+    pub fn intern_vdso(
+        &mut self,
+        build_id: Option<BuildId>,
+        add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId,
+    ) -> ImageId {
+        let build_id = build_id.filter(|_| self.sources.is_some());
+        if let Some(&id) = self.vdsos.get(&build_id) {
             return id;
         }
-        let image = vdso::read_own();
-        let id = add(ImageKind::Vdso, "[vdso]", image.as_ref().and_then(ElfImage::build_id));
-        self.vdso = Some(id);
-        self.keep(id, image.ok_or(Unnamed::NoFile));
+        let own = || vdso::read_own().ok_or(Unnamed::NoFile);
+        let result = match (&self.sources, build_id) {
+            (None, _) => own(),
+            (Some(sources), None) if sources.own_machine => own(),
+            (Some(_), None) => Err(Unnamed::NoBuildId),
+            (Some(sources), Some(build_id)) => match sources.find_vdso(build_id) {
+                Some(found) => map(found),
+                None => own().and_then(|image| match image.build_id() {
+                    found if found == Some(build_id) => Ok(image),
+                    _ => Err(Unnamed::NoFile),
+                }),
+            },
+        };
+        let build_id_found = result.as_ref().ok().and_then(ElfImage::build_id);
+        let id = add(ImageKind::Vdso, "[vdso]", build_id.or(build_id_found));
+        self.vdsos.insert(build_id, id);
+        self.keep(id, result);
         id
+    }
+
+    /// The image of a JIT's dump (`jit-PID.dump`) that the recorded process `pid` has mapped, as its mark that there is
+    /// one; offsets are into the dump. `None` if there is no sound dump of this process.
+    ///
+    /// Its loads are mappings of it, see [`JitDump::loads`].
+    pub fn intern_jit_dump(
+        &mut self,
+        wanted: &Wanted<'_>,
+        add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId,
+    ) -> Option<(ImageId, Arc<JitDump>)> {
+        let pid = super::jitdump::pid_of_path(wanted.path)?;
+        let key = Key { path: wanted.path.into(), build_id: None, device: wanted.device, inode: wanted.inode };
+        if let Some(&id) = self.known.get(&key) {
+            return self.dumps.get(&id).map(|dump| (id, Arc::clone(dump)));
+        }
+        let file = self.sources.as_ref()?.open_written(wanted.path, wanted.inode).ok()?;
+        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+        // The path names the process as it knows itself, the record as the recorder did: containers count on their own.
+        let dump = Arc::new(JitDump::read(MappedFile::new(&file, length).ok()?)?);
+        if dump.pid() != pid && dump.pid() != wanted.pid {
+            return None;
+        }
+        let id = add(ImageKind::JitDump, &String::from_utf8_lossy(wanted.path), None);
+        self.known.insert(key, id);
+        self.dumps.insert(id, Arc::clone(&dump));
+        Some((id, dump))
+    }
+
+    /// The JIT's dump that an image is.
+    pub fn jit_dump(&self, id: ImageId) -> Option<&Arc<JitDump>> {
+        self.dumps.get(&id)
+    }
+
+    /// A file of symbols and debug information for an image that has no debug information of its own, or no file.
+    ///
+    /// It has neither code nor unwind information. If the image has a file, addresses and offsets are that file's.
+    pub fn debug_file(&self, id: ImageId) -> Option<Arc<ElfImage>> {
+        if let Some(image) = self.debug_files.get(&id) {
+            return Some(Arc::clone(image));
+        }
+        let image = self.opened.get(&id).filter(|image| image.section(".debug_info").is_none())?;
+        let nowhere = FileSources::default();
+        let sources = self.sources.as_ref().unwrap_or(&nowhere);
+        let path = self.known.iter().find(|(_, known)| **known == id).map(|(key, _)| &*key.path);
+        let found = sources.find_debug_file(image.build_id()?, path.unwrap_or_default())?;
+        map(found).ok().map(Arc::new)
     }
 
     /// The file of an image, if it was opened.
@@ -116,7 +222,11 @@ impl Images {
 }
 
 fn open(wanted: &Wanted<'_>) -> Result<ElfImage, Unnamed> {
-    let Found { file, length, headers } = as_seen::find(wanted)?;
+    map(as_seen::find(wanted)?)
+}
+
+fn map(found: Found) -> Result<ElfImage, Unnamed> {
+    let Found { file, length, headers } = found;
     let length = usize::try_from(length).map_err(|_| Unnamed::NoFile)?;
     let map = MappedFile::new(&file, length).map_err(|_| Unnamed::NoFile)?;
     Ok(ElfImage::from_map(map, headers))
@@ -131,7 +241,7 @@ mod tests {
 
     fn wanted(path: &Path) -> Wanted<'_> {
         let path = path.as_os_str().as_bytes();
-        Wanted { path, build_id: None, device: None, inode: None, pid: std::process::id(), start: 0, end: 0 }
+        Wanted { path, build_id: None, device: None, inode: None, pid: std::process::id(), start: 0, end: 0, offset: 0 }
     }
 
     fn no_row(_: ImageKind, _: &str, _: Option<BuildId>) -> ImageId {
@@ -195,8 +305,8 @@ mod tests {
     #[test]
     fn vdso_is_an_elf_image() {
         let mut images = Images::default();
-        let id = images.intern_vdso(|_, _, _| ImageId(3));
-        assert_eq!(images.intern_vdso(no_row), id);
+        let id = images.intern_vdso(None, |_, _, _| ImageId(3));
+        assert_eq!(images.intern_vdso(None, no_row), id);
         match images.get(id) {
             Some(image) => assert_eq!(image.svma_of_offset(0x100), Some(0x100)),
             None => println!("SKIPPED: no vdso here"),

@@ -8,7 +8,8 @@
 //! Wanted --> as_seen (which file?) --> elf_headers (what is in it?) --> mapped_file (its bytes) --> ElfImage
 //! ```
 //!
-//! Afterwards `function_starts` says where a function begins that has no symbol.
+//! Files of a recording made elsewhere are found by `recorded` instead, by build id; `jitdump` reads the code that a JIT
+//! wrote down. Afterwards `function_starts` says where a function begins that has no symbol.
 //!
 //! All bytes are hostile: offsets and sizes are bounded before use, and a file that is cut short under us costs the
 //! names in it, not our life (see [`MappedFile`]).
@@ -18,7 +19,9 @@ mod elf_headers;
 mod elf_image;
 mod function_starts;
 mod images;
+mod jitdump;
 mod mapped_file;
+mod recorded;
 mod vdso;
 
 pub use as_seen::{Wanted, is_file_path, open_in_root};
@@ -26,4 +29,6 @@ pub use elf_headers::{Section, Segment};
 pub use elf_image::{ElfImage, SectionBytes};
 pub use function_starts::function_starts;
 pub use images::Images;
+pub use jitdump::{JitCode, JitDump, JitLine, JitMove};
 pub use mapped_file::MappedFile;
+pub use recorded::FileSources;

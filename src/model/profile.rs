@@ -50,6 +50,8 @@ pub enum ImageKind {
     Kernel,
     /// Memory of one process (its pid here) that no file backs; "offsets" are addresses.
     Jit(u32),
+    /// The dump that a JIT has written of its code (`jit-PID.dump`); offsets are into it.
+    JitDump,
     /// Nothing known was mapped there; "offsets" are addresses.
     Unmapped,
 }

@@ -35,6 +35,25 @@ impl JitHost {
         Ok(JitHost { pid, namespace_pid, uid, root })
     }
 
+    /// The same for a process that began before `unix`, in seconds since 1970: process ids come round, and what runs now
+    /// by an id of a recording need not be what was recorded.
+    ///
+    /// # Errors
+    /// As [`JitHost::open`]; `NotFound` too if the process began later.
+    pub fn open_older(pid: u32, unix: u64) -> Result<JitHost> {
+        let host = JitHost::open(pid)?;
+        let read =
+            |path: &str| std::fs::read_to_string(path).map_err(|error| Error::io(format!("cannot read {path}"), error));
+        let began = began(&read(&format!("/proc/{pid}/stat"))?, &read("/proc/stat")?).ok_or_else(|| {
+            Error::new(ErrorKind::Malformed, format!("the state of process {pid} does not say when it began"))
+        })?;
+        if began > unix {
+            let message = format!("process {pid} began after what was recorded by that id");
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        Ok(host)
+    }
+
     /// Its id in our pid namespace.
     pub fn pid(&self) -> u32 {
         self.pid
@@ -64,6 +83,17 @@ fn parse_status(status: &str) -> Option<(u32, u32)> {
     Some((pid, uid))
 }
 
+/// When a process began, in seconds since 1970, out of its `stat` and the system's: its field 22 counts ticks since the
+/// system began, at `btime`; a tick is a hundredth of a second on all processors that we know (`USER_HZ`,
+/// `proc_pid_stat(5)`, `proc_stat(5)`).
+fn began(process: &str, system: &str) -> Option<u64> {
+    // The name stands in parentheses, and may hold anything.
+    let (_, rest) = process.rsplit_once(") ")?;
+    let ticks: u64 = rest.split(' ').nth(22 - 3)?.parse().ok()?;
+    let boot: u64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
+    boot.checked_add(ticks / 100)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +111,17 @@ mod tests {
         let host = JitHost::open(std::process::id()).unwrap();
         assert_eq!(host.uid(), rustix::process::geteuid().as_raw());
         assert_eq!(host.pid(), std::process::id());
+    }
+
+    #[test]
+    fn process_that_began_later_is_another_one() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let own = std::process::id();
+        assert!(JitHost::open_older(own, now + 1).is_ok());
+        assert_eq!(JitHost::open_older(own, now - 7 * 86_400).unwrap_err().kind(), ErrorKind::NotFound);
+        let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 250 20 21";
+        assert_eq!(began(stat, "cpu 1 2\nbtime 1000\n"), Some(1002));
+        assert_eq!((began("12 (a) S 1", "btime 1\n"), began(stat, "")), (None, None));
     }
 
     #[test]

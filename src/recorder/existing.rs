@@ -38,6 +38,7 @@ impl Recorder {
                 pid,
                 start: line.start,
                 end: line.end,
+                offset: line.offset,
             };
             self.map(&wanted, line.offset);
         }

@@ -328,6 +328,7 @@ impl Recorder {
                 pid: mmap.pid,
                 start: mmap.start,
                 end: mmap.start.saturating_add(mmap.length),
+                offset: mmap.offset,
             };
             self.map(&wanted, mmap.offset);
         }
@@ -366,7 +367,7 @@ impl Recorder {
         let mut add = |kind, path: &str, build_id| builder.add_image(kind, path, build_id);
         let (image, offset) = if wanted.path == b"[vdso]" {
             // It is mapped whole; what the kernel states as its file offset is none.
-            (self.images.intern_vdso(add), 0)
+            (self.images.intern_vdso(wanted.build_id, add), 0)
         } else if is_file_path(wanted.path) || self.options.origin.has_symbols_of(wanted.path) {
             (self.images.intern(wanted, add), offset)
         } else {

@@ -10,7 +10,7 @@ use crate::recorder::Recorder;
 use crate::sampler::choose::Side;
 use crate::sampler::event::EventKind;
 use crate::sampler::sys::{self, Whose};
-use crate::symbolize::symbolize;
+use crate::symbolize::{KernelNames, Names, StoredSymbols, symbolize};
 
 /// What was counted beside the records.
 pub(super) struct Observed {
@@ -77,7 +77,13 @@ pub(super) fn finish(
     }
     let recorded = recorder.finish();
     let mut profile = recorded.profile;
-    symbolize(&mut profile, &recorded.images, &recorded.jit_hosts, &options.names);
+    let names = Names {
+        images: &recorded.images,
+        jit_hosts: &recorded.jit_hosts,
+        kernel: &KernelNames::Running,
+        stored: &StoredSymbols::default(),
+    };
+    symbolize(&mut profile, &names, &options.names);
     profile.summarize();
     let stats = &mut profile.stats;
     stats.event = plan.choice.spec.name.clone();

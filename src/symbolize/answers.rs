@@ -83,6 +83,20 @@ impl Answers {
         self.answers[index] = Err(Nameless { reason, place });
     }
 
+    /// The same answers as those to `count` addresses, of which only those of `rows` were asked.
+    pub fn spread(mut self, rows: &[usize], count: usize) -> Answers {
+        let nameless = Nameless { reason: Unnamed::NoMatch, place: Place::Offset };
+        let answers = std::mem::replace(&mut self.answers, vec![Err(nameless); count]);
+        rows.iter().zip(answers).for_each(|(row, answer)| self.answers[*row] = answer);
+        self
+    }
+
+    /// Takes back where unnamed addresses are.
+    pub fn forget_places(&mut self) {
+        let unnamed = self.answers.iter_mut().filter_map(|answer| answer.as_mut().err());
+        unnamed.for_each(|nameless| nameless.place = Place::Offset);
+    }
+
     /// Gives the lines of address `index`, innermost first; none leave it unnamed.
     pub fn set_lines(&mut self, index: usize, lines: &[AnswerLine]) {
         if !lines.is_empty() {
@@ -95,6 +109,11 @@ impl Answers {
     pub fn set_name(&mut self, index: usize, raw: &[u8], shown: Option<&str>) {
         let name = self.name(raw, shown);
         self.set_lines(index, &[AnswerLine { name, file: 0, line: 0 }]);
+    }
+
+    /// Whether address `index` has a name.
+    pub fn is_named(&self, index: usize) -> bool {
+        self.answers[index].is_ok()
     }
 
     /// The row of a name; a raw name is always shown in one way.

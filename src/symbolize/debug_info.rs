@@ -57,6 +57,10 @@ impl<'a> DebugInfo<'a> {
     /// The functions at an address that the file states, innermost first, into a list that is empty; it stays so if
     /// nothing is known.
     pub fn frames<'s: 'a>(&'s self, svma: u64, into: &mut Vec<DebugFrame<'a>>) {
+        if svma == u64::MAX {
+            // There is no code in the last byte, and addr2line looks for what ends behind the address.
+            return;
+        }
         // Of a unit whose functions are in another file (`.dwo`) only the line is here. That is the line of the innermost
         // inlined function, and would be blamed on the outer one: better none.
         let LookupResult::Output(Ok(mut frames)) = self.context.find_frames(svma) else { return };

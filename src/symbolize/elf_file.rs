@@ -12,21 +12,51 @@ use super::{SymbolizeOptions, elf_symbols};
 use crate::image::{ElfImage, function_starts};
 use crate::model::{Place, Unnamed};
 
-/// Whether naming addresses in this file takes more than a look into its symbol table.
-pub(super) fn is_slow(image: &ElfImage, options: &SymbolizeOptions) -> bool {
-    (options.inlines || options.lines) && debug_info::is_in(image)
+/// A file that is asked, and one that may know more of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Files<'a> {
+    /// The file whose offsets are asked for.
+    pub image: &'a ElfImage,
+    /// Symbols and debug information of the same program, in a file of their own.
+    pub debug: Option<&'a ElfImage>,
+}
+
+impl<'a> Files<'a> {
+    /// The file with debug information, if any is asked for.
+    fn with_debug_info(&self, options: &SymbolizeOptions) -> Option<&'a ElfImage> {
+        let mut files = [Some(self.image), self.debug].into_iter().flatten();
+        files.find(|file| (options.inlines || options.lines) && debug_info::is_in(file))
+    }
+
+    /// Whether naming addresses takes more than a look into a symbol table.
+    pub fn are_slow(&self, options: &SymbolizeOptions) -> bool {
+        self.with_debug_info(options).is_some()
+    }
 }
 
 /// Names offsets of a file, which are sorted.
-pub(super) fn name(image: &ElfImage, offsets: &[u64], options: &SymbolizeOptions) -> Answers {
+pub(super) fn name(files: &Files<'_>, offsets: &[u64], options: &SymbolizeOptions) -> Answers {
     let mut answers = Answers::unnamed(offsets.len(), Unnamed::NoMatch);
     let mut asked: Vec<(u64, usize)> = (offsets.iter().enumerate())
-        .filter_map(|(index, offset)| Some((image.svma_of_offset(*offset)?, index)))
+        .filter_map(|(index, offset)| Some((files.image.svma_of_offset(*offset)?, index)))
         .collect();
     asked.sort_unstable();
+    name_svmas(files, &asked, options, &mut answers);
+    answers
+}
+
+/// Names addresses that a file states, sorted, each with its row in the answers.
+pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &SymbolizeOptions, answers: &mut Answers) {
+    let image = files.image;
     let svmas: Vec<u64> = asked.iter().map(|(svma, _)| *svma).collect();
-    let symbols = elf_symbols::find(image.data(), &svmas);
-    let sections = is_slow(image, options).then(|| DebugSections::load(image));
+    let mut symbols = elf_symbols::find(image.data(), &svmas);
+    if let Some(debug) = files.debug {
+        // The table that stayed in the program is of what others link to; this one has its own functions too.
+        let own = std::mem::replace(&mut symbols, elf_symbols::find(debug.data(), &svmas));
+        symbols.any |= own.any;
+        symbols.names.iter_mut().zip(own.names).for_each(|(name, own)| *name = name.or(own));
+    }
+    let sections = files.with_debug_info(options).map(DebugSections::load);
     let debug_info = sections.as_ref().and_then(DebugSections::reader);
     let unnamed = match (symbols.any, &debug_info, image.was_cut()) {
         (_, _, true) => Unnamed::FileChanged,
@@ -34,7 +64,7 @@ pub(super) fn name(image: &ElfImage, offsets: &[u64], options: &SymbolizeOptions
         _ => Unnamed::NoMatch,
     };
     let (mut frames, mut lines, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
-    for ((svma, index), symbol) in asked.into_iter().zip(&symbols.names) {
+    for ((svma, index), symbol) in asked.iter().copied().zip(&symbols.names) {
         frames.clear();
         if let Some(debug_info) = &debug_info {
             debug_info.frames(svma, &mut frames);
@@ -59,7 +89,6 @@ pub(super) fn name(image: &ElfImage, offsets: &[u64], options: &SymbolizeOptions
     for ((svma, index), start) in nameless.into_iter().zip(function_starts(image, &svmas)) {
         answers.set_nameless(index, unnamed, start.map_or(Place::Address(svma), Place::Function));
     }
-    answers
 }
 
 /// Completes what debug information says of an address, innermost first, by what the symbol table says.
@@ -131,7 +160,7 @@ mod tests {
         let image = ElfImage::from_bytes(good).unwrap();
         let text = image.section(".text").unwrap();
         let offsets: Vec<u64> = (text.file_offset..text.file_offset + text.size).step_by(5).collect();
-        let whole = name(&image, &offsets, &SymbolizeOptions::default());
+        let whole = name(&Files { image: &image, debug: None }, &offsets, &SymbolizeOptions::default());
         assert!(whole.answers().filter(Result::is_ok).count() * 2 > offsets.len());
         let sections: Vec<_> = [".debug_info", ".debug_abbrev", ".debug_line", ".debug_rnglists", ".symtab", ".strtab"]
             .iter()
@@ -162,7 +191,7 @@ mod tests {
             }
             let started = std::time::Instant::now();
             if let Some(image) = ElfImage::from_bytes(changed) {
-                let answers = name(&image, &offsets, &SymbolizeOptions::default());
+                let answers = name(&Files { image: &image, debug: None }, &offsets, &SymbolizeOptions::default());
                 assert_eq!(answers.answers().count(), offsets.len());
                 answers.names().for_each(|name| drop(crate::symbolize::demangle::demangle(&name.raw, false)));
             }

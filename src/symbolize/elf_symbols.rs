@@ -26,6 +26,28 @@ pub(super) fn find<'a>(data: &'a [u8], svmas: &[u64]) -> Symbols<'a> {
     found.unwrap_or_else(|| Symbols { names: vec![None; svmas.len()], any: false })
 }
 
+/// The address that the file states for the first symbol of this name.
+pub(super) fn value_of(data: &[u8], name: &[u8]) -> Option<u64> {
+    match data.get(4) {
+        Some(1) => value_of_as::<elf::FileHeader32<Endianness>>(data, name),
+        Some(2) => value_of_as::<elf::FileHeader64<Endianness>>(data, name),
+        _ => None,
+    }
+}
+
+fn value_of_as<Elf: FileHeader<Endian = Endianness>>(data: &[u8], name: &[u8]) -> Option<u64> {
+    let header = Elf::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let sections = header.sections(endian, data).ok()?;
+    let table = sections.symbols(endian, data, elf::SHT_SYMTAB).ok()?;
+    let strings = sections.section(table.string_section()).ok()?.data(endian, data).ok()?;
+    let is_named = |symbol: &&Elf::Sym| {
+        let rest = strings.get(symbol.st_name(endian) as usize..).unwrap_or_default();
+        rest.starts_with(name) && rest.get(name.len()) == Some(&0)
+    };
+    table.iter().find(is_named).map(|symbol| symbol.st_value(endian).into())
+}
+
 fn find_as<'a, Elf: FileHeader<Endian = Endianness>>(data: &'a [u8], svmas: &[u64]) -> Option<Symbols<'a>> {
     let header = Elf::parse(data).ok()?;
     let endian = header.endian().ok()?;
@@ -34,7 +56,7 @@ fn find_as<'a, Elf: FileHeader<Endian = Endianness>>(data: &'a [u8], svmas: &[u6
     for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
         let Ok(table) = sections.symbols(endian, data, kind) else { continue };
         let strings = sections.section(table.string_section()).ok().and_then(|section| section.data(endian, data).ok());
-        let mut pass = Pass::new(svmas, strings.unwrap_or_default());
+        let mut pass = Pass::new(svmas, strings.unwrap_or_default(), header.e_machine(endian));
         found.any |= pass.look_through(endian, &sections, &table);
         for (name, winner) in found.names.iter_mut().zip(pass.winners()) {
             *name = name.or_else(|| pass.name_of(&winner?).filter(|name| !name.is_empty()));
@@ -77,12 +99,13 @@ struct Pass<'s, 'a> {
     /// For each address, the last symbol at or before it, if that is after the address before.
     nearest: Vec<Option<Candidate>>,
     comparisons: usize,
+    machine: elf::Machine,
 }
 
 impl<'s, 'a> Pass<'s, 'a> {
-    fn new(svmas: &'s [u64], strings: &'a [u8]) -> Pass<'s, 'a> {
+    fn new(svmas: &'s [u64], strings: &'a [u8], machine: elf::Machine) -> Pass<'s, 'a> {
         let none = vec![None; svmas.len()];
-        Pass { svmas, strings, covering: none.clone(), nearest: none, comparisons: 0 }
+        Pass { svmas, strings, covering: none.clone(), nearest: none, comparisons: 0, machine }
     }
 
     /// Says whether there was any symbol of code.
@@ -92,6 +115,9 @@ impl<'s, 'a> Pass<'s, 'a> {
         sections: &SectionTable<'a, Elf>,
         table: &SymbolTable<'a, Elf>,
     ) -> bool {
+        // The lowest bit says that a function is of Thumb instructions, and is no part of its address (ELF for the Arm
+        // Architecture, "Symbol Values"; IFUNCs too).
+        let thumb = u64::from(self.machine == elf::EM_ARM);
         let ends: Vec<Option<u64>> = sections.iter().map(|section| end_of_code(endian, section)).collect();
         let mut any = false;
         for (index, symbol) in table.enumerate() {
@@ -106,9 +132,13 @@ impl<'s, 'a> Pass<'s, 'a> {
             };
             // Neither undefined symbols, nor absolute ones, nor labels of data name code.
             let Some(section_end) = ends.get(section).copied().flatten() else { continue };
+            let start: u64 = symbol.st_value(endian).into();
+            if !is_function && self.is_mapping_symbol(symbol.st_name(endian)) {
+                continue;
+            }
             any = true;
             self.offer(Candidate {
-                start: symbol.st_value(endian).into(),
+                start: if is_function { start & !thumb } else { start },
                 size: symbol.st_size(endian).into(),
                 section_end,
                 name: symbol.st_name(endian),
@@ -116,6 +146,16 @@ impl<'s, 'a> Pass<'s, 'a> {
             });
         }
         any
+    }
+
+    /// `$x`, `$d`, `$a.1` and the like, which say what bytes are and not whose (ELF for the Arm 64-bit Architecture, "Mapping
+    /// symbols"; RISC-V has them too).
+    fn is_mapping_symbol(&self, name: u32) -> bool {
+        if ![elf::EM_ARM, elf::EM_AARCH64, elf::EM_RISCV].contains(&self.machine) {
+            return false;
+        }
+        let rest = self.strings.get(name as usize..).unwrap_or_default();
+        matches!(rest, [b'$', b'a' | b't' | b'd' | b'x', ..])
     }
 
     fn offer(&mut self, candidate: Candidate) {
@@ -202,7 +242,7 @@ mod tests {
             strings.push(0);
         }
         for reversed in [false, true] {
-            let mut pass = Pass::new(&svmas, &strings);
+            let mut pass = Pass::new(&svmas, &strings, elf::EM_X86_64);
             candidates.iter().for_each(|candidate| pass.offer(*candidate));
             let names = pass.winners().into_iter().map(|winner| pass.name_of(&winner?));
             let names: Vec<_> = names.map(|name| name.map(|name| std::str::from_utf8(name).unwrap())).collect();

@@ -1,29 +1,71 @@
 //! Who is asked about which addresses, and the threads that ask.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::answers::Answers;
-use super::{Asked, SymbolizeOptions, elf_file, kernel, perf_map};
-use crate::image::{ElfImage, Images};
-use crate::model::{FrameId, ImageKind, Profile, Unnamed};
+use super::elf_file::{self, Files};
+use super::stored::{self, StoredTable};
+use super::{Asked, KernelNames, Names, SymbolizeOptions, jit_dump, kernel, perf_map};
+use crate::image::{ElfImage, FileSources, JitDump};
+use crate::model::{FrameId, ImageId, ImageKind, Profile, Unnamed};
 use crate::process::JitHost;
 
 /// A list of addresses, sorted, and the one who can name them.
 #[derive(Debug)]
 pub(super) struct Job<'a> {
     who: Who<'a>,
+    /// What the recording itself says.
+    stored: &'a [StoredTable],
     frames: &'a [(u64, FrameId)],
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Who<'a> {
-    Elf(&'a ElfImage),
-    Kernel,
-    Jit(Option<&'a JitHost>),
+    Elf {
+        image: Arc<ElfImage>,
+        debug: Option<Arc<ElfImage>>,
+    },
+    Kernel(&'a KernelNames),
+    Jit(&'a JitHost),
+    /// A process of a recording.
+    RecordedJit(&'a FileSources, u32),
+    Dump(&'a JitDump),
     /// Nobody, for a reason that is known already.
     Nobody(Unnamed),
+}
+
+impl<'a> Who<'a> {
+    fn knows(profile: &Profile, names: &Names<'a>, id: ImageId) -> Who<'a> {
+        let images = names.images;
+        match profile.images[id.index()].kind {
+            ImageKind::File | ImageKind::Vdso => match (images.get(id), images.debug_file(id)) {
+                (Some(image), debug) => Who::Elf { image: Arc::clone(image), debug },
+                (None, Some(image)) => Who::Elf { image, debug: None },
+                (None, None) => Who::Nobody(images.missing(id).unwrap_or(Unnamed::NoFile)),
+            },
+            ImageKind::Kernel => Who::Kernel(names.kernel),
+            ImageKind::Jit(pid) => match (names.jit_hosts.iter().rfind(|host| host.pid() == pid), images.sources()) {
+                (Some(host), _) => Who::Jit(host),
+                (None, Some(sources)) => Who::RecordedJit(sources, pid),
+                (None, None) => Who::Nobody(Unnamed::Anonymous),
+            },
+            ImageKind::JitDump => images.jit_dump(id).map_or(Who::Nobody(Unnamed::NoFile), |dump| Who::Dump(dump)),
+            ImageKind::Unmapped => Who::Nobody(Unnamed::NotMapped),
+        }
+    }
+
+    fn files(&self) -> Option<Files<'_>> {
+        match self {
+            Who::Elf { image, debug } => Some(Files { image, debug: debug.as_deref() }),
+            _ => None,
+        }
+    }
+
+    fn is_slow(&self, options: &SymbolizeOptions) -> bool {
+        self.files().is_some_and(|files| files.are_slow(options))
+    }
 }
 
 /// Fewest addresses that are worth reading a file's debug information once more, in a thread of their own.
@@ -33,31 +75,18 @@ impl<'a> Job<'a> {
     /// One job for each image, the largest ones in as many parts as there are threads.
     pub fn divide(
         profile: &Profile,
-        images: &'a Images,
-        jit_hosts: &'a [JitHost],
+        names: &Names<'a>,
         asked: &'a Asked,
         options: &SymbolizeOptions,
         threads: usize,
     ) -> Vec<Job<'a>> {
         let mut jobs = Vec::with_capacity(asked.len());
         for (id, frames) in asked {
-            let who = match profile.images[id.index()].kind {
-                ImageKind::File | ImageKind::Vdso => match images.get(*id) {
-                    Some(image) => Who::Elf(image),
-                    None => Who::Nobody(images.missing(*id).unwrap_or(Unnamed::NoFile)),
-                },
-                ImageKind::Kernel => Who::Kernel,
-                ImageKind::Jit(pid) => Who::Jit(jit_hosts.iter().rfind(|host| host.pid() == pid)),
-                ImageKind::Unmapped => Who::Nobody(Unnamed::NotMapped),
-            };
-            let parts = match who {
-                Who::Elf(image) if elf_file::is_slow(image, options) => {
-                    (frames.len() / FEWEST_IN_PART).clamp(1, threads)
-                }
-                _ => 1,
-            };
+            let who = Who::knows(profile, names, *id);
+            let parts = if who.is_slow(options) { (frames.len() / FEWEST_IN_PART).clamp(1, threads) } else { 1 };
             let part = frames.len().div_ceil(parts);
-            jobs.extend(frames.chunks(part).map(|frames| Job { who, frames }));
+            let stored = names.stored.of(*id);
+            jobs.extend(frames.chunks(part).map(|frames| Job { who: who.clone(), stored, frames }));
         }
         jobs
     }
@@ -69,24 +98,46 @@ impl<'a> Job<'a> {
 
     fn run(&self, options: &SymbolizeOptions) -> Answers {
         let offsets: Vec<u64> = self.frames.iter().map(|(offset, _)| *offset).collect();
-        match self.who {
-            Who::Elf(image) => elf_file::name(image, &offsets, options),
-            Who::Kernel => kernel::name(&offsets),
-            Who::Jit(Some(host)) => perf_map::name(host, &offsets),
-            Who::Jit(None) => Answers::unnamed(offsets.len(), Unnamed::Anonymous),
-            Who::Nobody(reason) => Answers::unnamed(offsets.len(), reason),
+        // Of code that changes while the machine runs the recording knows best.
+        let recording_first = match &self.who {
+            Who::Kernel(names) => !matches!(names, KernelNames::Vmlinux { .. }),
+            Who::Jit(_) | Who::RecordedJit(..) => true,
+            Who::Elf { .. } | Who::Dump(_) | Who::Nobody(_) => false,
+        };
+        let mut answers = if recording_first && !self.stored.is_empty() {
+            let is_left = |row: &usize| stored::find(self.stored, offsets[*row]).is_none();
+            let left: Vec<usize> = (0..offsets.len()).filter(is_left).collect();
+            let asked: Vec<u64> = left.iter().map(|row| offsets[*row]).collect();
+            self.ask(&asked, options).spread(&left, offsets.len())
+        } else {
+            self.ask(&offsets, options)
+        };
+        stored::fill_in(self.stored, &offsets, &mut answers);
+        answers
+    }
+
+    fn ask(&self, offsets: &[u64], options: &SymbolizeOptions) -> Answers {
+        match &self.who {
+            _ if offsets.is_empty() => Answers::unnamed(0, Unnamed::NoMatch),
+            Who::Elf { image, debug } => elf_file::name(&Files { image, debug: debug.as_deref() }, offsets, options),
+            Who::Kernel(names) => kernel::name(names, offsets, options),
+            Who::Jit(host) => perf_map::name(host, offsets),
+            Who::RecordedJit(sources, pid) => perf_map::name_recorded(sources, *pid, offsets),
+            Who::Dump(dump) => jit_dump::name(dump, offsets, options),
+            Who::Nobody(reason) => Answers::unnamed(offsets.len(), *reason),
         }
     }
 
     /// A guess of what it costs, to begin with the longest.
     fn weight(&self, options: &SymbolizeOptions) -> usize {
-        match self.who {
-            Who::Elf(image) if elf_file::is_slow(image, options) => 1_000_000 + 100 * self.frames.len(),
-            Who::Elf(image) => image.data().len() / 100 + self.frames.len(),
+        match &self.who {
+            Who::Elf { .. } if self.who.is_slow(options) => 1_000_000 + 100 * self.frames.len(),
+            Who::Elf { image, .. } => image.data().len() / 100 + self.frames.len(),
             // Reading the list takes the kernel tens of milliseconds.
-            Who::Kernel => 2_000_000,
-            Who::Jit(Some(_)) => 100_000,
-            Who::Jit(None) | Who::Nobody(_) => 0,
+            Who::Kernel(_) => 2_000_000,
+            Who::Jit(_) | Who::RecordedJit(..) => 100_000,
+            Who::Dump(_) => self.frames.len(),
+            Who::Nobody(_) => 0,
         }
     }
 }

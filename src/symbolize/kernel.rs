@@ -1,22 +1,164 @@
-//! Names of the kernel, its modules and BPF programs: blazesym's, by the list that the kernel gives (`/proc/kallsyms`).
+//! Names of the kernel, its modules and BPF programs: blazesym's for the running kernel, by the list that it gives
+//! (`/proc/kallsyms`); for that of a recording a saved list, or the kernel's ELF file.
 //!
 //! The list has no sizes, so a symbol would reach up to the next one however far that is; we believe it for as long as a
 //! function can be. Which module an address is in is told by `/proc/modules`. (A reader of our own for the list was as fast,
 //! 65 ms against 56 ms for 11,000 addresses, of which the kernel's own part is 40 ms.)
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use blazesym::MaybeDefault;
 use blazesym::symbolize::source::{Kernel, Source};
 use blazesym::symbolize::{Input, Reason, Symbolized, Symbolizer};
 
 use super::answers::Answers;
-use crate::model::Unnamed;
+use super::elf_file::{self, Files};
+use super::kallsyms::{self, MOST_DISTANCE, Place};
+use super::{SymbolizeOptions, elf_symbols};
+use crate::image::ElfImage;
+use crate::model::{BuildId, Unnamed};
 
-/// Longer than any function of the kernel. What is further behind the last symbol is code that the list does not have,
-/// such as BPF programs with `net.core.bpf_jit_kallsyms=0`.
-const MOST_DISTANCE: u64 = 256 << 10;
+/// Where the names of the kernel come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KernelNames {
+    /// From the kernel that runs, at the addresses where it is.
+    Running,
+    /// From the kernel that runs, which is the same build as the recorded one, at other addresses: those of the recording
+    /// are this much higher, wrapping around. Modules were placed anew and are not named.
+    Shifted(u64),
+    /// From a saved copy of `/proc/kallsyms`.
+    Kallsyms {
+        /// The file.
+        path: PathBuf,
+        /// The recorded address of `_text` (or `_stext`), if it is known: the list may be of another start of the
+        /// same kernel, and its modules are then not named.
+        text: Option<u64>,
+    },
+    /// From the kernel's ELF file, with inlined functions and lines if it has debug information; modules are not in it.
+    Vmlinux {
+        /// The file.
+        path: PathBuf,
+        /// The recorded address of `_text` (or `_stext`), from which follows how far the kernel was moved when it
+        /// started (KASLR). Without it the addresses are taken to be those of the file.
+        text: Option<u64>,
+        /// The recorded build id; a file with another one is not used.
+        build_id: Option<BuildId>,
+    },
+    /// From nowhere, for this reason.
+    Unknown(Unnamed),
+}
+
+impl KernelNames {
+    /// What the running kernel can tell of a recording: all if it is the kernel that was recorded, started at the same
+    /// time or at least at the same place; its own part if it is the same build at another place; else nothing.
+    ///
+    /// A recording tells the kernel's build id (of `/sys/kernel/notes`), its release (`uname -r`), and the address of its
+    /// first symbol (perf's mapping `[kernel.kallsyms]_text`). Releases do not tell builds apart, so without a build id
+    /// the address must be the same; without an address nothing is proven, as kernels are placed anew at each start.
+    pub fn of_running(build_id: Option<BuildId>, release: Option<&str>, text: Option<u64>) -> KernelNames {
+        let own_build_id = std::fs::read("/sys/kernel/notes").ok().and_then(|notes| build_id_of(&notes));
+        let own_release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let own_text = File::open("/proc/kallsyms").ok().and_then(kallsyms::text_address);
+        let own = RunningKernel { build_id: own_build_id, release: own_release.trim(), text: own_text };
+        own.names_for(build_id, release, text)
+    }
+}
+
+/// What tells one kernel, and one start of it, from another.
+#[derive(Clone, Copy, Debug)]
+struct RunningKernel<'a> {
+    build_id: Option<BuildId>,
+    release: &'a str,
+    text: Option<u64>,
+}
+
+impl RunningKernel<'_> {
+    fn names_for(&self, build_id: Option<BuildId>, release: Option<&str>, text: Option<u64>) -> KernelNames {
+        let proven = build_id.is_some() && build_id == self.build_id;
+        let alike = match build_id {
+            Some(_) => proven,
+            None => release.is_some_and(|release| release == self.release),
+        };
+        match (alike, text, self.text) {
+            (false, ..) | (true, None, Some(_)) => KernelNames::Unknown(Unnamed::OtherKernel),
+            (true, _, None) => KernelNames::Unknown(Unnamed::KernelHidden),
+            (true, Some(recorded), Some(own)) if recorded == own => KernelNames::Running,
+            (true, Some(recorded), Some(own)) if proven => KernelNames::Shifted(recorded.wrapping_sub(own)),
+            (true, Some(_), Some(_)) => KernelNames::Unknown(Unnamed::OtherKernel),
+        }
+    }
+}
+
+/// The build id among ELF notes in this machine's byte order; see elf(5), "Notes".
+fn build_id_of(mut notes: &[u8]) -> Option<BuildId> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    loop {
+        let (header, rest) = notes.split_first_chunk::<12>()?;
+        let word = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let (name_length, length) = (word(0) as usize, word(4) as usize);
+        let start = name_length.checked_next_multiple_of(4)?;
+        let note = rest.get(start..start.checked_add(length)?)?;
+        if word(8) == NT_GNU_BUILD_ID && rest.get(..name_length)? == b"GNU\0" {
+            return BuildId::new(note);
+        }
+        notes = rest.get(start + length.checked_next_multiple_of(4)?..)?;
+    }
+}
 
 /// Names addresses of the kernel, which are sorted.
-pub(super) fn name(addresses: &[u64]) -> Answers {
+pub(super) fn name(names: &KernelNames, addresses: &[u64], options: &SymbolizeOptions) -> Answers {
+    let by_list = |path: &Path, place| match File::open(path) {
+        Ok(list) => kallsyms::name(list, place, addresses),
+        Err(_) => Answers::unnamed(addresses.len(), Unnamed::NoFile),
+    };
+    match names {
+        KernelNames::Running => name_running(addresses),
+        KernelNames::Shifted(shift) => by_list(Path::new("/proc/kallsyms"), Place::Shifted(*shift)),
+        KernelNames::Kallsyms { path, text } => {
+            let own = text.and_then(|text| Some((text, kallsyms::text_address(File::open(path).ok()?)?)));
+            let shift = own.map_or(0, |(recorded, own)| recorded.wrapping_sub(own));
+            by_list(path, if shift == 0 { Place::Same } else { Place::Shifted(shift) })
+        }
+        KernelNames::Vmlinux { path, text, build_id } => match open_vmlinux(path, *build_id) {
+            Ok(image) => name_by_vmlinux(&image, *text, addresses, options),
+            Err(reason) => Answers::unnamed(addresses.len(), reason),
+        },
+        KernelNames::Unknown(reason) => Answers::unnamed(addresses.len(), *reason),
+    }
+}
+
+fn open_vmlinux(path: &Path, build_id: Option<BuildId>) -> Result<ElfImage, Unnamed> {
+    let image = ElfImage::open(path).map_err(|_| Unnamed::NoFile)?;
+    match build_id.is_none_or(|build_id| image.build_id() == Some(build_id)) {
+        true => Ok(image),
+        false => Err(Unnamed::FileChanged),
+    }
+}
+
+fn name_by_vmlinux(image: &ElfImage, text: Option<u64>, addresses: &[u64], options: &SymbolizeOptions) -> Answers {
+    let mut answers = Answers::unnamed(addresses.len(), Unnamed::NoMatch);
+    let own = || ["_text", "_stext"].iter().find_map(|name| elf_symbols::value_of(image.data(), name.as_bytes()));
+    let slide = match text {
+        None => 0,
+        Some(text) => match own() {
+            Some(own) => text.wrapping_sub(own),
+            // How far it was moved cannot be known.
+            None => return Answers::unnamed(addresses.len(), Unnamed::NoSymbols),
+        },
+    };
+    let mut asked: Vec<(u64, usize)> =
+        addresses.iter().enumerate().map(|(index, address)| (address.wrapping_sub(slide), index)).collect();
+    asked.sort_unstable();
+    let files = Files { image, debug: None };
+    elf_file::name_svmas(&files, &asked, options, &mut answers);
+    // What stands for a name is in no file that the profile knows of.
+    answers.forget_places();
+    answers
+}
+
+/// Names addresses of the kernel that runs, which are sorted.
+fn name_running(addresses: &[u64]) -> Answers {
     let mut answers = Answers::unnamed(addresses.len(), Unnamed::KernelHidden);
     // Without code lines and inlined functions, which would take reading a `vmlinux` of some hundred megabytes.
     let source = Source::Kernel(Kernel {
@@ -78,6 +220,94 @@ mod tests {
     use std::time::Instant;
 
     #[test]
+    fn running_kernel_speaks_for_itself_only() {
+        let id = |byte| BuildId::new(&[byte; 20]);
+        let own = RunningKernel { build_id: id(1), release: "6.1.0", text: Some(0x8100_0000) };
+        let hidden = RunningKernel { text: None, ..own };
+        let other = KernelNames::Unknown(Unnamed::OtherKernel);
+        for (build_id, release, text, expected) in [
+            (id(1), None, Some(0x8100_0000), KernelNames::Running),
+            (id(1), Some("x"), Some(0x8320_0000), KernelNames::Shifted(0x220_0000)),
+            (id(1), Some("6.1.0"), None, other.clone()),
+            (id(2), Some("6.1.0"), Some(0x8100_0000), other.clone()),
+            (None, Some("6.1.0"), Some(0x8100_0000), KernelNames::Running),
+            (None, Some("6.1.0"), Some(0x8320_0000), other.clone()),
+            (None, None, Some(0x8100_0000), other.clone()),
+        ] {
+            assert_eq!(own.names_for(build_id, release, text), expected, "{build_id:?} {release:?} {text:?}");
+        }
+        let is_hidden = KernelNames::Unknown(Unnamed::KernelHidden);
+        assert_eq!(hidden.names_for(id(1), None, Some(0x8100_0000)), is_hidden);
+        assert_eq!(hidden.names_for(id(2), None, None), other);
+    }
+
+    #[test]
+    fn build_id_is_found_among_notes() {
+        let note = |kind: u32, name: &[u8], body: &[u8]| {
+            let mut bytes = Vec::new();
+            for word in [name.len() as u32, body.len() as u32, kind] {
+                bytes.extend(word.to_ne_bytes());
+            }
+            for part in [name, body] {
+                bytes.extend(part);
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+            }
+            bytes
+        };
+        let notes = [note(6, b"Xen\0", &[1; 5]), note(3, b"GNU\0", &[7; 20])].concat();
+        assert_eq!(build_id_of(&notes), BuildId::new(&[7; 20]));
+        for length in 0..notes.len() {
+            assert_eq!(build_id_of(&notes[..length]), None);
+        }
+        assert_eq!(build_id_of(&[0xff; 64]), None);
+        if let Ok(notes) = std::fs::read("/sys/kernel/notes") {
+            assert!(build_id_of(&notes).is_some(), "all kernels since 2.6.23 have one");
+        }
+    }
+
+    #[test]
+    fn kernel_file_is_moved_to_where_the_kernel_was() {
+        // Any program will do that begins with `_text`, and has a symbol that is known.
+        let directory = tempfile::tempdir().unwrap();
+        let (source, path) = (directory.path().join("k.c"), directory.path().join("vmlinux"));
+        let text = "void _text(void) {} int vfs_read(int x) { return x * 7; } void _start(void) { vfs_read(1); }";
+        std::fs::write(&source, text).unwrap();
+        let arguments = ["-g", "-O0", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=0x0102030405060708", "-o"];
+        let compiled = std::process::Command::new("cc").args(arguments).arg(&path).arg(&source).status();
+        if !compiled.is_ok_and(|status| status.success()) {
+            return println!("SKIPPED: cc does not work here");
+        }
+        let image = ElfImage::open(&path).unwrap();
+        let value = |name: &str| elf_symbols::value_of(image.data(), name.as_bytes()).unwrap();
+        let (begin, read) = (value("_text"), value("vfs_read"));
+        let slide = 0x7f00_0000u64;
+        let names = |names: &KernelNames| {
+            let answers = name(names, &[read + slide + 4, u64::MAX], &SymbolizeOptions::default());
+            let rows: Vec<_> = answers.names().map(|name| String::from_utf8_lossy(&name.raw).into_owned()).collect();
+            let of = |answer: Result<&[super::super::answers::AnswerLine], super::super::answers::Nameless>| {
+                answer.map(|lines| (rows[lines[0].name as usize].clone(), lines[0].line)).map_err(|why| why.reason)
+            };
+            answers.answers().map(of).collect::<Vec<_>>()
+        };
+        let build_id = BuildId::new(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        let vmlinux = |text, build_id| KernelNames::Vmlinux { path: path.clone(), text, build_id };
+        let found = [Ok(("vfs_read".to_owned(), 1)), Err(Unnamed::NoMatch)];
+        assert_eq!(names(&vmlinux(Some(begin + slide), build_id)), found);
+        assert_eq!(names(&vmlinux(Some(begin + slide), None)), found);
+        assert_eq!(names(&vmlinux(None, build_id)), [Err(Unnamed::NoMatch), Err(Unnamed::NoMatch)]);
+        let other = vmlinux(Some(begin + slide), BuildId::new(&[9]));
+        assert_eq!(names(&other), [Err(Unnamed::FileChanged), Err(Unnamed::FileChanged)]);
+        let list = directory.path().join("kallsyms");
+        std::fs::write(&list, format!("{begin:x} T _text\n{read:x} T vfs_read\n")).unwrap();
+        let kallsyms = |text| KernelNames::Kallsyms { path: list.clone(), text };
+        let by_list = [Ok(("vfs_read".to_owned(), 0)), Err(Unnamed::OtherKernel)];
+        assert_eq!(names(&kallsyms(Some(begin + slide))), by_list);
+        assert_eq!(names(&kallsyms(None)), [Err(Unnamed::NoMatch), Err(Unnamed::NoMatch)]);
+        let gone = KernelNames::Kallsyms { path: directory.path().join("gone"), text: None };
+        assert_eq!(names(&gone)[0], Err(Unnamed::NoFile));
+    }
+
+    #[test]
     fn module_is_found_by_address() {
         let modules = Modules::parse(
             "nf_tables 356352 1 - Live 0xffffffffc0100000\next4 4096 2 jbd2,mbcache, Live 0xffffffffc0000000 (E)\n\
@@ -112,7 +342,7 @@ mod tests {
         let mut asked: Vec<u64> = starts.iter().step_by(11).map(|(start, _)| *start).collect();
         asked.dedup();
         let started = Instant::now();
-        let answers = name(&asked);
+        let answers = name_running(&asked);
         println!("{} addresses in {:?}", asked.len(), started.elapsed());
         let names: Vec<_> = answers.names().map(|name| String::from_utf8_lossy(&name.raw)).collect();
         for (start, lines) in asked.iter().zip(answers.answers()) {
@@ -125,7 +355,7 @@ mod tests {
             );
         }
         // Nobody's code.
-        let nobody = name(&[0x1000, u64::MAX]);
+        let nobody = name_running(&[0x1000, u64::MAX]);
         assert!(nobody.answers().all(|answer| answer.is_err_and(|nameless| nameless.reason == Unnamed::NoMatch)));
     }
 }

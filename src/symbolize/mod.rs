@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! frames --> by image, sorted --> elf_file  (debug information, else symbols) --> Answers --> demangled --> profile
-//!                            \--> kernel    (kallsyms)                       /
-//!                             \-> perf_map  (JIT)                           /
+//!                            |--> kernel    (kallsyms, vmlinux)             |
+//!                            |--> perf_map, jit_dump (JIT)                  |
+//!                             \-> stored    (what the recording carries)    /
 //! ```
 //!
 //! An address without a name is no error: it keeps its image and offset, and gets the reason. If a file says where its
@@ -17,9 +18,13 @@ mod debug_info;
 mod demangle;
 mod elf_file;
 mod elf_symbols;
+mod jit_dump;
 mod job;
+mod kallsyms;
 mod kernel;
+mod lines;
 mod perf_map;
+mod stored;
 
 use rustc_hash::FxHashMap;
 
@@ -30,6 +35,21 @@ use crate::model::{
 use crate::process::JitHost;
 use answers::{Answers, Name, Nameless};
 use job::Job;
+pub use kernel::KernelNames;
+pub use stored::{StoredSymbols, StoredTable};
+
+/// Where names come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// The images that the recording opened.
+    pub images: &'a Images,
+    /// Processes that run here and whose code no file holds.
+    pub jit_hosts: &'a [JitHost],
+    /// Who names the kernel.
+    pub kernel: &'a KernelNames,
+    /// The symbols that the recording carries itself; they name what no file does.
+    pub stored: &'a StoredSymbols,
+}
 
 /// What is asked for; less is faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +71,10 @@ impl Default for SymbolizeOptions {
 }
 
 /// Names every frame of the profile that has none yet.
-///
-/// `images` are those that the recording opened; `jit_hosts` the processes whose code no file holds.
-pub fn symbolize(profile: &mut Profile, images: &Images, jit_hosts: &[JitHost], options: &SymbolizeOptions) {
+pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOptions) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let asked = unresolved(profile);
-    let jobs = Job::divide(profile, images, jit_hosts, &asked, options, threads);
+    let jobs = Job::divide(profile, names, &asked, options, threads);
     let results = job::run(&jobs, options, threads);
     let names = shown_names(&results, options, threads);
     let mut writer = Writer { profile, names, functions: FxHashMap::default() };

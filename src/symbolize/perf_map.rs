@@ -5,11 +5,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::answers::Answers;
-use crate::image::open_in_root;
+use super::lines::each_line;
+use crate::image::{FileSources, open_in_root};
 use crate::model::Unnamed;
 use crate::process::JitHost;
 
@@ -20,10 +22,26 @@ const MOST_LINE: usize = 4 << 10;
 /// Most times that a line names an address; ranges that cover everything would otherwise cost lines times addresses.
 const MOST_HITS: usize = 64 << 20;
 
-/// Names addresses of a process, which are sorted.
+/// Names addresses of a process that runs, or has run, here; they are sorted.
 pub(super) fn name(host: &JitHost, addresses: &[u64]) -> Answers {
+    name_by(open(host), addresses)
+}
+
+/// Names addresses of the process `pid` of a recording; they are sorted.
+///
+/// Its map is the one that was kept, see [`FileSources::perf_map`]. If there is none, and the process still runs on this
+/// machine since before the recording ended, it is the one that it goes on writing.
+pub(super) fn name_recorded(sources: &FileSources, pid: u32, addresses: &[u64]) -> Answers {
+    let running = || {
+        let recorded = sources.recorded_unix.filter(|_| sources.own_machine)?;
+        open(&JitHost::open_older(pid, recorded).ok()?)
+    };
+    name_by(sources.perf_map(pid).or_else(running), addresses)
+}
+
+fn name_by(map: Option<File>, addresses: &[u64]) -> Answers {
     let mut answers = Answers::unnamed(addresses.len(), Unnamed::Anonymous);
-    let Some(file) = open(host) else { return answers };
+    let Some(file) = map else { return answers };
     for (index, name) in read(file.take(MOST_BYTES), addresses).into_iter().enumerate() {
         if let Some(name) = name {
             answers.set_name(index, &name, None);
@@ -46,46 +64,18 @@ fn open(host: &JitHost) -> Option<File> {
 }
 
 /// The name of each address, by the last line that covers it: code is replaced, and the map only grows.
-fn read(mut map: impl Read, addresses: &[u64]) -> Vec<Option<Box<[u8]>>> {
+fn read(map: impl Read, addresses: &[u64]) -> Vec<Option<Box<[u8]>>> {
     let mut names: Vec<Option<Box<[u8]>>> = vec![None; addresses.len()];
     let mut hits = 0;
-    let mut buffer = vec![0; 256 << 10];
-    // Bytes of the buffer that are the beginning of a line.
-    let mut kept = 0;
-    // Whether that beginning was used already, and the rest of its line is to be passed over.
-    let mut cut = false;
-    loop {
-        let count = match map.read(&mut buffer[kept..]) {
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(_) => 0,
-        };
-        let filled = kept + count;
-        let mut at = 0;
-        while let Some(length) = buffer[at..filled].iter().position(|byte| *byte == b'\n') {
-            if !std::mem::take(&mut cut) {
-                take_line(&buffer[at..at + length], addresses, &mut names, &mut hits);
-            }
-            at += length + 1;
-        }
-        if count == 0 || hits >= MOST_HITS {
-            // The last line may be in the middle of being written; without its end it is no line.
-            return names;
-        }
-        kept = filled - at;
-        if kept > MOST_LINE {
-            if !std::mem::replace(&mut cut, true) {
-                take_line(&buffer[at..filled], addresses, &mut names, &mut hits);
-            }
-            kept = 0;
-        } else {
-            buffer.copy_within(at..filled, 0);
-        }
-    }
+    each_line(map, MOST_LINE, |line| {
+        take_line(line, addresses, &mut names, &mut hits);
+        if hits >= MOST_HITS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    names
 }
 
 fn take_line(line: &[u8], addresses: &[u64], names: &mut [Option<Box<[u8]>>], hits: &mut usize) {
-    let Some((start, size, name)) = parse(&line[..line.len().min(MOST_LINE)]) else { return };
+    let Some((start, size, name)) = parse(line) else { return };
     let first = addresses.partition_point(|address| *address < start);
     let end = start.saturating_add(size);
     for (address, known) in addresses[first..].iter().zip(&mut names[first..]) {
