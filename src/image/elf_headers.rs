@@ -126,7 +126,8 @@ impl ElfHeaders {
     pub fn place_code(&mut self, offset: u64, length: u64) {
         /// Pages of x86, and the larger ones of arm64 and PowerPC.
         const PAGES: [u64; 3] = [4 << 10, 16 << 10, 64 << 10];
-        let forgotten = |segment: &&mut Segment| segment.executable && segment.file_size == 0;
+        // Of code all bytes are in a program's file; notes, which may be in the same segment, are in this one too.
+        let forgotten = |segment: &&mut Segment| segment.executable && segment.file_size < segment.memory_size;
         for segment in self.segments.iter_mut().filter(forgotten) {
             let fits = |page: &u64| {
                 let begin = segment.svma & !(page - 1);
