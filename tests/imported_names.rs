@@ -588,10 +588,10 @@ fn elf(is_64: bool, big: bool, machine: u16, thumb: bool) -> Vec<u8> {
         fn word(&self) -> usize {
             if self.is_64 { 8 } else { 4 }
         }
-        fn section(&mut self, name: u64, kind: u64, flags: u64, svma: u64, place: (u64, u64), link: u64, entry: u64) {
+        fn section(&mut self, name: u64, kind: u64, flags: u64, svma: u64, place: (u64, u64), tail: (u64, u64)) {
             let word = self.word();
             self.numbers(&[(name, 4), (kind, 4), (flags, word), (svma, word), (place.0, word), (place.1, word)]);
-            self.numbers(&[(link, 4), (1, 4), (8, word), (entry, word)]);
+            self.numbers(&[(tail.0, 4), (1, 4), (8, word), (tail.1, word)]);
         }
         fn symbol(&mut self, name: u64, value: u64, size: u64, info: u64, section: u64) {
             if self.is_64 {
@@ -620,10 +620,10 @@ fn elf(is_64: bool, big: bool, machine: u16, thumb: bool) -> Vec<u8> {
     writer.bytes.resize(0x300, 0);
     writer.bytes.extend(b"\0work\0$x\0.text\0.symtab\0.strtab\0");
     writer.bytes.resize(0x400, 0);
-    writer.section(0, 0, 0, 0, (0, 0), 0, 0);
-    writer.section(9, 1, 6, 0x10100, (0x100, 0x100), 0, 0);
-    writer.section(15, 2, 0, 0, (0x200, 3 * symbol), 3, symbol);
-    writer.section(23, 3, 0, 0, (0x300, 0x40), 0, 0);
+    writer.section(0, 0, 0, 0, (0, 0), (0, 0));
+    writer.section(9, 1, 6, 0x10100, (0x100, 0x100), (0, 0));
+    writer.section(15, 2, 0, 0, (0x200, 3 * symbol), (3, symbol));
+    writer.section(23, 3, 0, 0, (0x300, 0x40), (0, 0));
     writer.bytes
 }
 

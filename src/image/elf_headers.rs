@@ -132,7 +132,7 @@ impl ElfHeaders {
             let fits = |page: &u64| {
                 let begin = segment.svma & !(page - 1);
                 let end = segment.svma.checked_add(segment.memory_size)?.checked_next_multiple_of(*page)?;
-                (end - begin == length && offset % page == 0).then_some(*page)
+                (end - begin == length && offset.is_multiple_of(*page)).then_some(*page)
             };
             let Some(page) = PAGES.iter().find_map(fits) else { continue };
             segment.offset = offset.saturating_add(segment.svma & (page - 1));

@@ -177,13 +177,13 @@ impl FileSources {
         let cache = self.build_id_cache.as_ref()?;
         let own = cache.join("[kernel.kallsyms]");
         let own = ids(build_id).into_iter().flat_map(|id| [own.join(&id).join("kallsyms"), own.join(&id)]);
-        let found = own.chain(self.in_cache(build_id, "kallsyms")).find(|path| {
+        let mut all = own.chain(self.in_cache(build_id, "kallsyms"));
+        all.find(|path| {
             // By the old names the same place may hold a `vmlinux`.
             let mut first = [0; 4];
             open_plain(path).and_then(|file| io::Read::read_exact(&mut &file, &mut first)).is_ok()
                 && first != *b"\x7fELF"
-        });
-        found
+        })
     }
 
     /// The kernel's ELF file (`vmlinux`) with this build id, of a debug directory, perf's cache or the system's directory
