@@ -33,6 +33,8 @@ pub struct ProcessState {
     pub id: Option<ProcessId>,
     /// The image of its JIT's memory, once there is some.
     pub jit: Option<crate::model::ImageId>,
+    /// Code that a JIT will put into memory, the next one last: time, and where.
+    code: Vec<(u64, Mapping)>,
     threads: FxHashMap<u32, ThreadState>,
 }
 
@@ -46,6 +48,21 @@ pub struct ThreadState {
 }
 
 impl ProcessState {
+    /// Says which code a JIT puts into memory when; what was said before is forgotten.
+    pub fn set_code(&mut self, mut code: Vec<(u64, Mapping)>) {
+        // Of two at the same time, the later row is the later code.
+        code.reverse();
+        code.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        self.code = code;
+    }
+
+    /// Maps the code that was put into memory up to `time`.
+    pub fn map_code(&mut self, time: u64) {
+        while let Some((_, mapping)) = self.code.pop_if(|(at, _)| *at <= time) {
+            self.map(mapping);
+        }
+    }
+
     /// Maps a range.
     pub fn map(&mut self, mapping: Mapping) {
         // Made anew only if somebody holds the old one, and if it changes.

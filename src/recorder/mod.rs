@@ -24,9 +24,11 @@ pub use crate::unwind::REGISTERS_MASK;
 
 use std::sync::Arc;
 
-use crate::image::{Images, Wanted, is_file_path};
+use rustc_hash::FxHashMap;
+
+use crate::image::{Images, JitCode, JitDump, Wanted, is_file_path};
 use crate::model::{
-    CodeAddress, EventId, FrameKind, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
+    CodeAddress, EventId, FrameKind, ImageId, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
     Timestamp, Unit,
 };
 use crate::perf::record::{self, CpuMode};
@@ -319,7 +321,8 @@ impl Recorder {
             CpuMode::GuestKernel | CpuMode::GuestUser | CpuMode::Hypervisor => return,
             CpuMode::User | CpuMode::Unknown => {}
         }
-        if mmap.executable {
+        // Code of an interpreter is no code of the processor.
+        if mmap.executable || self.options.origin.has_symbols_of(mmap.path) {
             let wanted = Wanted {
                 path: mmap.path,
                 build_id: mmap.build_id.or_else(|| self.options.origin.build_id_of(mmap.path)),
@@ -365,6 +368,11 @@ impl Recorder {
         let Some(process) = self.processes.followed(wanted.pid) else { return };
         let builder = &mut self.builder;
         let mut add = |kind, path: &str, build_id| builder.add_image(kind, path, build_id);
+        // It is mapped only as a mark that it is there.
+        if let Some((image, dump)) = self.images.intern_jit_dump(wanted, &mut add) {
+            let by_time = self.options.origin.is_monotonic() && !dump.arch_timestamps();
+            return process.set_code(code_of(&dump, image, by_time));
+        }
         let (image, offset) = if wanted.path == b"[vdso]" {
             // It is mapped whole; what the kernel states as its file offset is none.
             (self.images.intern_vdso(wanted.build_id, add), 0)
@@ -398,6 +406,7 @@ impl Recorder {
             Some(id) => id,
             None => *process.id.insert(self.builder.add_process(identity.pid, &process.name)),
         };
+        process.map_code(identity.time);
         let space = process.space.clone();
         let thread = process.thread(identity.tid);
         let thread_id = match thread.id {
@@ -481,6 +490,26 @@ impl Recorder {
             self.builder.replace_stack(row, stack, end);
         }
     }
+}
+
+/// Which code a JIT's dump puts where, and when; all at once if its clock is another one.
+fn code_of(dump: &JitDump, image: ImageId, by_time: bool) -> Vec<(u64, Mapping)> {
+    let mapping = |code: &JitCode, start: u64| Mapping {
+        start,
+        end: start.saturating_add(code.size),
+        offset: code.offset,
+        image,
+    };
+    let by_index: FxHashMap<u64, &JitCode> = dump.loads().map(|code| (code.index, code)).collect();
+    let loads = dump.loads().map(|code| (code.time, mapping(code, code.address)));
+    let moves = dump.moves().iter();
+    let moves = moves.filter_map(|moved| Some((moved.time, mapping(by_index.get(&moved.index)?, moved.address))));
+    let mut code: Vec<_> = loads.chain(moves).collect();
+    code.sort_by_key(|(time, _)| *time);
+    if !by_time {
+        code.iter_mut().for_each(|(time, _)| *time = 0);
+    }
+    code
 }
 
 /// The name of the event that time off the CPU is added as.

@@ -68,6 +68,8 @@ pub enum Origin {
     Recording {
         /// Whether stack copies are of this machine's processor and byte order, so that they can be unwound.
         can_unwind: bool,
+        /// Whether its times are those of `CLOCK_MONOTONIC`, the clock of JITs' dumps.
+        is_monotonic: bool,
         /// Paths of which the recording has symbols; they may look like no path of a file.
         symbols_of: FxHashSet<Box<[u8]>>,
         /// Build ids that the recording has apart from its mappings, by path.
@@ -80,6 +82,13 @@ impl Origin {
         match self {
             Origin::Live => true,
             Origin::Recording { can_unwind, .. } => *can_unwind,
+        }
+    }
+
+    pub(super) fn is_monotonic(&self) -> bool {
+        match self {
+            Origin::Live => true,
+            Origin::Recording { is_monotonic, .. } => *is_monotonic,
         }
     }
 

@@ -124,6 +124,10 @@ impl Walk<'_> {
         if addresses.len() == begin && sample.ip != 0 {
             addresses.push(CodeAddress::Ip(sample.ip));
         }
+        // A recording without call chains.
+        if !copied && sample.callchain.count() == 0 && origin.end_of_chain() == StackEnd::Unstated {
+            return StackEnd::Truncated(Truncation::NotAsked);
+        }
         // Neither registers nor a chain: a kernel thread, or a task that has left its memory, has no user stack to miss.
         if sample.user_registers.is_none() && first > begin {
             return StackEnd::Root;

@@ -39,6 +39,7 @@ use crate::recorder::{Origin, RecordedEvent, Recorder, RecorderOptions, Sink};
 ///
 /// Applies `options.filter` itself, before frames are named; `model::merge`, `--event` and the summary come after.
 pub(super) fn read(source: Source, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
+    let path = source.path.clone();
     let scanned = scan(source, meter, &|known| {
         let features = known.features;
         let recorder_options = RecorderOptions {
@@ -49,12 +50,14 @@ pub(super) fn read(source: Source, options: &ImportOptions, meter: &Meter) -> Re
             begins_with_exec_of: None,
             origin: Origin::Recording {
                 can_unwind: known.can_unwind(),
+                is_monotonic: known.is_monotonic(),
                 symbols_of: features.simpleperf.files.iter().map(|file| file.path.as_bytes().into()).collect(),
                 build_ids: features.build_ids.iter().map(|file| (file.path.as_slice().into(), file.build_id)).collect(),
             },
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };
-        let mut recorder = Recorder::with_images(recorder_options, Images::default());
+        let images = Images::recorded(names::sources(features, path.as_deref(), options));
+        let mut recorder = Recorder::with_images(recorder_options, images);
         recorder.begin(0);
         recorder
     })?;

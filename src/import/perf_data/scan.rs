@@ -15,7 +15,7 @@ use crate::perf::data::features::{self, Features, number};
 use crate::perf::data::walk::{self, Next};
 use crate::perf::data::{kind, simpleperf};
 use crate::perf::record::{HEADER, header, kind_name};
-use crate::perf::{ByteOrder, EventAttr, Layout, Layouts, Words};
+use crate::perf::{AttrFlags, ByteOrder, EventAttr, Layout, Layouts, Words};
 use crate::recorder::{Feed, REGISTERS_MASK, RecordedEvent, Sink};
 
 /// So many bytes are read before memory is given back and progress is told.
@@ -51,6 +51,14 @@ impl Known<'_> {
     pub fn recorded_events(&self) -> Vec<RecordedEvent> {
         let events = self.events.iter().enumerate();
         events.map(|(row, event)| event.recorded(row, self.features, self.types)).collect()
+    }
+
+    /// Whether times are those of `CLOCK_MONOTONIC`.
+    pub fn is_monotonic(&self) -> bool {
+        const CLOCK_MONOTONIC: i32 = 1;
+        let attrs = self.events.iter().map(|event| &event.attr);
+        attrs.clone().count() > 0
+            && attrs.into_iter().all(|attr| attr.flags.has(AttrFlags::USE_CLOCKID) && attr.clockid == CLOCK_MONOTONIC)
     }
 
     /// Whether stack copies are of a processor that is unwound here: this one.
