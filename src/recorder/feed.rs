@@ -36,6 +36,10 @@ impl Place {
     }
 }
 
+/// Records of a recording that are handed over together: enough to share among CPUs, and with stack copies of 64 KiB
+/// still no more than 32 MiB to be in memory.
+const BATCH: usize = 512;
+
 /// Who takes in records that are in order.
 pub trait Sink {
     /// Takes in the next records.
@@ -75,6 +79,8 @@ pub struct Feed<'f, S = Recorder> {
     held: Vec<Held>,
     free: Vec<usize>,
     released: Vec<Place>,
+    /// So many records are released at a time, if not all.
+    batch: usize,
     unknown_ids: u64,
     beyond: u64,
 }
@@ -82,7 +88,7 @@ pub struct Feed<'f, S = Recorder> {
 impl Feed<'static> {
     /// Feeds `recorder` with what comes from rings, all of one layout.
     pub fn of_rings(recorder: Recorder, layout: Layout) -> Feed<'static> {
-        Feed::new(recorder, Layouts::single(layout), Vec::new())
+        Feed { batch: 1, ..Feed::new(recorder, Layouts::single(layout), Vec::new()) }
     }
 }
 
@@ -97,6 +103,7 @@ impl<'f, S: Sink> Feed<'f, S> {
             held: Vec::new(),
             free: Vec::new(),
             released: Vec::new(),
+            batch: BATCH,
             unknown_ids: 0,
             beyond: 0,
         }
@@ -174,7 +181,9 @@ impl<'f, S: Sink> Feed<'f, S> {
     /// Ends a round: all rings have been read since the last one ended. Chunks that are done with go to `recycle`.
     pub fn end_round(&mut self, recycle: impl FnMut(Vec<u8>)) {
         self.sorter.finish_round(&mut self.released);
-        self.release(recycle, &mut |_| true);
+        if self.released.len() >= self.batch {
+            self.release(recycle, &mut |_| true);
+        }
     }
 
     /// The recorder, which has now taken in everything.
@@ -193,10 +202,8 @@ impl<'f, S: Sink> Feed<'f, S> {
     }
 
     fn release(&mut self, mut recycle: impl FnMut(Vec<u8>), go_on: &mut dyn FnMut(u64) -> bool) {
-        /// Records between two questions whether to go on.
-        const GROUP: usize = 4096;
         let Feed { recorder, layouts, files, held, .. } = self;
-        for group in self.released.chunks(GROUP) {
+        for group in self.released.chunks(BATCH) {
             let mut bytes = 0;
             let records = group.iter().map(|place| {
                 let source = match place.chunk().checked_sub(files.len()) {

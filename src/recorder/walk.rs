@@ -43,7 +43,7 @@ impl Walk<'_> {
     /// Walks the stacks of many samples, with a thread for each unwinder; the parts are in the order of the samples.
     pub fn all(self, unwinders: &mut [Unwinder], samples: &[Admitted<'_>]) -> Vec<Part> {
         /// Samples that a thread takes at a time.
-        const PART: usize = 64;
+        const PART: usize = 32;
         let parts: Vec<OnceLock<Part>> = (0..samples.len().div_ceil(PART)).map(|_| OnceLock::new()).collect();
         let next = AtomicUsize::new(0);
         let work = |unwinder: &mut Unwinder| {

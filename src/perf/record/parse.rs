@@ -38,7 +38,7 @@ pub fn parse<'a>(bytes: &'a [u8], layout: &Layout) -> Record<'a> {
     let mut fields = Fields::new(body, layout.order);
     let record = match kind {
         kind::MMAP => mmap(&mut fields, misc, identity).map(Record::Mmap),
-        kind::MMAP2 => mmap2(&mut fields, misc, identity).map(Record::Mmap),
+        kind::MMAP2 => mmap2(&mut fields, misc, identity, layout.order).map(Record::Mmap),
         kind::COMM => comm(&mut fields, misc, identity).map(Record::Comm),
         kind::FORK => task(&mut fields).map(Record::Fork),
         kind::EXIT => task(&mut fields).map(Record::Exit),
@@ -153,16 +153,16 @@ fn mmap<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity) -> Option<Mmap
     Some(Mmap { identity, pid, mode, start, length, offset, executable, path, ..Mmap::default() })
 }
 
-fn mmap2<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity) -> Option<Mmap<'a>> {
+fn mmap2<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity, order: ByteOrder) -> Option<Mmap<'a>> {
     let (pid, _tid) = (from.u32()?, from.u32()?);
     let (start, length, offset) = (from.u64()?, from.u64()?, from.u64()?);
     let (mut build_id, mut device_inode) = (None, None);
-    if misc & MISC_MMAP_BUILD_ID != 0 {
-        let id = from.bytes(24)?;
-        let size = usize::from(id[0]).min(20);
-        build_id = BuildId::new(&id[4..4 + size]);
+    let file = from.bytes(24)?;
+    if misc & MISC_MMAP_BUILD_ID != 0 && is_build_id(file) {
+        build_id = BuildId::new(&file[4..4 + usize::from(file[0])]);
     } else {
-        let (major, minor, inode, _generation) = (from.u32()?, from.u32()?, from.u64()?, from.u64()?);
+        let mut file = Fields::new(file, order);
+        let (major, minor, inode) = (file.u32()?, file.u32()?, file.u64()?);
         device_inode = (inode != 0).then_some(((major, minor), inode));
     }
     let (protection, _flags) = (from.u32()?, from.u32()?);
@@ -171,6 +171,18 @@ fn mmap2<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity) -> Option<Mma
     // What perf makes up for the kernel and its modules has no protection.
     let executable = protection & PROT_EXEC != 0 || matches!(mode, CpuMode::Kernel | CpuMode::GuestKernel);
     Some(Mmap { identity, pid, mode, start, length, offset, executable, build_id, device_inode, path })
+}
+
+/// Whether the union in MMAP2 is a build id, where `misc` says that it is.
+///
+/// The kernel (5.12 to 6.18 at least) sets that bit in a header that it uses for all events that hear of a mapping, and does not
+/// take it back: an event that did not ask for build ids gets device and inode under it as soon as another profiler that did
+/// runs beside (`perf_event_mmap_output`, kernel/events/core.c; perf 6.1 takes the device for a size and crashes). A build id is
+/// filled up with zeros; a device has a minor number below 2^16, and an inode one below 2^32, where a build id has anything.
+fn is_build_id(file: &[u8]) -> bool {
+    let (size, reserved, id) = (file[0], &file[1..4], &file[4..]);
+    let is_device = id[2..4] == [0; 2] && id[8..12] == [0; 4];
+    matches!(size, 1..=20) && reserved == [0; 3] && id[usize::from(size)..].iter().all(|byte| *byte == 0) && !is_device
 }
 
 /// A mapping of the kernel by perf before 3.0 has only the pid to tell it by.

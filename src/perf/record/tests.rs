@@ -95,6 +95,13 @@ fn mapping_carries_what_identifies_its_file() {
     assert_eq!((mmap.path, mmap.executable), (&b"/lib"[..], true));
     assert_eq!(mmap.build_id, BuildId::new(&[0xde, 0xad, 0xbe, 0xef]));
     assert_eq!(time(&bytes, &LAYOUT), 555);
+    // What another profiler's wish for build ids does to the flags of this one's records.
+    for major in [8, 254, 20] {
+        words[4..7].copy_from_slice(&[two(major, 1), 42, 7]);
+        let bytes = record(kind::MMAP2, 1 << 14, &words);
+        let Record::Mmap(mmap) = parse(&bytes, &LAYOUT) else { panic!("no mapping") };
+        assert_eq!((mmap.build_id, mmap.device_inode), (None, Some(((major, 1), 42))), "{major}");
+    }
     words[4..7].copy_from_slice(&[two(8, 1), 42, 0]);
     let bytes = record(kind::MMAP2, 0, &words);
     let Record::Mmap(mmap) = parse(&bytes, &LAYOUT) else { panic!("no mapping") };
