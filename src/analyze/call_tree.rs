@@ -240,7 +240,7 @@ impl<'a> Growth<'a> {
             base = self.child(base, named(name, FrameKind::Task));
         }
         if let Some(row) = usize::from(key.end).checked_sub(1) {
-            let name = self.frames.names.intern(&format!("[truncated: {}]", Truncation::ALL[row].as_str()));
+            let name = self.frames.names.intern(&Truncation::ALL[row].note());
             base = self.child(base, named(name, FrameKind::Note));
         }
         self.of_base.insert((key.thread, key.end), base);

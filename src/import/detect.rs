@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::perf_script;
 use super::source::Source;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -11,16 +12,19 @@ use crate::error::{Error, ErrorKind, Result};
 pub enum Kind {
     /// What `perf record`, simpleperf and `profile record` write.
     PerfData,
+    /// The text of `perf script`.
+    PerfScript,
 }
 
 impl Kind {
     /// All formats.
-    pub const ALL: [Kind; 1] = [Kind::PerfData];
+    pub const ALL: [Kind; 2] = [Kind::PerfData, Kind::PerfScript];
 
     /// Its name, as `--from` takes it.
     pub fn name(self) -> &'static str {
         match self {
             Kind::PerfData => "perf-data",
+            Kind::PerfScript => "perf-script",
         }
     }
 }
@@ -48,6 +52,9 @@ pub(super) fn detect(source: &Source) -> Result<Kind> {
     let is_folder = source.path.as_ref().is_some_and(|path| path.is_dir());
     if is_folder || PERF_MAGICS.iter().any(|magic| head.starts_with(magic)) {
         return Ok(Kind::PerfData);
+    }
+    if perf_script::is_applicable(head) {
+        return Ok(Kind::PerfScript);
     }
     let what = if head.is_empty() { "is empty" } else { "has no format that is known here" };
     Err(Error::new(ErrorKind::Malformed, format!("{} {what}", source.name))

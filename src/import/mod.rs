@@ -10,9 +10,13 @@
 //! All bytes are from strangers: a reader never panics, keeps what it could read of a file that is cut, counts what it
 //! passed over (`CaptureStats::skipped`), and fails only if there is nothing of its format, saying where.
 
+mod byte_table;
 mod detect;
+mod lines;
 mod perf_data;
+mod perf_script;
 mod source;
+mod tasks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -149,12 +153,14 @@ fn read(input: Input, options: &ImportOptions, meter: &Meter) -> Result<Profile>
         Some(kind) => kind,
         None => detect::detect(&source)?,
     };
-    if kind == Kind::PerfData {
+    let mut profile = match kind {
         // Filters for itself, before it looks names up.
-        return perf_data::read(source, options, meter);
+        Kind::PerfData => return perf_data::read(source, options, meter),
+        Kind::PerfScript => perf_script::read(&source.name, source.bytes)?,
+    };
+    if profile.stats.target.is_empty() {
+        profile.stats.target = source.name;
     }
-    let profile: Result<Profile> = Err(Error::new(ErrorKind::Unsupported, format!("cannot read {}", source.name)));
-    let mut profile = profile?;
     options.filter.apply(&mut profile)?;
     Ok(profile)
 }

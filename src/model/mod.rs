@@ -30,6 +30,6 @@ pub use profile::{
     Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Sample,
     Stack, Thread,
 };
-pub use reason::{StackEnd, Truncation, Unnamed};
+pub use reason::{ESTIMATES, StackEnd, Truncation, Unnamed};
 pub use stats::{CaptureStats, Origin};
 pub use unit::Unit;

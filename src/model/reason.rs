@@ -73,6 +73,22 @@ impl Truncation {
     }
 }
 
+impl Truncation {
+    /// The name of the frame that stands below a cut stack, in place of its callers: `[truncated: stack copy]`.
+    pub fn note(self) -> String {
+        format!("[truncated: {}]", self.as_str())
+    }
+
+    /// The reason of which this is the [`Truncation::note`].
+    pub fn of_note(name: &str) -> Option<Truncation> {
+        let reason = name.strip_prefix("[truncated: ")?.strip_suffix(']')?;
+        Truncation::ALL.into_iter().find(|known| known.as_str() == reason)
+    }
+}
+
+/// The names of frames that stand for an estimate of what was not sampled; samples in them have a value, and a count of 0.
+pub const ESTIMATES: [&str; 2] = ["[not sampled]", "[kernel, not permitted]"];
+
 /// Why a frame has no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
