@@ -34,6 +34,7 @@ bench:
 	cargo bench --bench cost
 	cargo bench --bench finish
 	cargo bench --bench accuracy
+	cargo bench --bench import_text
 
 # Rewrites the expected output of golden tests; read the difference before it is committed.
 bless:

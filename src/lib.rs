@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use flameprofile::analyze::{CallTree, View};
+//! use flameprofile::analyze::View;
 //! use flameprofile::render::folded;
 //! use flameprofile::sampler::Target;
 //! use flameprofile::session::{RecordOptions, Stop, record};
@@ -23,9 +23,8 @@
 //! options.duration = Some(Duration::from_millis(300));
 //! let stop = Stop::new().expect("a pipe");
 //! let recording = record(&options, &stop, &mut |_progress| {})?;
-//! let tree = CallTree::build(&recording.profile, &View::default());
 //! let mut text = Vec::new();
-//! folded::write(&tree, &folded::FoldedOptions::default(), &mut text)?;
+//! folded::write(&recording.profile, &View::default(), &folded::FoldedOptions::default(), &mut text)?;
 //! println!("{}", String::from_utf8_lossy(&text));
 //! assert!(recording.profile.stats.samples > 0);
 //! # Ok(())

@@ -20,9 +20,9 @@ fn tree_of(profile: &Profile) -> CallTree {
     CallTree::build(profile, &View::default())
 }
 
-fn folded_of(tree: &CallTree) -> String {
+fn folded_of(profile: &Profile) -> String {
     let mut out = Vec::new();
-    folded::write(tree, &FoldedOptions::default(), &mut out).unwrap();
+    folded::write(profile, &View::default(), &FoldedOptions::default(), &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -157,12 +157,12 @@ fn recursion_counts_once_in_the_top_table() {
 #[test]
 fn goldens() {
     let profile = every_kind();
-    golden("every_kind.folded", &folded_of(&tree_of(&profile)));
+    golden("every_kind.folded", &folded_of(&profile));
     golden("every_kind.svg", &without_script(&svg_of(&profile)));
     golden("every_kind.top", &top_of(&profile, &TopOptions { width: Some(100), color: false, limit: Some(12) }));
     golden("every_kind.summary", &summary(&profile.stats));
     golden("every_kind.json", &json_of(&profile));
-    let hostile: String = folded_of(&tree_of(&hostile())).lines().map(|line| format!("{line:.120}\n")).collect();
+    let hostile: String = folded_of(&hostile()).lines().map(|line| format!("{line:.120}\n")).collect();
     golden("hostile.folded", &hostile);
     golden("empty.svg", &without_script(&svg_of(&Sketch::new().finish())));
 }
@@ -171,7 +171,7 @@ fn goldens() {
 fn the_same_profile_gives_the_same_bytes() {
     for make in [every_kind, hostile, || large(3_000, 9_000)] {
         assert_eq!(svg_of(&make()), svg_of(&make()));
-        assert_eq!(folded_of(&tree_of(&make())), folded_of(&tree_of(&make())));
+        assert_eq!(folded_of(&make()), folded_of(&make()));
         assert_eq!(json_of(&make()), json_of(&make()));
     }
 }
@@ -200,7 +200,7 @@ fn inferno_counts(folded: &str) -> BTreeMap<String, u64> {
 fn inferno_counts_the_same_samples() {
     for profile in [every_kind(), large(2_000, 6_000)] {
         let tree = tree_of(&profile);
-        let theirs = inferno_counts(&folded_of(&tree));
+        let theirs = inferno_counts(&folded_of(&profile));
         let mut weights: Vec<u64> = (0..tree.nodes.len() as u32).map(|id| tree.self_weight(id)).collect();
         let mut ours: BTreeMap<String, u64> = BTreeMap::new();
         for id in (0..tree.nodes.len()).rev() {
@@ -217,7 +217,7 @@ fn inferno_counts_the_same_samples() {
 fn inferno_takes_hostile_names_for_names() {
     let profile = hostile();
     let tree = tree_of(&profile);
-    let folded = folded_of(&tree);
+    let folded = folded_of(&profile);
     let weight: u64 = (0..tree.nodes.len() as u32).map(|id| tree.self_weight(id)).sum();
     // inferno's XML of control characters is not ours to judge: none is left in what it gets.
     assert!(folded.chars().all(|c| c == '\n' || !c.is_control()));
@@ -318,7 +318,7 @@ fn stacks_of_50_000_frames_are_drawn_and_cheap() {
     assert!(picture.contains("49,001 frames deeper: ") || picture.contains("frames deeper: "));
     assert!(picture.len() < 1_000_000, "{}", picture.len());
     assert_eq!(frames_in(&picture).len(), 1_001);
-    assert_eq!(folded_of(&tree).lines().count(), 2);
+    assert_eq!(folded_of(&profile).lines().count(), 2);
     assert!(top_of(&profile, &TopOptions::default()).contains("even"));
     assert!(json_of(&profile).len() < 10_000_000);
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
@@ -330,7 +330,7 @@ fn an_empty_profile_says_why() {
     profile.stats.cpu_time = Some(std::time::Duration::from_millis(3));
     let picture = svg_of(&profile);
     assert!(picture.contains("No samples of cpu-clock.") && picture.contains("used 3.00 ms of CPU time"));
-    assert!(folded_of(&tree_of(&profile)).is_empty());
+    assert!(folded_of(&profile).is_empty());
     assert!(top_of(&profile, &TopOptions::default()).contains("0 samples"));
     // A profile without any table row at all.
     svg_of(&Profile::default());
@@ -427,7 +427,7 @@ fn times() {
                 out.clear();
                 svg::write(&tree, &profile, &options, &mut out).unwrap()
             });
-            let text = best(&mut || drop(folded_of(&tree)));
+            let text = best(&mut || drop(folded_of(&profile)));
             println!(
                 "{} nodes, {samples} samples, min width {min_width}: tree {build:?}, svg {draw:?}, {} kB, {} frames; folded {text:?}",
                 tree.nodes.len(),

@@ -130,34 +130,39 @@ impl CallTree {
     /// An estimate of what was not sampled counts as the samples that its value would have been.
     pub fn self_weight(&self, node: NodeId) -> u64 {
         let node = &self.nodes[node as usize];
-        match self.period {
-            Some(_) if node.self_samples > 0 => node.self_samples,
-            Some(period) if period > 0 => {
-                node.self_value / period + u64::from(node.self_value % period >= period.div_ceil(2))
-            }
-            _ => node.self_value,
-        }
+        Weight { value: node.self_value, samples: node.self_samples }.whole(self.period)
     }
 }
 
 /// What samples must share to be counted as one before any name is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Key {
+pub(super) struct Key {
     /// The thread, or, if threads are not told apart, the first one seen of a process of that name.
-    thread: ThreadId,
+    pub thread: ThreadId,
     /// 0 for a stack that is not known to be cut, else one more than the row of [`Truncation::ALL`].
-    end: u8,
-    stack: StackId,
+    pub end: u8,
+    pub stack: StackId,
 }
 
 /// Value and number of samples.
 #[derive(Clone, Copy, Debug, Default)]
-struct Weight {
-    value: u64,
-    samples: u64,
+pub(super) struct Weight {
+    pub value: u64,
+    pub samples: u64,
 }
 
-fn aggregate(profile: &Profile, event: EventId, per_thread: bool) -> Vec<(Key, Weight)> {
+impl Weight {
+    /// As one whole number, see [`CallTree::self_weight`].
+    pub fn whole(self, period: Option<u64>) -> u64 {
+        match period {
+            Some(_) if self.samples > 0 => self.samples,
+            Some(period) if period > 0 => self.value / period + u64::from(self.value % period >= period.div_ceil(2)),
+            _ => self.value,
+        }
+    }
+}
+
+pub(super) fn aggregate(profile: &Profile, event: EventId, per_thread: bool) -> Vec<(Key, Weight)> {
     let mut of_name: FxHashMap<StringId, ThreadId> = FxHashMap::default();
     let thread_of: Vec<ThreadId> = (0..profile.threads.len())
         .map(|row| {
@@ -235,8 +240,7 @@ impl<'a> Growth<'a> {
         let process = self.frames.name(self.profile.processes[thread.process.index()].name);
         let mut base = self.child(0, named(process, FrameKind::Task));
         if per_thread {
-            let name = format!("{}-{}", self.profile.strings.get(thread.name), thread.tid);
-            let name = self.frames.names.intern(&name);
+            let name = self.frames.thread_name(thread);
             base = self.child(base, named(name, FrameKind::Task));
         }
         if let Some(row) = usize::from(key.end).checked_sub(1) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::model::{
-    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Place, Profile, Resolution, StringId, StringTable, Unnamed,
+    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Place, Profile, Resolution, StringId, StringTable, Thread, Unnamed,
 };
 
 /// One row of a frame: what becomes a node of the tree.
@@ -46,6 +46,12 @@ impl<'a> FrameNames<'a> {
             "" => self.names.intern("[no name]"),
             _ => self.string(string),
         }
+    }
+
+    /// The name of a thread, with its id: threads of one name are many.
+    pub fn thread_name(&mut self, thread: &Thread) -> StringId {
+        let name = format!("{}-{}", self.profile.strings.get(thread.name), thread.tid);
+        self.names.intern(&name)
     }
 
     /// The rows of `frame`, outermost first.

@@ -6,7 +6,9 @@
 
 mod call_tree;
 mod frame_names;
+mod paths;
 mod top;
 
 pub use call_tree::{CallTree, Node, NodeId, View};
+pub use paths::{Label, Paths};
 pub use top::{Function, Top};

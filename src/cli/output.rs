@@ -55,27 +55,59 @@ impl OutputFile {
     }
 
     /// Writes all of it, and puts it in its place.
-    pub fn finish(mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.file.write_all(bytes).and_then(|()| match &self.beside {
-            // A full disk may say so only now.
-            Some(_) => self.file.sync_data(),
-            None => Ok(()),
-        });
-        let written = written.and_then(|()| match self.beside.take() {
-            Some(beside) => fs::rename(&beside, &self.path).inspect_err(|_| self.beside = Some(beside)),
-            None => Ok(()),
+    pub fn finish(self, bytes: &[u8]) -> Result<()> {
+        self.finish_with(&mut |out| out.write_all(bytes).map_err(|error| Error::io("cannot write", error)))
+    }
+
+    /// Writes what `render` gives, and puts it in its place. `render` is called once more if that fails, to keep the result elsewhere.
+    pub fn finish_with(mut self, render: &mut Render<'_>) -> Result<()> {
+        let written = render(&mut self.file).and_then(|()| {
+            let placed = match self.beside.take() {
+                // A full disk may say so only when it is to keep the data.
+                Some(beside) => self
+                    .file
+                    .sync_data()
+                    .and_then(|()| fs::rename(&beside, &self.path))
+                    .inspect_err(|_| self.beside = Some(beside)),
+                None => Ok(()),
+            };
+            placed.map_err(|error| Error::io(format!("cannot write {}", self.path.display()), error))
         });
         match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|error| {
-                let hint = match keep(&self.path, bytes) {
+            Err(error) if is_closed_pipe(&error) => Ok(()),
+            Err(error) => {
+                let hint = match keep(&self.path, render) {
                     Some(kept) => format!("the result is kept in {}", kept.display()),
                     None => "free some space, or name a file on another disk with -o".into(),
                 };
-                Error::io(format!("cannot write {}", self.path.display()), error).with_hint(hint)
-            }),
+                let what = format!("cannot write {}", self.path.display());
+                Err(match cause(error) {
+                    Ok(cause) => Error::io(what, cause),
+                    Err(error) => error,
+                }
+                .with_hint(hint))
+            }
+            Ok(()) => Ok(()),
         }
     }
+}
+
+/// Writes a result.
+pub type Render<'a> = dyn FnMut(&mut dyn Write) -> Result<()> + 'a;
+
+fn is_closed_pipe(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// What the system said, if that is the cause.
+fn cause(error: Error) -> std::result::Result<io::Error, Error> {
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+    let copy = source.map(|source| match source.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => source.kind().into(),
+    });
+    copy.ok_or(error)
 }
 
 impl Drop for OutputFile {
@@ -87,13 +119,13 @@ impl Drop for OutputFile {
 }
 
 /// Writes what cannot go where it should to the folder for temporary files: a recording cannot be made again.
-fn keep(path: &Path, bytes: &[u8]) -> Option<PathBuf> {
+fn keep(path: &Path, render: &mut Render<'_>) -> Option<PathBuf> {
     let name = path.file_name()?.to_string_lossy();
     let kept = std::env::temp_dir().join(format!("{:08x}-{name}", RandomState::new().build_hasher().finish() as u32));
     let mut file = File::options().write(true).create_new(true).open(&kept).ok()?;
-    match file.write_all(bytes).and_then(|()| file.sync_data()) {
-        Ok(()) => Some(kept),
-        Err(_) => {
+    match render(&mut file).is_ok() && file.sync_data().is_ok() {
+        true => Some(kept),
+        false => {
             let _ = fs::remove_file(&kept);
             None
         }
@@ -119,11 +151,21 @@ pub fn is_stdout(path: &Path) -> bool {
 
 /// Writes to standard output; that nobody reads it any more is no failure.
 pub fn to_stdout(bytes: &[u8]) -> Result<()> {
+    to_stdout_with(&mut |out| out.write_all(bytes).map_err(|error| Error::io("cannot write", error)))
+}
+
+/// Writes what `render` gives to standard output; that nobody reads it any more is no failure.
+pub fn to_stdout_with(render: &mut Render<'_>) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| {
-            Error::io("cannot write to standard output", error).with_hint("name a file on another disk with -o FILE")
+    let flushed = |error| Error::io("cannot write", error);
+    match render(&mut stdout).and_then(|()| stdout.flush().map_err(flushed)) {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        Err(error) => Err(match cause(error) {
+            Ok(cause) => {
+                Error::io("cannot write to standard output", cause).with_hint("name a file on another disk with -o FILE")
+            }
+            Err(error) => error,
         }),
+        Ok(()) => Ok(()),
     }
 }

@@ -135,10 +135,11 @@ impl<'a> Outlet<'a> {
 
     /// Writes the result, and says on standard error what it is worth.
     pub fn write(self, profile: &Profile) -> Result<()> {
-        let bytes = rendered(profile, self.args, self.format, self.to_terminal)?;
+        let (args, format, to_terminal) = (self.args, self.format, self.to_terminal);
+        let mut render = |out: &mut dyn Write| render(profile, args, format, to_terminal, out);
         match self.file {
-            Some(file) => file.finish(&bytes)?,
-            None => output::to_stdout(&bytes)?,
+            Some(file) => file.finish_with(&mut render)?,
+            None => output::to_stdout_with(&mut render)?,
         }
         let stats = &profile.stats;
         if let Some(file) = self.stats_file {
@@ -160,28 +161,28 @@ impl<'a> Outlet<'a> {
     }
 }
 
-fn rendered(profile: &Profile, args: &OutputArgs, format: Format, to_terminal: bool) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if format == Format::Json {
-        export::json::write(profile, &mut bytes)?;
-        return Ok(bytes);
-    }
-    let tree = CallTree::build(profile, &View { per_thread: args.per_thread, event: None });
+fn render(
+    profile: &Profile,
+    args: &OutputArgs,
+    format: Format,
+    to_terminal: bool,
+    mut out: &mut dyn Write,
+) -> Result<()> {
+    let view = View { per_thread: args.per_thread, event: None };
     match format {
         Format::Svg => {
             let title = args.title.clone().unwrap_or_default();
             let default = SvgOptions::default();
             let options = SvgOptions { title, min_width: args.min_width.unwrap_or(default.min_width), ..default };
-            svg::write(&tree, profile, &options, &mut bytes)?;
+            svg::write(&CallTree::build(profile, &view), profile, &options, &mut out)
         }
-        Format::Folded => folded::write(&tree, &FoldedOptions::default(), &mut bytes)?,
+        Format::Folded => folded::write(profile, &view, &FoldedOptions::default(), &mut out),
         Format::Top => {
             let width = if to_terminal { style::terminal_width() } else { None };
             let limit = to_terminal.then_some(30);
             let options = TopOptions { width, color: Paint::new(to_terminal).is_on(), limit };
-            top::write(&tree, profile, &options, &mut bytes)?;
+            top::write(&CallTree::build(profile, &view), profile, &options, &mut out)
         }
-        Format::Json => {}
+        Format::Json => export::json::write(profile, &mut out),
     }
-    Ok(bytes)
 }

@@ -13,12 +13,13 @@
 //! Weights are whole numbers: samples for an event with a fixed period (an estimate of what was not sampled counts as the
 //! samples its value would have been, rounded), else the event's value. Stacks of weight 0 are left out.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{BufWriter, Write};
 
 use super::name::printable;
-use crate::analyze::{CallTree, NodeId};
+use crate::analyze::{Paths, View};
 use crate::error::{Error, Result};
-use crate::model::FrameKind;
+use crate::model::{FrameKind, Profile};
 
 /// How folded stacks are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,57 +34,41 @@ impl Default for FoldedOptions {
     }
 }
 
-/// Writes the stacks of `tree`.
-pub fn write(tree: &CallTree, options: &FoldedOptions, out: &mut impl Write) -> Result<()> {
-    // Each name of each kind is escaped once.
-    let mut names: Vec<[Option<Box<str>>; 4]> = vec![[const { None }; 4]; tree.names.count()];
-    let mut lines: Vec<String> = Vec::new();
-    let mut path: Vec<NodeId> = Vec::new();
-    for id in 1..tree.nodes.len() as NodeId {
-        let weight = tree.self_weight(id);
-        if weight == 0 {
-            continue;
+/// Writes the stacks that `view` selects.
+pub fn write(profile: &Profile, view: &View, options: &FoldedOptions, out: &mut impl Write) -> Result<()> {
+    let mut label = |name: &str, kind: FrameKind| {
+        let mut label = escape(name);
+        // Only a process begins a line.
+        if kind == FrameKind::Task && label.starts_with('#') {
+            label.replace_range(..1, "_");
         }
-        path.clear();
-        let mut at = id;
-        while at != 0 {
-            path.push(at);
-            at = tree.nodes[at as usize].parent;
+        if options.annotate {
+            label.push_str(suffix(kind));
         }
-        let mut line = String::new();
-        for at in path.iter().rev() {
-            if !line.is_empty() {
-                line.push(';');
-            }
-            let node = &tree.nodes[*at as usize];
-            let suffix = if options.annotate { suffix(node.kind) } else { 0 };
-            let name = &mut names[node.name.index()][suffix];
-            line.push_str(name.get_or_insert_with(|| format!("{}{}", escape(tree.name(*at)), SUFFIXES[suffix]).into()));
-        }
-        if line.starts_with('#') {
-            line.replace_range(..1, "_");
-        }
-        if let Some(blank) = line.rfind(' ')
-            && line[blank + 1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        {
-            line.replace_range(blank..=blank, "_");
-        }
-        line.push_str(&format!(" {weight}\n"));
-        lines.push(line);
-    }
-    lines.sort_unstable();
-    let written = lines.iter().try_for_each(|line| out.write_all(line.as_bytes())).and_then(|()| out.flush());
+        label.into_boxed_str()
+    };
+    let paths = Paths::build(profile, view, &mut label);
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    let written = paths.for_each(innermost, |path, weight| writeln!(out, "{path} {weight}")).and_then(|()| out.flush());
     written.map_err(|error| Error::io("cannot write folded stacks", error))
 }
 
-const SUFFIXES: [&str; 4] = ["", "_[k]", "_[i]", "_[j]"];
+/// The innermost name, whose last word must not be a number.
+fn innermost(label: &str) -> Cow<'_, str> {
+    match label.rsplit_once(' ') {
+        Some((begin, word)) if word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            Cow::Owned(format!("{begin}_{word}"))
+        }
+        _ => Cow::Borrowed(label),
+    }
+}
 
-fn suffix(kind: FrameKind) -> usize {
+fn suffix(kind: FrameKind) -> &'static str {
     match kind {
-        FrameKind::User | FrameKind::Task | FrameKind::Note => 0,
-        FrameKind::Kernel => 1,
-        FrameKind::Inlined => 2,
-        FrameKind::Jit => 3,
+        FrameKind::User | FrameKind::Task | FrameKind::Note => "",
+        FrameKind::Kernel => "_[k]",
+        FrameKind::Inlined => "_[i]",
+        FrameKind::Jit => "_[j]",
     }
 }
 
