@@ -96,7 +96,10 @@ fn best(command: &mut Command, output: &Path) -> (f64, f64) {
     let mut best = (f64::INFINITY, f64::INFINITY);
     for _ in 0..3 {
         let mut pinned = Command::new("taskset");
-        pinned.args(["-c", "0", "/usr/bin/env", "time", "-f", "%M"]).arg(command.get_program()).args(command.get_args());
+        pinned
+            .args(["-c", "0", "/usr/bin/env", "time", "-f", "%M"])
+            .arg(command.get_program())
+            .args(command.get_args());
         let is_ours = command.get_args().any(|argument| argument == "import");
         let out = if is_ours { Stdio::null() } else { File::create(output).expect("the folder is ours").into() };
         let begin = Instant::now();
@@ -123,13 +126,16 @@ fn total(file: &Path) -> u64 {
 /// each called from a few places, half of the samples in a tenth of the stacks.
 fn generate(path: &Path, stacks: usize, bytes: usize) -> std::io::Result<()> {
     let mut random = Random(0x5eed);
-    let libraries = ["/usr/bin/server", "/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30"];
+    let libraries =
+        ["/usr/bin/server", "/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30"];
     let line = |function: usize, site: usize| {
         let address = 0x55d0_c000_0000u64 + function as u64 * 0x240 + site as u64 * 0x17;
         let offset = 0x10 + site * 0x17;
         match function % 12 {
             0 => format!("\tffffffff{:08x} sys_part_{function}+{offset:#x} ([kernel.kallsyms])\n", address as u32),
-            1..=4 => format!("\t    {address:x} lib_function_{function}+{offset:#x} ({})\n", libraries[1 + function % 2]),
+            1..=4 => {
+                format!("\t    {address:x} lib_function_{function}+{offset:#x} ({})\n", libraries[1 + function % 2])
+            }
             5 => format!("\t    {address:x} [unknown] ({})\n", libraries[1]),
             _ => format!(
                 "\t    {address:x} server::module_{}::Handler<alloc::string::String>::step_{function}+{offset:#x} ({})\n",

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::model::{
-    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Place, Profile, Resolution, StringId, StringTable, Thread, Unnamed,
+    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Place, Profile, Resolution, StringId, StringTable, Thread,
+    Unnamed,
 };
 
 /// One row of a frame: what becomes a node of the tree.
@@ -77,6 +78,9 @@ impl<'a> FrameNames<'a> {
         let profile = self.profile;
         let frame = profile.frames[id.index()];
         let (image, offset) = match frame.key {
+            FrameKey::Name { kind, .. } if matches!(frame.resolution, Resolution::Lines { .. }) => {
+                return self.expand_lines(id, kind, None);
+            }
             FrameKey::Name { name, kind } => {
                 let name = self.name(name);
                 return self.rows.push(Row { name, kind, image: None, file: StringId(0), line: 0 });
@@ -96,12 +100,17 @@ impl<'a> FrameNames<'a> {
             let name = self.names.intern(&stand_in(profile, image, address, reason));
             return self.rows.push(Row { name, kind, image: Some(image), file: StringId(0), line: 0 });
         }
+        self.expand_lines(id, kind, Some(image));
+    }
+
+    fn expand_lines(&mut self, id: FrameId, kind: FrameKind, image: Option<ImageId>) {
+        let profile = self.profile;
         // Only the outermost line is the function whose code it is; all others were copied into it.
         for (at, line) in profile.lines_of(id).iter().rev().enumerate() {
             let name = self.name(profile.functions[line.function.index()].name);
             let file = self.string(line.file);
             let kind = if at == 0 { kind } else { FrameKind::Inlined };
-            self.rows.push(Row { name, kind, image: Some(image), file, line: line.line });
+            self.rows.push(Row { name, kind, image, file, line: line.line });
         }
     }
 

@@ -40,6 +40,7 @@ impl Paths {
                 weights: FxHashMap::default(),
                 period: profile.events.get(drawn.index()).and_then(|event| event.period),
             },
+            first_child: vec![0],
             children: FxHashMap::default(),
             label_rows: FxHashMap::default(),
             label_of: FxHashMap::default(),
@@ -47,7 +48,6 @@ impl Paths {
             touched: Vec::new(),
             walk: Vec::new(),
         };
-        growth.children.reserve(profile.stacks.len());
         // Rows of one base stand together.
         let mut last = None;
         let mut base = 0;
@@ -132,6 +132,9 @@ struct Growth<'a, 'b> {
     frames: FrameNames<'a>,
     label: &'b mut Label<'b>,
     paths: Paths,
+    /// The first child of each node, the only one of most; 0 for none.
+    first_child: Vec<Node>,
+    /// All other children.
     children: FxHashMap<(Node, u32), Node>,
     label_rows: FxHashMap<Box<str>, u32>,
     label_of: FxHashMap<(StringId, FrameKind), u32>,
@@ -196,8 +199,21 @@ impl Growth<'_, '_> {
             }
         };
         let nodes = &mut self.paths.nodes;
+        let first = &mut self.first_child[parent as usize];
+        if *first == 0 {
+            *first = Node::try_from(nodes.len()).expect("a trie holds fewer than 2^32 nodes");
+            let new = *first;
+            nodes.push((parent, label));
+            self.first_child.push(0);
+            return new;
+        }
+        if nodes[*first as usize].1 == label {
+            return *first;
+        }
+        let first_child = &mut self.first_child;
         *self.children.entry((parent, label)).or_insert_with(|| {
             nodes.push((parent, label));
+            first_child.push(0);
             Node::try_from(nodes.len() - 1).expect("a trie holds fewer than 2^32 nodes")
         })
     }

@@ -161,9 +161,8 @@ pub fn to_stdout_with(render: &mut Render<'_>) -> Result<()> {
     match render(&mut stdout).and_then(|()| stdout.flush().map_err(flushed)) {
         Err(error) if is_closed_pipe(&error) => Ok(()),
         Err(error) => Err(match cause(error) {
-            Ok(cause) => {
-                Error::io("cannot write to standard output", cause).with_hint("name a file on another disk with -o FILE")
-            }
+            Ok(cause) => Error::io("cannot write to standard output", cause)
+                .with_hint("name a file on another disk with -o FILE"),
             Err(error) => error,
         }),
         Ok(()) => Ok(()),

@@ -62,12 +62,19 @@ pub enum Format {
     Top,
     /// Everything, for scripts
     Json,
+    /// All events, for `go tool pprof`
+    Pprof,
+    /// All samples, as text like that of `perf script`
+    PerfScript,
 }
 
 impl Format {
     /// The format that a file's name asks for.
     fn of_path(path: &Path) -> Option<Format> {
+        let name = path.file_name()?.to_str()?;
         match path.extension()?.to_str()? {
+            "pprof" => Some(Format::Pprof),
+            "gz" if name.ends_with(".pb.gz") => Some(Format::Pprof),
             "svg" => Some(Format::Svg),
             "folded" | "txt" => Some(Format::Folded),
             "json" => Some(Format::Json),
@@ -116,7 +123,7 @@ impl<'a> Outlet<'a> {
             && Format::of_path(path).is_none()
         {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
-                .with_hint("name it .svg, .folded, .txt or .json, or say the format with -f"));
+                .with_hint("name it .svg, .folded, .txt, .json or .pb.gz, or say the format with -f"));
         }
         if named.is_some() && named == args.stats.as_deref() {
             return Err(
@@ -184,5 +191,7 @@ fn render(
             top::write(&CallTree::build(profile, &view), profile, &options, &mut out)
         }
         Format::Json => export::json::write(profile, &mut out),
+        Format::Pprof => export::pprof::write(profile, &mut out),
+        Format::PerfScript => export::perf_script::write(profile, &mut out),
     }
 }

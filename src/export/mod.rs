@@ -3,3 +3,5 @@
 //! Names are written as they are: escaped for the format, but neither shortened nor made fit for a terminal.
 
 pub mod json;
+pub mod perf_script;
+pub mod pprof;

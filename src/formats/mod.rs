@@ -1,5 +1,7 @@
 //! Schemas that are written in one room and written or read back in another.
 
+pub mod pprof;
+pub mod protobuf;
 mod stats;
 
 pub use stats::stats_json;

@@ -10,11 +10,15 @@
 //! All bytes are from strangers: a reader never panics, keeps what it could read of a file that is cut, counts what it
 //! passed over (`CaptureStats::skipped`), and fails only if there is nothing of its format, saying where.
 
+mod bpftrace;
+mod by_inferno;
 mod byte_table;
 mod detect;
+mod folded;
 mod lines;
 mod perf_data;
 mod perf_script;
+mod pprof;
 mod source;
 mod tasks;
 
@@ -157,6 +161,12 @@ fn read(input: Input, options: &ImportOptions, meter: &Meter) -> Result<Profile>
         // Filters for itself, before it looks names up.
         Kind::PerfData => return perf_data::read(source, options, meter),
         Kind::PerfScript => perf_script::read(&source.name, source.bytes)?,
+        Kind::Folded => folded::read(&source.name, &source.head, source.bytes)?,
+        Kind::Pprof => pprof::read(&source.name, source.bytes)?,
+        Kind::Bpftrace => bpftrace::read(&source.name, source.bytes)?,
+        Kind::Dtrace | Kind::Sample | Kind::Vtune | Kind::VsProf | Kind::Xctrace | Kind::GhcProf => {
+            by_inferno::read(&source.name, kind, source.bytes)?
+        }
     };
     if profile.stats.target.is_empty() {
         profile.stats.target = source.name;

@@ -49,6 +49,8 @@ pub(super) struct Source {
     pub path: Option<PathBuf>,
     /// Its first bytes; none of a folder.
     pub head: Vec<u8>,
+    /// Whether these are all of them.
+    pub is_whole: bool,
     /// All of its bytes, the first ones too; counted, and at their end once the import is stopped.
     pub bytes: Box<dyn Read + Send>,
 }
@@ -73,9 +75,11 @@ impl Source {
             reader = Box::new(flate2::read::MultiGzDecoder::new(reader));
             head = first_bytes(&mut reader, &name)?;
             reader = Box::new(Cursor::new(head.clone()).chain(reader));
-            return Ok(Source { name, path: None, head, bytes: reader });
+            let is_whole = (head.len() as u64) < HEAD;
+            return Ok(Source { name, path: None, head, is_whole, bytes: reader });
         }
-        Ok(Source { name, path, head, bytes: reader })
+        let is_whole = (head.len() as u64) < HEAD;
+        Ok(Source { name, path, head, is_whole, bytes: reader })
     }
 }
 
@@ -111,6 +115,11 @@ fn first_bytes(reader: &mut dyn Read, name: &str) -> Result<Vec<u8>> {
         Err(error) if head.is_empty() => Err(Error::io(format!("cannot read {name}"), error)),
         _ => Ok(head),
     }
+}
+
+/// An error of reading, with the name of what was read.
+pub(super) fn refused(name: &str, error: &Error) -> Error {
+    Error::new(error.kind(), format!("cannot read {name}: {error}"))
 }
 
 /// Reads until the end, until it is told to stop, or until `most` bytes; the flag says whether there was more.

@@ -3,10 +3,10 @@
 use rustc_hash::FxHashMap;
 
 use super::address::BuildId;
-use super::id::{EventId, FrameId, ImageId, ProcessId, StackId, StringId, ThreadId};
-use super::intern::Interner;
+use super::id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
 use super::profile::{
-    Event, Frame, FrameKey, FrameKind, Image, ImageKind, Place, Process, Profile, Resolution, Sample, Stack, Thread,
+    Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Sample,
+    Stack, Thread,
 };
 use super::reason::{StackEnd, Unnamed};
 use super::unit::Unit;
@@ -15,7 +15,12 @@ use super::unit::Unit;
 #[derive(Debug)]
 pub struct ProfileBuilder {
     profile: Profile,
-    frames: Interner<FrameKey>,
+    frames: FxHashMap<FrameKey, FrameId>,
+    functions: FxHashMap<Function, FunctionId>,
+    /// The first stack that each stack called, which is the only one of most: chains of frames lie side by side and are found
+    /// without hashing. 0 for none.
+    first_called: Vec<StackId>,
+    /// All others.
     stacks: FxHashMap<Stack, StackId>,
 }
 
@@ -33,8 +38,13 @@ impl ProfileBuilder {
 
     /// A builder with the two images that every profile has.
     pub fn new() -> ProfileBuilder {
-        let mut builder =
-            ProfileBuilder { profile: Profile::default(), frames: Interner::default(), stacks: FxHashMap::default() };
+        let mut builder = ProfileBuilder {
+            profile: Profile::default(),
+            frames: FxHashMap::default(),
+            functions: FxHashMap::default(),
+            first_called: vec![StackId(0)],
+            stacks: FxHashMap::default(),
+        };
         builder.add_image(ImageKind::Kernel, "[kernel]", None);
         builder.add_image(ImageKind::Unmapped, "[unmapped]", None);
         // Row 0 is the empty stack; its frame is never looked at.
@@ -113,23 +123,63 @@ impl ProfileBuilder {
         frame
     }
 
+    /// The frame of code at `offset` of `image` that whoever wrote the stack had no name for, and nobody will look up.
+    pub fn nameless_code_frame(&mut self, image: ImageId, offset: u64, reason: Unnamed) -> FrameId {
+        let frame = self.code_frame(image, offset);
+        self.profile.frames[frame.index()].resolution = Resolution::Unknown { reason, place: Place::Offset };
+        frame
+    }
+
+    /// A function, by the name that is shown and the one that its object file has.
+    pub fn function(&mut self, name: &str, raw_name: &str) -> FunctionId {
+        let function = Function { name: self.string(name), raw_name: self.string(raw_name) };
+        let functions = &mut self.profile.functions;
+        *self.functions.entry(function).or_insert_with(|| {
+            functions.push(function);
+            FunctionId::from_index(functions.len() - 1)
+        })
+    }
+
+    /// A frame with these lines, innermost first, of which there is at least one; it is no other frame, even one of an equal key.
+    pub fn resolved_frame(&mut self, key: FrameKey, lines: &[Line]) -> FrameId {
+        let profile = &mut self.profile;
+        let first = u32::try_from(profile.lines.len()).expect("a table holds fewer than 2^32 rows");
+        let count = u32::try_from(lines.len()).expect("a table holds fewer than 2^32 rows");
+        profile.lines.extend_from_slice(lines);
+        profile.frames.push(Frame { key, resolution: Resolution::Lines { first, count } });
+        FrameId::from_index(profile.frames.len() - 1)
+    }
+
     fn frame(&mut self, key: FrameKey) -> FrameId {
-        let id = self.frames.intern(key);
-        if id as usize == self.profile.frames.len() {
+        let frames = &mut self.profile.frames;
+        *self.frames.entry(key).or_insert_with(|| {
             let resolution = match key {
                 FrameKey::Code { .. } => Resolution::Unknown { reason: Unnamed::NotAsked, place: Place::Offset },
                 FrameKey::Name { .. } => Resolution::Name,
             };
-            self.profile.frames.push(Frame { key, resolution });
-        }
-        FrameId(id)
+            frames.push(Frame { key, resolution });
+            FrameId::from_index(frames.len() - 1)
+        })
     }
 
     /// The stack of `frame` called by `parent`; `StackId(0)` is the empty stack.
     pub fn stack(&mut self, parent: StackId, frame: FrameId) -> StackId {
         let stack = Stack { parent, frame };
+        let rows = &self.profile.stacks;
+        let first = &mut self.first_called[parent.index()];
+        if *first == StackId(0) {
+            *first = StackId::from_index(rows.len());
+            let new = *first;
+            self.profile.stacks.push(stack);
+            self.first_called.push(StackId(0));
+            return new;
+        }
+        if rows[first.index()].frame == frame {
+            return *first;
+        }
         *self.stacks.entry(stack).or_insert_with(|| {
             self.profile.stacks.push(stack);
+            self.first_called.push(StackId(0));
             StackId::from_index(self.profile.stacks.len() - 1)
         })
     }

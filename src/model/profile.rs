@@ -281,22 +281,13 @@ impl Profile {
         // Values from outside may be of any size: their sums do not fit.
         let (mut total, mut complete, mut unstated, mut samples) = (0u128, 0u128, 0u128, 0u64);
         let mut truncated = [0u128; Truncation::ALL.len()];
-        // Frames in all, and unnamed ones by reason: per stack, then by weight.
-        let mut frames = vec![(0u32, [0u32; Unnamed::ALL.len()]); self.stacks.len()];
-        for (row, stack) in self.stacks.iter().enumerate().skip(1) {
-            frames[row] = frames[stack.parent.index()];
-            frames[row].0 += 1;
-            if let Resolution::Unknown { reason, .. } = self.frames[stack.frame.index()].resolution
-                && let Some(reason) = Unnamed::ALL.iter().position(|known| *known == reason)
-            {
-                frames[row].1[reason] += 1;
-            }
-        }
-        let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
+        // The weight of each stack, then also of those that it called.
+        let mut weights = vec![0.0; self.stacks.len()];
         for sample in self.samples.iter().filter(|sample| sample.event == self.main && sample.count > 0) {
             let value = u128::from(sample.value);
             total += value;
             samples += u64::from(sample.count);
+            weights[sample.stack.index()] += sample.value as f64;
             match sample.end {
                 StackEnd::Root => complete += value,
                 StackEnd::Unstated => unstated += value,
@@ -305,10 +296,16 @@ impl Profile {
                     truncated[row] += value;
                 }
             }
-            let (count, without_name) = &frames[sample.stack.index()];
-            all_frames += f64::from(*count) * sample.value as f64;
-            for (sum, count) in unnamed.iter_mut().zip(without_name) {
-                *sum += f64::from(*count) * sample.value as f64;
+        }
+        let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
+        for (row, stack) in self.stacks.iter().enumerate().skip(1).rev() {
+            let weight = weights[row];
+            weights[stack.parent.index()] += weight;
+            all_frames += weight;
+            if let Resolution::Unknown { reason, .. } = self.frames[stack.frame.index()].resolution
+                && let Some(reason) = Unnamed::ALL.iter().position(|known| *known == reason)
+            {
+                unnamed[reason] += weight;
             }
         }
         let share = |part: u128| if total == 0 { 0.0 } else { part as f64 / total as f64 };

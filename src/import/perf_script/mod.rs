@@ -20,10 +20,11 @@ use rustc_hash::FxHashMap;
 
 use super::byte_table::ByteTable;
 use super::lines::Lines;
+use super::source::refused;
 use super::tasks::Tasks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    EventId, FrameId, FrameKind, Origin, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp,
+    ESTIMATES, EventId, FrameId, FrameKind, Origin, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp,
     Truncation, Unit, Unnamed,
 };
 use frame::{FrameLine, TextFrame};
@@ -36,15 +37,11 @@ const NAMELESS: &str = "samples";
 pub(super) fn read(name: &str, text: impl Read) -> Result<Profile> {
     let mut lines = Lines::new(text);
     let mut reader = Reader::new();
-    while let Some(line) = lines.next().map_err(|error| in_file(name, &error))? {
+    while let Some(line) = lines.next().map_err(|error| refused(name, &error))? {
         reader.line(line);
     }
     let count = lines.number();
     reader.finish(name, count)
-}
-
-fn in_file(name: &str, error: &Error) -> Error {
-    Error::new(error.kind(), format!("cannot read {name}: {error}"))
 }
 
 /// Whether text begins with a first line and what belongs to it.
@@ -77,6 +74,8 @@ enum Meaning {
     Frames(Vec<FrameId>),
     /// The stack is cut here.
     End(Truncation),
+    /// The sample is an estimate of what was not sampled.
+    Estimate(FrameId),
     Branches,
     SourceLine,
     Other,
@@ -90,6 +89,7 @@ struct Pending {
     cpu: u32,
     event: EventId,
     value: u64,
+    count: u32,
     end: StackEnd,
 }
 
@@ -193,6 +193,12 @@ impl Reader {
                     pending.end = StackEnd::Truncated(*reason);
                 }
             }
+            Meaning::Estimate(frame) => {
+                self.frames.push(*frame);
+                if let Some(pending) = &mut self.pending {
+                    pending.count = 0;
+                }
+            }
             Meaning::Branches => self.counts.branches += 1,
             Meaning::SourceLine => self.counts.source_lines += 1,
             Meaning::Other => self.counts.strange += 1,
@@ -223,6 +229,9 @@ impl Reader {
             if let Some(reason) = Truncation::of_note(name) {
                 return Meaning::End(reason);
             }
+            if ESTIMATES.contains(&&**name) {
+                return Meaning::Estimate(self.builder.name_frame(name, FrameKind::Note));
+            }
             if frame.is_nameless {
                 return Meaning::Frames(vec![self.builder.nameless_frame(name, frame.kind, Unnamed::NotInInput)]);
             }
@@ -252,6 +261,7 @@ impl Reader {
             cpu: header.cpu.unwrap_or(Sample::NO_CPU),
             event,
             value: header.period.unwrap_or(1),
+            count: 1,
             end: StackEnd::Root,
         });
         if frame::is_one_line(header.rest) {
@@ -343,7 +353,7 @@ impl Reader {
             end: pending.end,
             event: pending.event,
             value: pending.value,
-            count: 1,
+            count: pending.count,
         });
     }
 

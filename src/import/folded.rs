@@ -1,0 +1,271 @@
+//! Folded stacks: `process;outermost;...;innermost weight`, of FlameGraph's collapsers, of ours, and of many other tools.
+//!
+//! - The first name is the process, as all collapsers of perf's stacks write it; other tools' outermost function then stands there.
+//! - A second column of weights makes it a difference: the columns are the events `base` and `new`, and `new` is drawn. Whether
+//!   there are two is told by the first lines.
+//! - `_[k]`, `_[i]` and `_[j]` at the end of a name say that it is of the kernel, inlined, or made by a JIT.
+//! - `[truncated: ...]` above the process is what our own output has for a stack that is cut; it is read back as that.
+
+use std::io::Read;
+
+use super::byte_table::ByteTable;
+use super::lines::Lines;
+use super::source::refused;
+use super::tasks::Tasks;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{
+    ESTIMATES, EventId, FrameId, FrameKind, Origin, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
+    Timestamp, Truncation, Unit,
+};
+
+/// Whether text begins with folded stacks.
+pub(super) fn is_applicable(head: &[u8], is_whole: bool) -> bool {
+    let mut lines: Vec<&[u8]> = head.split(|byte| *byte == b'\n').collect();
+    // The last one may be cut.
+    if !is_whole && lines.len() > 1 {
+        lines.pop();
+    }
+    let lines =
+        lines.into_iter().map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    let (mut stacks, mut others, mut deep) = (0, 0, 0);
+    for line in lines.take(100) {
+        match weight(line) {
+            Some((path, _)) if !path.is_empty() && !line[0].is_ascii_whitespace() => {
+                stacks += 1;
+                deep += u32::from(path.contains(&b';'));
+            }
+            _ => others += 1,
+        }
+    }
+    deep > 0 && others * 10 <= stacks
+}
+
+/// Reads folded stacks; `head` are their first bytes, `name` is what errors call them.
+pub(super) fn read(name: &str, head: &[u8], text: impl Read) -> Result<Profile> {
+    let mut reader = Reader::new(has_two_columns(head));
+    let mut lines = Lines::new(text);
+    while let Some(line) = lines.next().map_err(|error| refused(name, &error))? {
+        reader.line(line);
+    }
+    if reader.stacks == 0 && reader.strange > 0 {
+        let message = format!("none of the {} lines of {name} is a folded stack", lines.number());
+        return Err(
+            Error::new(ErrorKind::Malformed, message).with_hint("folded stacks are lines like `prog;main;work 12`")
+        );
+    }
+    Ok(reader.finish(lines.number()))
+}
+
+/// Whether each of the first lines ends in two numbers.
+fn has_two_columns(head: &[u8]) -> bool {
+    let end = head.iter().rposition(|byte| *byte == b'\n').unwrap_or(head.len());
+    let lines = head[..end].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).peekable();
+    lines.peek().is_some() && lines.all(|line| weight(line).and_then(|(rest, _)| weight(rest)).is_some())
+}
+
+/// Splits off a weight; one with a fraction is rounded.
+fn weight(line: &[u8]) -> Option<(&[u8], u64)> {
+    let line = line.trim_ascii_end();
+    let blank = line.iter().rposition(|byte| *byte == b' ' || *byte == b'\t')?;
+    let word = std::str::from_utf8(&line[blank + 1..]).ok()?;
+    if !word.bytes().next()?.is_ascii_digit() || !word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    let weight = match word.parse::<u64>() {
+        Ok(weight) => weight,
+        Err(_) => word.parse::<f64>().ok()?.round() as u64,
+    };
+    Some((line[..blank].trim_ascii_end(), weight))
+}
+
+struct Reader {
+    builder: ProfileBuilder,
+    tasks: Tasks,
+    processes: ByteTable,
+    names: ByteTable,
+    events: Vec<EventId>,
+    frames: Vec<FrameId>,
+    stacks: u64,
+    strange: u64,
+}
+
+impl Reader {
+    fn new(two_columns: bool) -> Reader {
+        let mut builder = ProfileBuilder::new();
+        let events: &[&str] = if two_columns { &["base", "new"] } else { &["samples"] };
+        let events = events.iter().map(|name| builder.add_event(name, Unit::Count, None)).collect();
+        Reader {
+            builder,
+            tasks: Tasks::default(),
+            processes: ByteTable::new(),
+            names: ByteTable::new(),
+            events,
+            frames: Vec::new(),
+            stacks: 0,
+            strange: 0,
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        if line.first().is_none_or(|first| *first == b'#') {
+            return;
+        }
+        let mut values = [0; 2];
+        let mut path = line;
+        for value in values[..self.events.len()].iter_mut().rev() {
+            match weight(path) {
+                Some((rest, weight)) => (path, *value) = (rest, weight),
+                None => return self.strange += 1,
+            }
+        }
+        if path.is_empty() {
+            return self.strange += 1;
+        }
+        self.stacks += 1;
+        let mut names = path.split(|byte| *byte == b';');
+        let thread = self.thread(names.next().unwrap_or_default());
+        let (mut end, mut is_estimate) = (StackEnd::Root, false);
+        self.frames.clear();
+        for name in names {
+            if name.first() == Some(&b'[') {
+                let text = String::from_utf8_lossy(name);
+                if let (Some(reason), true) = (Truncation::of_note(&text), self.frames.is_empty()) {
+                    end = StackEnd::Truncated(reason);
+                    continue;
+                }
+                is_estimate |= ESTIMATES.contains(&&*text);
+            }
+            let frame = self.frame(name);
+            self.frames.push(frame);
+        }
+        let mut stack = StackId(0);
+        for frame in &self.frames {
+            stack = self.builder.stack(stack, *frame);
+        }
+        for (event, value) in self.events.iter().zip(values) {
+            if value == 0 {
+                continue;
+            }
+            let count = if is_estimate { 0 } else { u32::try_from(value).unwrap_or(u32::MAX) };
+            let (time, cpu) = (Timestamp(0), Sample::NO_CPU);
+            self.builder.add_sample(Sample { time, thread, cpu, stack, end, event: *event, value, count });
+        }
+    }
+
+    fn thread(&mut self, name: &[u8]) -> ThreadId {
+        match self.processes.get(name) {
+            Ok(row) => ThreadId(row),
+            Err(vacant) => {
+                let thread = self.tasks.thread(&mut self.builder, 0, 0, &String::from_utf8_lossy(name));
+                self.processes.insert(vacant, name, thread.0);
+                thread
+            }
+        }
+    }
+
+    fn frame(&mut self, name: &[u8]) -> FrameId {
+        match self.names.get(name) {
+            Ok(row) => FrameId(row),
+            Err(vacant) => {
+                let text = String::from_utf8_lossy(name);
+                let suffixes = [("_[k]", FrameKind::Kernel), ("_[i]", FrameKind::Inlined), ("_[j]", FrameKind::Jit)];
+                let suffix = suffixes.iter().find_map(|(suffix, kind)| Some((text.strip_suffix(suffix)?, *kind)));
+                let (plain, kind) = match suffix {
+                    Some(known) => known,
+                    None if ESTIMATES.contains(&&*text) => (&*text, FrameKind::Note),
+                    None => (&*text, FrameKind::User),
+                };
+                let frame = self.builder.name_frame(plain, kind);
+                self.names.insert(vacant, name, frame.0);
+                frame
+            }
+        }
+    }
+
+    fn finish(self, lines: u64) -> Profile {
+        let mut profile = self.builder.finish();
+        profile.main = EventId::from_index(self.events.len() - 1);
+        let stats = &mut profile.stats;
+        stats.origin = Origin::Stacks;
+        stats.records.insert("lines".into(), lines);
+        stats.records.insert("stacks".into(), self.stacks);
+        if self.strange > 0 {
+            stats.skipped.insert("lines without a weight".into(), self.strange);
+        }
+        profile
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FrameKey;
+
+    fn read_text(text: &str) -> Profile {
+        let profile = read("x", text.as_bytes(), text.as_bytes()).unwrap();
+        profile.check().unwrap();
+        profile
+    }
+
+    fn check(text: &str, expected: &[&str]) {
+        let profile = read_text(text);
+        let lines: Vec<String> = profile
+            .samples
+            .iter()
+            .map(|sample| {
+                let thread = &profile.threads[sample.thread.index()];
+                let mut names = vec![profile.strings.get(profile.processes[thread.process.index()].name).to_owned()];
+                let mut frames: Vec<FrameId> = profile.frames_of(sample.stack).collect();
+                frames.reverse();
+                names.extend(frames.iter().map(|frame| match profile.frames[frame.index()].key {
+                    FrameKey::Name { name, kind } => format!("{}/{kind:?}", profile.strings.get(name)),
+                    FrameKey::Code { .. } => unreachable!(),
+                }));
+                let end = if sample.end == StackEnd::Root { "" } else { " cut" };
+                let event = profile.strings.get(profile.events[sample.event.index()].name);
+                format!("{}{end} {event} {} {}", names.join(";"), sample.value, sample.count)
+            })
+            .collect();
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn one_column() {
+        check(
+            "# made by hand\nprog;main;f_[k] 12\nprog;main;g h_[i] 3\r\n\nprog 7\nno weight\nprog;[truncated: too deep];x_[j] 1\n\
+             prog;[not sampled] 5\nprog;a 2.6",
+            &[
+                "prog;main/User;f/Kernel samples 12 12",
+                "prog;main/User;g h/Inlined samples 3 3",
+                "prog samples 7 7",
+                "prog;x/Jit cut samples 1 1",
+                "prog;[not sampled]/Note samples 5 0",
+                "prog;a/User samples 3 3",
+            ],
+        );
+        assert_eq!(read_text("a 1\nb\n").stats.skipped["lines without a weight"], 1);
+    }
+
+    #[test]
+    fn two_columns_are_two_events() {
+        let text = "p;a 1 2\np;b 0 5\n";
+        check(text, &["p;a/User base 1 1", "p;a/User new 2 2", "p;b/User new 5 5"]);
+        assert_eq!(read_text(text).main_event(), "new");
+    }
+
+    #[test]
+    fn told_by_its_first_lines() {
+        for (text, expected) in [
+            ("a;b 1\nc;d 2\n", true),
+            ("a;b 1\nc;d 2 3\n", true),
+            ("hello world\n", false),
+            ("a 1\n", false),
+            ("", false),
+            ("\t a;b 1\n", false),
+        ] {
+            assert_eq!(is_applicable(text.as_bytes(), true), expected, "{text}");
+        }
+        assert!(read("x", b"hello\n", &b"hello\n"[..]).is_err());
+    }
+}
