@@ -71,7 +71,7 @@ fn lines_of(profile: &Profile, id: FrameId, pid: u32) -> String {
                 ImageKind::Kernel => "[kernel.kallsyms]".to_owned(),
                 ImageKind::Jit(_) => format!("/tmp/perf-{pid}.map"),
                 ImageKind::Unmapped => "[unknown]".to_owned(),
-                ImageKind::File | ImageKind::Vdso => one_line(profile.strings.get(image.path)),
+                ImageKind::File | ImageKind::Vdso | ImageKind::JitDump => one_line(profile.strings.get(image.path)),
             };
             (offset, object)
         }

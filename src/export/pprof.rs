@@ -109,7 +109,7 @@ impl<'a> Writer<'a> {
         let mut sums: FxHashMap<(ThreadId, StackId, Option<Truncation>, EventId), (u64, u64)> = FxHashMap::default();
         for row in &profile.samples {
             let cut = match row.end {
-                StackEnd::Root => None,
+                StackEnd::Root | StackEnd::Unstated => None,
                 StackEnd::Truncated(reason) => Some(reason),
             };
             let (value, count) = sums.entry((row.thread, row.stack, cut, row.event)).or_default();

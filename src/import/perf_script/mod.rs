@@ -24,8 +24,8 @@ use super::source::refused;
 use super::tasks::Tasks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    ESTIMATES, EventId, FrameId, FrameKind, Origin, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp,
-    Truncation, Unit, Unnamed,
+    ESTIMATES, EventId, FrameId, FrameKind, Origin, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
+    Timestamp, Truncation, Unit, Unnamed,
 };
 use frame::{FrameLine, TextFrame};
 use header::Header;
