@@ -49,6 +49,7 @@ Examples:
   profile -o out.svg -- ./prog arg        a command, from start to end
   profile -a -d 5                         the whole machine; on a terminal the top functions are printed
   profile -p 4121 -f folded -o x.folded   folded stacks, for other tools
+  profile -p 4121 -d 10 -o perf.data      the records as they come, for perf report and others
   profile -e page-faults -- ./prog        another event
 
 On a terminal without -o the table of top functions is printed, else an SVG.
@@ -99,6 +100,9 @@ pub struct RecordArgs {
     #[arg(long, value_enum, default_value_t = Unwind::Auto, help_heading = "How")]
     pub unwind: Unwind,
 
+    /// Pack a perf.data with zstd
+    #[arg(short = 'z', long, help_heading = "Output")]
+    pub compress: bool,
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -15,6 +15,7 @@ use super::signals;
 /// Imports as the arguments say, and writes the result.
 pub fn run(args: &ImportArgs) -> Result<ExitCode> {
     let outlet = Outlet::open(&args.output)?;
+    outlet.refuse_records()?;
     let options = ImportOptions {
         from: args.from,
         names: args.output.names(),
@@ -42,6 +43,6 @@ pub fn run(args: &ImportArgs) -> Result<ExitCode> {
     let mut progress = ProgressLine::new(!args.output.quiet, None);
     let profile = import(inputs, &options, &mut |state| progress.show_import(state));
     progress.clear();
-    outlet.write(&profile?)?;
+    outlet.write(&profile?, None)?;
     Ok(ExitCode::SUCCESS)
 }

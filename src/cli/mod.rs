@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod import;
 mod output;
+mod perf_data;
 mod progress;
 mod record;
 mod render;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use flameprofile::{Error, Result};
@@ -52,6 +53,30 @@ impl OutputFile {
             let _ = file.set_permissions(known.permissions());
         }
         Ok(OutputFile { path, file, beside: Some(beside) })
+    }
+
+    /// The path that it is written for.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A handle to write records to as they come; [`OutputFile::keep`] puts the file in its place.
+    ///
+    /// Copies of stacks may hold anything: a new file is for its owner only, as perf makes it.
+    pub fn handle(&self) -> Result<File> {
+        let is_new = self.beside.is_some() && !self.path.exists();
+        let private = if is_new { self.file.set_permissions(fs::Permissions::from_mode(0o600)) } else { Ok(()) };
+        let handle = private.and_then(|()| self.file.try_clone());
+        handle.map_err(|error| Error::io(format!("cannot write {}", self.path.display()), error))
+    }
+
+    /// Puts what was written to the handle in its place: the first `size` bytes.
+    pub fn keep(mut self, size: u64) -> Result<()> {
+        let Some(beside) = self.beside.take() else { return Ok(()) };
+        let kept = self.file.set_len(size).and_then(|()| self.file.sync_data());
+        // Even what the disk has no room for is worth more than nothing.
+        let renamed = fs::rename(&beside, &self.path).inspect_err(|_| self.beside = Some(beside));
+        kept.and(renamed).map_err(|error| Error::io(format!("cannot write {}", self.path.display()), error))
     }
 
     /// Writes all of it, and puts it in its place.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use flameprofile::sampler::choose::Side;
 use flameprofile::sampler::{Sampling, Target};
-use flameprofile::session::{Ended, RecordOptions, Stop, record};
+use flameprofile::session::{Ended, RecordOptions, Stop, record, record_perf_data};
 use flameprofile::{Error, ErrorKind, Result};
 
 use super::args::RecordArgs;
@@ -41,11 +41,15 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     signals::press_on_signal(&stop)?;
     // A command writes to the terminal itself; a line of ours would get into its output.
     let mut progress = ProgressLine::new(!args.output.quiet && !is_command, args.duration);
-    let recording = record(&options, &stop, &mut |state| progress.show(state));
+    let mut show = |state| progress.show(state);
+    let recording = match outlet.records(args.compress)? {
+        Some(records) => record_perf_data(&options, records, &stop, &mut show),
+        None => record(&options, &stop, &mut show),
+    };
     progress.clear();
     let recording = recording?;
 
-    outlet.write(&recording.profile)?;
+    outlet.write(&recording.profile, recording.written)?;
     match recording.child {
         Some(child) => command_status(child, recording.ended),
         None => Ok(ExitCode::SUCCESS),

@@ -10,10 +10,12 @@ use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::svg::SvgOptions;
 use flameprofile::render::top::TopOptions;
 use flameprofile::render::{folded, summary, svg, top, warnings};
+use flameprofile::session::{PerfData, Written};
 use flameprofile::symbolize::SymbolizeOptions;
 use flameprofile::{Error, ErrorKind, Result, export};
 
 use super::output::{self, OutputFile};
+use super::perf_data;
 use super::style::{self, Paint};
 
 /// Where to write, and what.
@@ -66,6 +68,8 @@ pub enum Format {
     Pprof,
     /// All samples, as text like that of `perf script`
     PerfScript,
+    /// The records as they come, for `perf report` and others (of a recording, not of an import)
+    PerfData,
 }
 
 impl Format {
@@ -78,6 +82,7 @@ impl Format {
             "svg" => Some(Format::Svg),
             "folded" | "txt" => Some(Format::Folded),
             "json" => Some(Format::Json),
+            "data" => Some(Format::PerfData),
             _ => None,
         }
     }
@@ -123,7 +128,7 @@ impl<'a> Outlet<'a> {
             && Format::of_path(path).is_none()
         {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
-                .with_hint("name it .svg, .folded, .txt, .json or .pb.gz, or say the format with -f"));
+                .with_hint("name it .svg, .folded, .txt, .json, .pb.gz or .data, or say the format with -f"));
         }
         if named.is_some() && named == args.stats.as_deref() {
             return Err(
@@ -140,13 +145,43 @@ impl<'a> Outlet<'a> {
         self.file.is_none() && !self.to_terminal
     }
 
-    /// Writes the result, and says on standard error what it is worth.
-    pub fn write(self, profile: &Profile) -> Result<()> {
+    /// Where records go, if they are what is asked for.
+    pub fn records(&self, compress: bool) -> Result<Option<PerfData>> {
+        if self.format != Format::PerfData {
+            return match compress {
+                false => Ok(None),
+                true => Err(Error::new(ErrorKind::Usage, "-z packs a perf.data, and nothing else")
+                    .with_hint("add -f perf-data, or name the file .data")),
+            };
+        }
+        perf_data::open(self.file.as_ref(), compress).map(Some)
+    }
+
+    /// Refuses to write records where there are none any more.
+    pub fn refuse_records(&self) -> Result<()> {
+        match self.format {
+            Format::PerfData => Err(Error::new(
+                ErrorKind::Usage,
+                "an import cannot be written as perf.data: its records are not kept",
+            )
+            .with_hint(
+                "-f pprof, -f perf-script or -f folded keep what was read; profile record -f perf-data writes records",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the result, and says on standard error what it is worth; `written` is how the writing of records went, if they were
+    /// what was asked for.
+    pub fn write(self, profile: &Profile, written: Option<Written>) -> Result<()> {
         let (args, format, to_terminal) = (self.args, self.format, self.to_terminal);
         let mut render = |out: &mut dyn Write| render(profile, args, format, to_terminal, out);
-        match self.file {
-            Some(file) => file.finish_with(&mut render)?,
-            None => output::to_stdout_with(&mut render)?,
+        // That a perf.data is not whole is said last, after what is in it.
+        let mut closed = Ok(());
+        match (written, self.file) {
+            (Some(written), file) => closed = perf_data::close(file, written, &profile.stats),
+            (None, Some(file)) => file.finish_with(&mut render)?,
+            (None, None) => output::to_stdout_with(&mut render)?,
         }
         let stats = &profile.stats;
         if let Some(file) = self.stats_file {
@@ -159,12 +194,12 @@ impl<'a> Outlet<'a> {
         for warning in warnings(stats) {
             text += &format!("{} {warning}\n", paint.yellow("warning:"));
         }
-        if let (Some(path), false) = (self.named, self.args.quiet) {
+        if let (Some(path), false, Ok(())) = (self.named, self.args.quiet, &closed) {
             text += &format!("wrote {}\n", path.display());
         }
         // With standard error closed there is nobody to tell.
         let _ = std::io::stderr().write_all(text.as_bytes());
-        Ok(())
+        closed
     }
 }
 
@@ -193,5 +228,7 @@ fn render(
         Format::Json => export::json::write(profile, &mut out),
         Format::Pprof => export::pprof::write(profile, &mut out),
         Format::PerfScript => export::perf_script::write(profile, &mut out),
+        // Written while it was recorded.
+        Format::PerfData => Ok(()),
     }
 }

@@ -38,6 +38,8 @@ pub struct CaptureStats {
     pub coverage: Option<f64>,
     /// CPU time of the targets, the denominator of `coverage` for clock events.
     pub cpu_time: Option<Duration>,
+    /// Whether stacks were left as they came: how many are complete and how many have names is then not known.
+    pub stacks_unknown: bool,
     /// Share of the weight whose stack reached its root.
     pub complete: f64,
     /// Share of the weight of which it is not known whether the stack is whole, as another tool made it.

@@ -76,7 +76,7 @@ mod tests {
             bytes.extend([id, 0x1000, 55].iter().flat_map(|word| word.to_ne_bytes()));
             bytes
         };
-        for (id, expected) in [(8, Some((0, 0))), (9, Some((1, 55))), (10, None)] {
+        for (id, expected) in [(8, Some((0, 1))), (9, Some((1, 55))), (10, None)] {
             let bytes = record(id);
             let sample = layouts.of(&bytes).map(|layout| match parse(&bytes, layout) {
                 Record::Sample(sample) => (sample.event, sample.period),

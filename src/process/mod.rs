@@ -1,6 +1,7 @@
 //! Who runs what, and when: `/proc` readers, address spaces, the table of processes.
 
 mod jit_host;
+pub mod kernel;
 mod off_cpu;
 pub mod own_cost;
 pub mod proc;

@@ -12,6 +12,10 @@ pub struct MapsLine {
     pub end: u64,
     /// Whether code may run there.
     pub executable: bool,
+    /// What may be done there: `PROT_READ` 1, `PROT_WRITE` 2, `PROT_EXEC` 4.
+    pub protection: u32,
+    /// Whether what is written there is seen by others.
+    pub shared: bool,
     /// File offset of the first address.
     pub offset: u64,
     /// Major and minor number of the device.
@@ -37,8 +41,14 @@ pub struct Status {
 
 /// The executable mappings of a process.
 pub fn maps(pid: u32) -> io::Result<Vec<MapsLine>> {
-    let text = fs::read(format!("/proc/{pid}/maps"))?;
-    Ok(parse_maps(&text).filter(|line| line.executable).collect())
+    let mut lines = all_maps(pid)?;
+    lines.retain(|line| line.executable);
+    Ok(lines)
+}
+
+/// All mappings of a process.
+pub fn all_maps(pid: u32) -> io::Result<Vec<MapsLine>> {
+    Ok(parse_maps(&fs::read(format!("/proc/{pid}/maps"))?).collect())
 }
 
 /// Reads the text of a `maps` file; lines that are not as they should be are passed over.
@@ -57,10 +67,15 @@ fn maps_line(line: &[u8]) -> Option<MapsLine> {
     let (range, permissions, offset, device, inode) = (word()?, word()?, word()?, word()?, word()?);
     let (start, end) = range.split_once('-')?;
     let (major, minor) = device.split_once(':')?;
+    let letters = permissions.as_bytes();
+    let bit = |at: usize, letter: u8, bit: u32| if letters.get(at) == Some(&letter) { bit } else { 0 };
+    let protection = bit(0, b'r', 1) | bit(1, b'w', 2) | bit(2, b'x', 4);
     Some(MapsLine {
         start: u64::from_str_radix(start, 16).ok()?,
         end: u64::from_str_radix(end, 16).ok()?,
-        executable: permissions.as_bytes().get(2) == Some(&b'x'),
+        executable: protection & 4 != 0,
+        protection,
+        shared: letters.get(3) == Some(&b's'),
         offset: u64::from_str_radix(offset, 16).ok()?,
         device: (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?),
         inode: inode.parse().ok()?,
@@ -193,6 +208,8 @@ mod tests {
                 start: 0x55d0_c0a0_0000,
                 end: 0x55d0_c0a2_1000,
                 executable: true,
+                protection: 5,
+                shared: false,
                 offset: 0x2000,
                 device: (0xfe, 1),
                 inode: 1234,

@@ -1,6 +1,6 @@
 //! Puts records that came in another order into order of time, and feeds the recorder.
 
-use crate::perf::record::{self, Record, parse};
+use crate::perf::record::{self, parse};
 use crate::perf::{Layout, Layouts, RoundSorter};
 
 use super::{RecordedEvent, Recorder};
@@ -43,26 +43,31 @@ const BATCH: usize = 512;
 /// Who takes in records that are in order.
 pub trait Sink {
     /// Takes in the next records.
-    fn take<'a>(&mut self, records: impl Iterator<Item = Record<'a>>);
+    ///
+    /// Each is given as its bytes, header first and whole, and its layout.
+    fn take<'a>(&mut self, records: impl Iterator<Item = (&'a [u8], &'a Layout)>);
 
     /// An event became known while records came; the samples of event `n` are of the `n`th.
-    fn add_event(&mut self, event: RecordedEvent);
+    fn add_event(&mut self, _event: RecordedEvent) {}
 
-    /// So many records came later than one of a later time had been taken in.
-    fn set_late(&mut self, _count: u64) {}
+    /// All that could be put into order has been taken.
+    fn end_round(&mut self) {}
+
+    /// All has been taken; so many records came later than one of a later time.
+    fn end(&mut self, _late: u64) {}
 }
 
 impl Sink for Recorder {
-    fn take<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) {
-        self.record_all(records);
+    fn take<'a>(&mut self, records: impl Iterator<Item = (&'a [u8], &'a Layout)>) {
+        self.record_all(records.map(|(bytes, layout)| parse(bytes, layout)));
     }
 
     fn add_event(&mut self, event: RecordedEvent) {
         Recorder::add_event(self, event);
     }
 
-    fn set_late(&mut self, count: u64) {
-        self.counters.late = count;
+    fn end(&mut self, late: u64) {
+        self.counters.late = late;
     }
 }
 
@@ -85,9 +90,9 @@ pub struct Feed<'f, S = Recorder> {
     beyond: u64,
 }
 
-impl Feed<'static> {
+impl<S: Sink> Feed<'static, S> {
     /// Feeds `recorder` with what comes from rings, all of one layout.
-    pub fn of_rings(recorder: Recorder, layout: Layout) -> Feed<'static> {
+    pub fn of_rings(recorder: S, layout: Layout) -> Feed<'static, S> {
         Feed { batch: 1, ..Feed::new(recorder, Layouts::single(layout), Vec::new()) }
     }
 }
@@ -192,7 +197,7 @@ impl<'f, S: Sink> Feed<'f, S> {
     pub fn finish(mut self, go_on: &mut dyn FnMut(u64) -> bool) -> S {
         self.sorter.finish(&mut self.released);
         self.release(drop, go_on);
-        self.recorder.set_late(self.sorter.late());
+        self.recorder.end(self.sorter.late());
         self.recorder
     }
 
@@ -205,19 +210,16 @@ impl<'f, S: Sink> Feed<'f, S> {
         let Feed { recorder, layouts, files, held, .. } = self;
         for group in self.released.chunks(BATCH) {
             let mut bytes = 0;
-            let records = group.iter().map(|place| {
+            let records = group.iter().filter_map(|place| {
                 let source = match place.chunk().checked_sub(files.len()) {
                     None => files[place.chunk()],
                     Some(slot) => &held[slot].bytes,
                 };
                 let record = &source[place.offset()..];
-                match layouts.of(record) {
-                    Some(layout) => {
-                        bytes += record::header(record, layout.order).map_or(0, |(_, _, size)| size as u64);
-                        parse(record, layout)
-                    }
-                    None => Record::Other(0),
-                }
+                let layout = layouts.of(record)?;
+                let (_, _, size) = record::header(record, layout.order)?;
+                bytes += size as u64;
+                Some((record.get(..size)?, layout))
             });
             recorder.take(records);
             for place in group {
@@ -234,5 +236,6 @@ impl<'f, S: Sink> Feed<'f, S> {
             }
         }
         self.released.clear();
+        recorder.end_round();
     }
 }

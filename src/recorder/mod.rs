@@ -15,10 +15,12 @@ mod deferred;
 mod existing;
 mod feed;
 mod options;
+mod tap;
 mod walk;
 
 pub use feed::{Feed, Sink};
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
+pub use tap::{Tap, Tapped};
 // What samples must carry to be unwound: who opens the events asks for it.
 pub use crate::unwind::REGISTERS_MASK;
 

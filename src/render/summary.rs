@@ -57,6 +57,7 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
     fact(
         "stacks",
         match is_known {
+            _ if stats.stacks_unknown => "as they came: neither unwound nor named".to_owned(),
             true if stats.unstated > 0.0 => {
                 let unstated = percent(stats.unstated);
                 format!("complete {}, truncated {truncated}, not stated {unstated}", percent(stats.complete))
@@ -68,7 +69,9 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
             false => format!("as another program found them, truncated {truncated}"),
         },
     );
-    fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
+    if !stats.stacks_unknown {
+        fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
+    }
     for (about, counts) in [("records", &stats.records), ("skipped", &stats.skipped)] {
         if !counts.is_empty() {
             let list: Vec<String> =

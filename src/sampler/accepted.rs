@@ -39,6 +39,16 @@ impl Accepted {
         self.first.as_ref().map_or(0, |(_, accepted)| accepted.read_format)
     }
 
+    /// The first event's attributes as the kernel took them.
+    pub(super) fn attr(&self) -> Option<&EventAttr> {
+        self.first.as_ref().map(|(_, accepted)| accepted)
+    }
+
+    /// The first event's flags as the kernel took them.
+    pub(super) fn flags(&self) -> AttrFlags {
+        self.attr().map_or(AttrFlags(0), |attr| attr.flags)
+    }
+
     /// What was taken off, in words.
     pub(super) fn note(&self) -> Option<String> {
         let missing: Vec<&str> = self.peeled.iter().map(|peeled| peeled.as_str()).collect();

@@ -18,15 +18,17 @@ mod ring_sizes;
 mod streams;
 pub mod sys;
 mod target;
+mod tracing_data;
 
 pub use cpu_time::Denominator;
 pub use cpus::CpuList;
 pub use drain::{Chunk, Chunks, Drain};
 pub use event::EventSpec;
-pub use open::{OpenRequest, Opened, Stacks, Tasks, open};
+pub use open::{OpenRequest, Opened, OpenedEvent, Stacks, Tasks, open};
 pub use pmu::Sources;
 pub use ring::RingBuffer;
 pub use streams::Streams;
 // The words of this room's own requests.
 pub use crate::perf::Sampling;
 pub use target::{Target, sampled_cpus};
+pub use tracing_data::tracing_data;

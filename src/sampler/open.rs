@@ -19,6 +19,16 @@ use crate::perf::{AttrFlags, EventAttr, Layout, SampleFields, Sampling, read_for
 
 /// `PERF_TYPE_SOFTWARE` and its `PERF_COUNT_SW_DUMMY`: counts nothing, and reports mappings and tasks.
 const DUMMY: (u32, u64) = (1, 9);
+/// Reports of mappings and tasks.
+const TRACKING: [AttrFlags; 7] = [
+    AttrFlags::MMAP,
+    AttrFlags::MMAP2,
+    AttrFlags::MMAP_DATA,
+    AttrFlags::COMM,
+    AttrFlags::COMM_EXEC,
+    AttrFlags::TASK,
+    AttrFlags::BUILD_ID,
+];
 /// `CLOCK_MONOTONIC`.
 const CLOCK_MONOTONIC: i32 = 1;
 /// What stacks samples carry.
@@ -62,6 +72,8 @@ pub struct OpenRequest {
     pub stacks: Stacks,
     /// The registers that unwinding needs.
     pub registers: u64,
+    /// Whether mappings of data are reported too: perf finds unwind tables, which no code is in, only in those.
+    pub data_mappings: bool,
 }
 
 /// The opened events.
@@ -79,6 +91,8 @@ pub struct Opened {
     owners: Vec<(u32, OwnedFd)>,
     sampling: Vec<SamplingEvent>,
     accepted: Accepted,
+    /// The flags of the events that own the rings, as the kernel took them.
+    owner_flags: AttrFlags,
     /// What is opened for each task.
     per_task: Vec<PerTask>,
     /// Whose turn it is of the events that take turns.
@@ -92,6 +106,8 @@ struct SamplingEvent {
     start: Duration,
     /// In whose turn it runs; always, if none is given.
     turn: Option<usize>,
+    /// Which event it is.
+    which: (u32, u64),
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +118,15 @@ struct PerTask {
     turn: Option<usize>,
 }
 
+/// A sampling event as it was opened, all its timers taken together.
+#[derive(Clone, Debug)]
+pub struct OpenedEvent {
+    /// Its attributes as the kernel took them, with the flags of the events that report mappings and tasks in its rings.
+    pub attr: EventAttr,
+    /// The ids that its records carry; with the first event, those of the reports too.
+    pub ids: Vec<u64>,
+}
+
 /// Opens the events, disabled.
 ///
 /// # Errors
@@ -109,15 +134,8 @@ struct PerTask {
 pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened> {
     let mut notes = Vec::new();
     let side_flags = AttrFlags::DISABLED.with(AttrFlags::EXCLUDE_KERNEL).with(AttrFlags::EXCLUDE_HV);
-    let tracking = [
-        AttrFlags::MMAP,
-        AttrFlags::MMAP2,
-        AttrFlags::COMM,
-        AttrFlags::COMM_EXEC,
-        AttrFlags::TASK,
-        AttrFlags::BUILD_ID,
-    ];
-    let tracking = tracking.into_iter().fold(AttrFlags(0), AttrFlags::with);
+    let tracking = TRACKING.into_iter().fold(AttrFlags(0), AttrFlags::with);
+    let tracking = if request.data_mappings { tracking } else { tracking.without(AttrFlags::MMAP_DATA) };
     let identity = SampleFields::IDENTIFIER.with(SampleFields::TID).with(SampleFields::TIME).with(SampleFields::CPU);
     let common = AttrFlags::SAMPLE_ID_ALL.with(AttrFlags::USE_CLOCKID).with(AttrFlags::WATERMARK);
     let dummy = EventAttr {
@@ -207,6 +225,7 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         owners,
         sampling: Vec::new(),
         accepted: Accepted::default(),
+        owner_flags: side_band.flags(),
         per_task: Vec::new(),
         turn: 0,
     };
@@ -278,7 +297,7 @@ impl Opened {
     ) -> io::Result<()> {
         let event = self.accepted.open(kernel, attr, scope)?;
         sys::set_output(&event, &self.owners[row].1)?;
-        self.sampling.push(SamplingEvent { event, start, turn });
+        self.sampling.push(SamplingEvent { event, start, turn, which: (attr.kind, attr.config) });
         Ok(())
     }
 
@@ -306,6 +325,34 @@ impl Opened {
             }
         }
         Ok(())
+    }
+
+    /// The events as a perf.data describes them.
+    ///
+    /// Timers of one event are one event there, and so are those that take turns; records carry the id of their timer.
+    ///
+    /// # Errors
+    /// If the kernel does not tell an event's id.
+    pub fn events(&self) -> io::Result<Vec<OpenedEvent>> {
+        let mut events: Vec<OpenedEvent> = Vec::new();
+        let Some(accepted) = self.accepted.attr() else { return Ok(events) };
+        let reported =
+            TRACKING.into_iter().filter(|flag| self.owner_flags.has(*flag)).fold(AttrFlags(0), AttrFlags::with);
+        for SamplingEvent { event, which, .. } in &self.sampling {
+            let known = events.iter().position(|event| (event.attr.kind, event.attr.config) == *which);
+            let row = known.unwrap_or_else(|| {
+                let flags = accepted.flags.with(reported);
+                let attr = EventAttr { kind: which.0, config: which.1, flags, ..accepted.clone() };
+                events.push(OpenedEvent { attr, ids: Vec::new() });
+                events.len() - 1
+            });
+            events[row].ids.push(sys::event_id(event)?);
+        }
+        if let Some(first) = events.first_mut() {
+            let ids = self.owners.iter().map(|(_, owner)| sys::event_id(owner)).collect::<io::Result<Vec<u64>>>()?;
+            first.ids.extend(ids);
+        }
+        Ok(events)
     }
 
     /// How many events take turns; each change of turns is that many system calls.
@@ -348,9 +395,7 @@ impl Opened {
 
 /// Without reports: where each task's own event makes them.
 fn untracked(dummy: &EventAttr) -> EventAttr {
-    let tracking = [AttrFlags::MMAP, AttrFlags::MMAP2, AttrFlags::COMM, AttrFlags::COMM_EXEC, AttrFlags::TASK];
-    let flags = tracking.into_iter().fold(dummy.flags, AttrFlags::without).without(AttrFlags::BUILD_ID);
-    EventAttr { flags, ..dummy.clone() }
+    EventAttr { flags: TRACKING.into_iter().fold(dummy.flags, AttrFlags::without), ..dummy.clone() }
 }
 
 fn first_alive(

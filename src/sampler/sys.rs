@@ -231,3 +231,38 @@ pub fn cpu_times(whose: Whose) -> (std::time::Duration, std::time::Duration) {
     let duration = |time: libc::timeval| std::time::Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
     (duration(usage.ru_utime), duration(usage.ru_stime))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::SampleFields;
+    use crate::perf::data::write::{ATTR_SIZE, attr_bytes};
+
+    #[test]
+    fn attributes_are_written_as_the_kernel_is_given_them() {
+        let attr = EventAttr {
+            config1: 11,
+            config2: 12,
+            sample_fields: SampleFields::IP.with(SampleFields::IDENTIFIER),
+            read_format: 16,
+            flags: AttrFlags::DISABLED.with(AttrFlags::USE_CLOCKID).with(AttrFlags::BUILD_ID),
+            wakeup_watermark: 13,
+            branch_sample_type: 14,
+            sample_regs_user: 15,
+            sample_stack_user: 16,
+            clockid: 1,
+            sample_max_stack: 17,
+            ..EventAttr::counting(1, 9)
+        };
+        for sampling in [Sampling::Count, Sampling::Period(1234), Sampling::Frequency(99)] {
+            let attr = EventAttr { sampling, ..attr.clone() };
+            let raw = kernel_attr(&attr);
+            // SAFETY: `raw` is plain data without padding, and longer than the bytes that are looked at.
+            let given = unsafe { std::slice::from_raw_parts((&raw const raw).cast::<u8>(), ATTR_SIZE) };
+            let written = attr_bytes(&attr);
+            // The sizes that they state are their own.
+            assert_eq!(given[..4], written[..4]);
+            assert_eq!(given[8..], written[8..]);
+        }
+    }
+}

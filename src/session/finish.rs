@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::options::RecordOptions;
 use super::plan::Plan;
-use crate::model::Profile;
+use crate::model::{CaptureStats, Profile, ProfileBuilder};
 use crate::process::own_cost::peak_rss_bytes;
-use crate::recorder::Recorder;
+use crate::recorder::{Counters, Recorder};
 use crate::sampler::choose::Side;
 use crate::sampler::event::EventKind;
 use crate::sampler::sys::{self, Whose};
@@ -44,6 +44,71 @@ pub(super) fn finish(
     mut notes: Vec<String>,
 ) -> Profile {
     let counters = recorder.counters();
+    let account = account(&counters, observed, plan, options);
+    let target = options.target.describe();
+    if account.not_permitted > 0 {
+        recorder.add_estimate("[kernel, not permitted]", account.not_permitted, &target);
+    }
+    if account.not_sampled > 0 {
+        recorder.add_estimate("[not sampled]", account.not_sampled, &target);
+    }
+    if counters.samples == 0 {
+        notes.push(why_no_samples(account.used, observed.rate));
+    }
+    let recorded = recorder.finish();
+    let mut profile = recorded.profile;
+    let names = Names {
+        images: &recorded.images,
+        jit_hosts: &recorded.jit_hosts,
+        kernel: &KernelNames::Running,
+        stored: &StoredSymbols::default(),
+    };
+    symbolize(&mut profile, &names, &options.names);
+    profile.summarize();
+    fill(&mut profile.stats, &counters, &account, observed, plan, options, notes);
+    profile
+}
+
+/// Sums up what was written as it came: a profile of no samples.
+pub(super) fn finish_perf_data(
+    counters: &Counters,
+    observed: &Observed,
+    plan: &Plan,
+    options: &RecordOptions,
+    mut notes: Vec<String>,
+) -> Profile {
+    let account = account(counters, observed, plan, options);
+    if counters.samples == 0 {
+        notes.push(why_no_samples(account.used, observed.rate));
+    }
+    for (missing, what) in [
+        (account.not_permitted, "of the kernel, which may not be sampled"),
+        (account.not_sampled, "that was not sampled"),
+    ] {
+        if missing > 0 && plan.choice.spec.kind == EventKind::Clock {
+            let seconds = Duration::from_nanos(missing).as_secs_f64();
+            notes.push(format!("not in the file, which has room for samples only: {seconds:.3} s of CPU time {what}"));
+        } else if missing > 0 {
+            notes.push(format!("not in the file, which has room for samples only: {missing} events {what}"));
+        }
+    }
+    let mut profile = ProfileBuilder::new().finish();
+    profile.stats.samples = counters.samples;
+    profile.stats.stacks_unknown = true;
+    fill(&mut profile.stats, counters, &account, observed, plan, options, notes);
+    profile
+}
+
+/// How what was sampled compares with what there was, in the event's unit.
+struct Account {
+    coverage: Option<f64>,
+    used: Option<Duration>,
+    not_permitted: u64,
+    not_sampled: u64,
+    lost: u64,
+}
+
+fn account(counters: &Counters, observed: &Observed, plan: &Plan, options: &RecordOptions) -> Account {
     let is_clock = plan.choice.spec.kind == EventKind::Clock;
     let (user, kernel) = observed.times;
     let total = (user + kernel).as_secs_f64();
@@ -57,44 +122,37 @@ pub(super) fn finish(
     });
     let coverage = asked.filter(|asked| *asked > 0).map(|asked| counters.value as f64 / asked as f64);
     let mut missing = asked.map_or(0, |asked| asked.saturating_sub(counters.value));
-    let not_permitted = is_clock && plan.choice.exclude_kernel;
-    let target = options.target.describe();
-    if not_permitted {
-        let hidden = observed.counted.map_or(0, |counted| (counted as f64 * (1.0 - user_share)) as u64).min(missing);
-        if hidden > 0 {
-            recorder.add_estimate("[kernel, not permitted]", hidden, &target);
-            missing -= hidden;
-        }
+    let mut not_permitted = 0;
+    if is_clock && plan.choice.exclude_kernel {
+        let hidden = observed.counted.map_or(0, |counted| (counted as f64 * (1.0 - user_share)) as u64);
+        not_permitted = hidden.min(missing);
+        missing -= not_permitted;
     }
     let lost = observed.lost_samples.unwrap_or(0).max(counters.lost).max(counters.lost_samples);
     // With all CPUs sampled, a difference without loss is chance, of either sign.
-    if missing > 0 && (plan.per_task || lost > 0) {
-        recorder.add_estimate("[not sampled]", missing, &target);
-    }
+    let not_sampled = if plan.per_task || lost > 0 { missing } else { 0 };
     let used = asked.filter(|_| is_clock).map(Duration::from_nanos);
-    if counters.samples == 0 {
-        notes.push(why_no_samples(used, observed.rate));
-    }
-    let recorded = recorder.finish();
-    let mut profile = recorded.profile;
-    let names = Names {
-        images: &recorded.images,
-        jit_hosts: &recorded.jit_hosts,
-        kernel: &KernelNames::Running,
-        stored: &StoredSymbols::default(),
-    };
-    symbolize(&mut profile, &names, &options.names);
-    profile.summarize();
-    let stats = &mut profile.stats;
+    Account { coverage, used, not_permitted, not_sampled, lost }
+}
+
+fn fill(
+    stats: &mut CaptureStats,
+    counters: &Counters,
+    account: &Account,
+    observed: &Observed,
+    plan: &Plan,
+    options: &RecordOptions,
+    notes: Vec<String>,
+) {
     stats.event = plan.choice.spec.name.clone();
     stats.rate = observed.rate;
     stats.duration = observed.duration;
     stats.started_unix = observed.started_unix;
-    stats.target = target;
-    stats.lost = lost;
+    stats.target = options.target.describe();
+    stats.lost = account.lost;
     stats.throttled = counters.throttled;
-    stats.coverage = coverage;
-    stats.cpu_time = used;
+    stats.coverage = account.coverage;
+    stats.cpu_time = account.used;
     stats.notes = notes;
     if counters.late > 0 {
         stats.notes.push(format!("{} records came out of order: their frames may be wrong", counters.late));
@@ -106,7 +164,6 @@ pub(super) fn finish(
     stats.host = format!("{} {}", system.nodename().to_string_lossy(), system.release().to_string_lossy());
     stats.own_cpu = own_cpu().saturating_sub(observed.own_before);
     stats.peak_rss_bytes = peak_rss_bytes();
-    profile
 }
 
 /// Why a recording is empty, for whoever looks at the empty picture.

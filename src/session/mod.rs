@@ -3,13 +3,15 @@
 //! ```text
 //! main thread     open events -> wait (target's end, Ctrl-C, -d) -> stop -> names -> Profile
 //! drain thread         rings --------------------------> chunks
-//! record thread                                             chunks -> order -> Recorder
+//! record thread                                             chunks -> order -> Recorder, or a perf.data
 //! ```
 
 mod command;
 mod cpu_split;
 pub mod doctor;
 mod finish;
+mod keeper;
+mod machine;
 mod options;
 mod plan;
 mod record;
@@ -20,6 +22,6 @@ mod wait;
 mod worker;
 
 pub use options::RecordOptions;
-pub use record::{Progress, Recording, record};
+pub use record::{PerfData, Progress, Recording, Written, record, record_perf_data};
 pub use stop::Stop;
 pub use wait::Ended;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::command::{cannot_run, spawn, tell_to_end, times_of_child, wait_for_child};
 use super::cpu_split::CpuSplit;
-use super::finish::{Observed, finish, sides_matter};
+use super::finish::{Observed, finish, finish_perf_data, sides_matter};
+use super::keeper::Keeper;
+use super::machine::{self, monotonic_now};
 use super::options::RecordOptions;
 use super::plan::{self, Asked, Plan, Subject};
 use super::stop::Stop;
@@ -17,12 +19,15 @@ use super::wait::{self, Ended, Watched};
 use super::worker::{self, Done};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Profile, Unit};
-use crate::recorder::{Feed, Origin, REGISTERS_MASK, RecordedEvent, Recorder, RecorderOptions, UserStacks};
+use crate::perf::data::write::{Output, Writer};
+use crate::recorder::{Feed, Origin, REGISTERS_MASK, RecordedEvent, Recorder, RecorderOptions, Tap, UserStacks};
 use crate::sampler::choose::Side;
 use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
 use crate::sampler::sys::{self, Linux, WaitingChild, Whose};
-use crate::sampler::{self, CpuList, Denominator, Drain, OpenRequest, Opened, Sampling, Stacks, Target, Tasks};
+use crate::sampler::{
+    self, CpuList, Denominator, Drain, OpenRequest, Opened, Sampling, Sources, Stacks, Target, Tasks,
+};
 
 /// How far a recording is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,28 @@ pub struct Recording {
     pub child: Option<Child>,
     /// Why the recording ended; a command is told to end if it has not.
     pub ended: Ended,
+    /// What was written, if records were written as they are.
+    pub written: Option<Written>,
+}
+
+/// A perf.data to be written while recording.
+#[derive(Debug)]
+pub struct PerfData {
+    /// Where it goes.
+    pub output: Output,
+    /// Whether records are packed with zstd.
+    pub compress: bool,
+    /// What was typed, as the file tells it.
+    pub command_line: Vec<String>,
+}
+
+/// A perf.data that was written.
+#[derive(Debug)]
+pub struct Written {
+    /// Its size in bytes; what lies behind that is no part of it.
+    pub size: u64,
+    /// Why it is not whole: the recording ended at that, and what is counted is what the file has.
+    pub failure: Option<std::io::Error>,
 }
 
 /// How often new threads are looked for: each time fewer are left that have no event.
@@ -62,6 +89,36 @@ const GRACE: Duration = Duration::from_millis(300);
 /// [`ErrorKind::Permission`] with what to type, [`ErrorKind::NotFound`] for a target or command that is not there,
 /// [`ErrorKind::Usage`] for an event or CPU that is not.
 pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Progress)) -> Result<Recording> {
+    record_to(options, None, stop, progress)
+}
+
+/// Records as [`record`] does, and writes the records down as they are; the profile that comes back has no samples, only
+/// the summary.
+///
+/// Where stacks are copied, the kernel is not asked for frame pointers' chains of user mode as well: perf would show both,
+/// one behind the other.
+///
+/// # Errors
+/// As [`record`]; that a write failed is said by [`Written::failure`], and presses `stop`.
+pub fn record_perf_data(
+    options: &RecordOptions,
+    perf_data: PerfData,
+    stop: &Stop,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Recording> {
+    let mut options = options.clone();
+    if options.user_stacks == UserStacks::Auto {
+        options.user_stacks = UserStacks::Dwarf;
+    }
+    record_to(&options, Some(perf_data), stop, progress)
+}
+
+fn record_to(
+    options: &RecordOptions,
+    perf_data: Option<PerfData>,
+    stop: &Stop,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Recording> {
     // What ran in this process before, its exec included, is none of the recording's.
     let [own_before, children_before] = [Whose::Own, Whose::Children].map(sys::cpu_times);
     let facts = Facts::read();
@@ -91,12 +148,13 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
         expected_rate: expected_rate(&plan, sampling),
         stacks: stacks(options),
         registers: REGISTERS_MASK,
+        data_mappings: perf_data.is_some() && stacks(options).user_copy,
     };
     let attempt = plan::attempt(&plan, &subject);
     let explained = |error| facts.explain(attempt, error);
     let mut opened = sampler::open(&Linux, &request).map_err(explained)?;
     let mut denominator = denominator(options, &plan, &subject, &cpus);
-    let mut recorder = Recorder::new(recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid));
+    let kept = recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid);
     let started_unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
 
     // The events run before `/proc` is read, and samples are kept only from then on: nothing that is mapped or started
@@ -105,18 +163,22 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     let (drain, chunks) = Drain::start(std::mem::take(&mut opened.rings), layout)?;
     opened.start_tracking().map_err(explained)?;
     opened.start_sampling(on_exec).map_err(explained)?;
-    if let Some(pid) = child_pid {
-        recorder.add_waiting(pid);
-    } else {
-        for _ in 0..MOST_ROUNDS {
-            let new = subject.grow();
-            if new.is_empty() {
-                break;
-            }
-            denominator.add_tasks(&Linux, &new);
-            opened.add_tasks(&Linux, &new).and_then(|()| opened.start_sampling(false)).map_err(explained)?;
+    for _ in 0..MOST_ROUNDS {
+        let new = if child_pid.is_none() { subject.grow() } else { Vec::new() };
+        if new.is_empty() {
+            break;
         }
-        notes.extend(subject.unreadable_note(|pid| recorder.add_existing(pid)));
+        denominator.add_tasks(&Linux, &new);
+        opened.add_tasks(&Linux, &new).and_then(|()| opened.start_sampling(false)).map_err(explained)?;
+    }
+    let mut keeper = match perf_data {
+        None => Keeper::Profile(Box::new(Recorder::new(kept))),
+        Some(perf_data) => Keeper::File(Box::new(tap(perf_data, kept, &opened, &request, plan.choice.spec.kind)?)),
+    };
+    if let Some(pid) = child_pid {
+        keeper.add_waiting(pid);
+    } else {
+        notes.extend(subject.unreadable_note(|pid| keeper.add_existing(pid)));
         denominator.start();
     }
     notes.append(&mut subject.notes);
@@ -125,12 +187,12 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
     let sides_matter = sides_matter(&plan, options);
     let mut split = if sides_matter { CpuSplit::start(&subject.pids) } else { CpuSplit::default() };
     let began = Instant::now();
-    recorder.begin(monotonic_now());
+    keeper.begin(monotonic_now().0);
     let done = Arc::new(Done::default());
-    let worker_done = done.clone();
+    let (worker_done, worker_stop) = (done.clone(), stop.clone());
     let worker = std::thread::Builder::new()
         .name("record".into())
-        .spawn(move || worker::run(&chunks, Feed::of_rings(recorder, layout), &worker_done))
+        .spawn(move || worker::run(&chunks, Feed::of_rings(keeper, layout), &worker_done, &worker_stop))
         .map_err(|error| Error::io("cannot start the recording thread", error))?;
     let mut child = match waiting.map(WaitingChild::release).transpose() {
         Ok(child) => child,
@@ -173,7 +235,7 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
         tell_to_end(&mut child);
     }
     drop(drain.stop());
-    let recorder = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
+    let keeper = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
     let times = child.as_mut().map_or_else(|| split.times(), |child| times_of_child(child, children_before));
     // What the kernel bills the command for has the ends of its short-lived children too, which the counter has left by
     // then; the counter has those that nobody waited for.
@@ -192,13 +254,20 @@ pub fn record(options: &RecordOptions, stop: &Stop, progress: &mut dyn FnMut(Pro
         started_unix,
         own_before: own_before.0 + own_before.1,
     };
-    let profile = finish(recorder, &observed, &plan, options, notes);
+    let (profile, written) = match keeper {
+        Keeper::Profile(recorder) => (finish(*recorder, &observed, &plan, options, notes), None),
+        Keeper::File(tap) => {
+            let tapped = tap.finish();
+            let profile = finish_perf_data(&tapped.counters, &observed, &plan, options, notes);
+            (profile, Some(Written { size: tapped.finished.size, failure: tapped.finished.failure }))
+        }
+    };
     if ended == Ended::Stopped {
         let grace = GRACE.saturating_sub(stopped.elapsed());
         wait_for_child(&mut child, grace);
         tell_to_end(&mut child);
     }
-    Ok(Recording { profile, child, ended })
+    Ok(Recording { profile, child, ended, written })
 }
 
 /// The rate that an event is sampled at by the kernel's own adjustment.
@@ -305,7 +374,27 @@ fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &C
     }
 }
 
-fn monotonic_now() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+/// Begins a perf.data with the kernel in it.
+fn tap(
+    perf_data: PerfData,
+    kept: RecorderOptions,
+    opened: &Opened,
+    request: &OpenRequest,
+    kind: EventKind,
+) -> Result<Tap> {
+    let PerfData { output, compress, command_line } = perf_data;
+    let name = kept.events.first().map_or("", |event| &event.name);
+    let events = machine::recorded_events(opened, name, request.clock_rate)
+        .map_err(|error| Error::io("cannot tell the events' ids", error))?;
+    let mut features = machine::features(command_line, machine::has_clock(&events));
+    if kind == EventKind::Tracepoint {
+        features.tracing_data = sampler::tracing_data(name, &Sources::default())
+            .map_err(|error| Error::io(format!("cannot read how {name} is described"), error))?;
+    }
+    let writer = Writer::create(output, events, features, compress).map_err(|error| {
+        Error::io("cannot begin to write the perf.data", error).with_hint("name another place with -o")
+    })?;
+    let mut tap = Tap::new(kept, &opened.layout, request.data_mappings, writer);
+    tap.add_kernel();
+    Ok(tap)
 }

@@ -1,8 +1,10 @@
-//! The thread that turns chunks of records into a profile.
+//! The thread that turns chunks of records into a profile, or writes them down.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::recorder::{Feed, Recorder};
+use super::keeper::Keeper;
+use super::stop::Stop;
+use crate::recorder::Feed;
 use crate::sampler::Chunks;
 
 /// What the thread has done so far, for progress.
@@ -12,8 +14,9 @@ pub(super) struct Done {
     pub lost: AtomicU64,
 }
 
-/// Takes all chunks in until the drain thread has ended.
-pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_>, done: &Done) -> Recorder {
+/// Takes all chunks in until the drain thread has ended; presses `stop` when going on is of no use.
+pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_, Keeper>, done: &Done, stop: &Stop) -> Keeper {
+    let mut pressed = false;
     while let Some(chunk) = chunks.next() {
         if chunk.bytes.is_empty() {
             chunks.recycle(chunk.bytes);
@@ -25,6 +28,10 @@ pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_>, done: &Done) -> Recorder 
             let counters = feed.recorder().counters();
             done.samples.store(counters.samples, Ordering::Relaxed);
             done.lost.store(counters.lost, Ordering::Relaxed);
+            if !pressed && feed.recorder().has_failed() {
+                pressed = true;
+                stop.press();
+            }
         }
     }
     feed.finish(&mut |_| true)

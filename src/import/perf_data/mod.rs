@@ -30,10 +30,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::Images;
 use crate::model::{self, Profile};
 use crate::perf::data::header::{self, FILE_HEADER, FileHeader, Start};
-use crate::perf::record::kind_name;
-use crate::perf::{AttrFlags, Record, Sampling};
+use crate::perf::record::{self, kind_name};
+use crate::perf::{AttrFlags, Layout, Record, Sampling};
 use crate::process::Membership;
-use crate::recorder::{Origin, RecordedEvent, Recorder, RecorderOptions, Sink};
+use crate::recorder::{Origin, Recorder, RecorderOptions, Sink};
 
 /// Reads a recording: a file, a folder of `perf record --threads`, or a stream.
 ///
@@ -71,11 +71,9 @@ pub(super) fn read(source: Source, options: &ImportOptions, meter: &Meter) -> Re
 pub fn records(path: &Path, each: impl FnMut(&Record<'_>)) -> Result<()> {
     struct Each<'e, F>(&'e RefCell<F>);
     impl<F: FnMut(&Record<'_>)> Sink for Each<'_, F> {
-        fn take<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) {
-            records.for_each(|record| (self.0.borrow_mut())(&record));
+        fn take<'a>(&mut self, records: impl Iterator<Item = (&'a [u8], &'a Layout)>) {
+            records.for_each(|(bytes, layout)| (self.0.borrow_mut())(&record::parse(bytes, layout)));
         }
-
-        fn add_event(&mut self, _event: RecordedEvent) {}
     }
     let meter = Meter::new(Arc::default());
     let source = Source::open(Input::Path(path.to_owned()), &meter)?;

@@ -14,6 +14,7 @@ pub mod header;
 pub mod simpleperf;
 pub mod tracing;
 pub mod walk;
+pub mod write;
 
 /// `PERF_AUX_FLAG_TRUNCATED`: some of a hardware trace was lost.
 pub const AUX_TRUNCATED: u64 = 1;

@@ -146,7 +146,7 @@ pub const HEADER: usize = 8;
 /// What the records of an event look like: the fields of its attribute that say so.
 ///
 /// All events that share a live ring are opened with the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// `sample_type`.
     pub fields: SampleFields,
@@ -168,7 +168,26 @@ pub struct Layout {
     pub order: ByteOrder,
 }
 
+impl Default for Layout {
+    fn default() -> Self {
+        Layout::NONE
+    }
+}
+
 impl Layout {
+    /// Records that carry nothing.
+    pub const NONE: Layout = Layout {
+        fields: SampleFields(0),
+        regs_user: 0,
+        regs_intr: 0,
+        read_format: 0,
+        branches: 0,
+        sample_id_all: false,
+        period: 1,
+        event: 0,
+        order: ByteOrder::Native,
+    };
+
     /// The layout of the records of event number `event`.
     pub fn of(attr: &EventAttr, event: u32, order: ByteOrder) -> Layout {
         Layout {

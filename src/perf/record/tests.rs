@@ -13,13 +13,8 @@ const LAYOUT: Layout = Layout {
         .with(SampleFields::REGS_USER)
         .with(SampleFields::STACK_USER),
     regs_user: 0b1_1100_0000,
-    regs_intr: 0,
-    read_format: 0,
-    branches: 0,
     sample_id_all: true,
-    period: 1,
-    event: 0,
-    order: ByteOrder::Native,
+    ..Layout::NONE
 };
 
 fn two(low: u32, high: u32) -> u64 {
