@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flameprofile::image::{ElfImage, Images, Wanted};
 use flameprofile::model::{FrameId, ImageId, ImageKind, Place, Profile, ProfileBuilder, Resolution, Unnamed};
@@ -55,9 +55,13 @@ fn ours(path: &Path, svmas: &[u64], options: &SymbolizeOptions) -> Vec<Named> {
     let offset = |svma: &u64| image.offset_of_svma(*svma).expect("the address is in the file");
     let frames: Vec<FrameId> = svmas.iter().map(|svma| builder.code_frame(id, offset(svma))).collect();
     let mut profile = builder.finish();
-    let started = Instant::now();
+    let cpu_time = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let (started, before) = (Instant::now(), cpu_time());
     symbolize(&mut profile, &images, &[], options);
-    println!("  {} addresses in {:?}", svmas.len(), started.elapsed());
+    println!("  {} addresses in {:?}, CPU time {:?}", svmas.len(), started.elapsed(), cpu_time() - before);
     profile.check().unwrap();
     frames.into_iter().map(|frame| answer(&profile, frame)).collect()
 }

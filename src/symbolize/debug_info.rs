@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use addr2line::LookupResult;
 use gimli::{DwarfSections, EndianSlice, RunTimeEndian};
 use object::elf;
 use object::read::{CompressedData, CompressionFormat};
 
+use super::debug_lookup::{Looked, look_up};
 use crate::image::ElfImage;
 
 /// Whether a file has debug information of its own.
@@ -30,16 +30,14 @@ impl<'a> DebugSections<'a> {
         DebugSections { sections, endian }
     }
 
-    /// Reads the list of units.
-    pub fn reader(&self) -> Option<DebugInfo<'_>> {
-        let dwarf = self.sections.borrow(|bytes| EndianSlice::new(bytes, self.endian));
-        Some(DebugInfo { context: addr2line::Context::from_dwarf(dwarf).ok()? })
+    /// Looks up addresses that the file states, which are sorted.
+    pub fn look_up(&self, svmas: &[u64]) -> Looked<'_> {
+        look_up(&self.dwarf(), svmas)
     }
-}
 
-/// The debug information of one file; units are read when an address in them is asked for, so ask in order.
-pub(super) struct DebugInfo<'a> {
-    context: addr2line::Context<EndianSlice<'a, RunTimeEndian>>,
+    pub(super) fn dwarf(&self) -> gimli::Dwarf<EndianSlice<'_, RunTimeEndian>> {
+        self.sections.borrow(|bytes| EndianSlice::new(bytes, self.endian))
+    }
 }
 
 /// One function at an address.
@@ -51,35 +49,6 @@ pub(super) struct DebugFrame<'a> {
     pub file: &'a str,
     /// The line; 0 if not known.
     pub line: u32,
-}
-
-impl<'a> DebugInfo<'a> {
-    /// The functions at an address that the file states, innermost first, into a list that is empty; it stays so if
-    /// nothing is known.
-    pub fn frames<'s: 'a>(&'s self, svma: u64, into: &mut Vec<DebugFrame<'a>>) {
-        if svma == u64::MAX {
-            // There is no code in the last byte, and addr2line looks for what ends behind the address.
-            return;
-        }
-        // Of a unit whose functions are in another file (`.dwo`) only the line is here. That is the line of the innermost
-        // inlined function, and would be blamed on the outer one: better none.
-        let LookupResult::Output(Ok(mut frames)) = self.context.find_frames(svma) else { return };
-        loop {
-            match frames.next() {
-                Ok(Some(frame)) => {
-                    let location = frame.location.as_ref();
-                    into.push(DebugFrame {
-                        name: frame.function.map(|function| function.name.slice()).filter(|name| !name.is_empty()),
-                        file: location.and_then(|location| location.file).unwrap_or_default(),
-                        line: location.and_then(|location| location.line).unwrap_or_default(),
-                    });
-                }
-                Ok(None) => return,
-                // Half a list would take an inlined function for the outer one.
-                Err(_) => return into.clear(),
-            }
-        }
-    }
 }
 
 fn section<'a>(image: &'a ElfImage, name: &str, endian: RunTimeEndian) -> Option<Cow<'a, [u8]>> {

@@ -57,17 +57,17 @@ pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &Sy
         symbols.names.iter_mut().zip(own.names).for_each(|(name, own)| *name = name.or(own));
     }
     let sections = files.with_debug_info(options).map(DebugSections::load);
-    let debug_info = sections.as_ref().and_then(DebugSections::reader);
+    let debug_info = sections.as_ref().map(|sections| sections.look_up(&svmas));
     let unnamed = match (symbols.any, &debug_info, image.was_cut()) {
         (_, _, true) => Unnamed::FileChanged,
         (false, None, false) => Unnamed::NoSymbols,
         _ => Unnamed::NoMatch,
     };
     let (mut frames, mut lines, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
-    for ((svma, index), symbol) in asked.iter().copied().zip(&symbols.names) {
+    for (row, ((svma, index), symbol)) in asked.iter().copied().zip(&symbols.names).enumerate() {
         frames.clear();
         if let Some(debug_info) = &debug_info {
-            debug_info.frames(svma, &mut frames);
+            debug_info.frames(row, &mut frames);
         }
         believe(&mut frames, *symbol);
         if !options.inlines && frames.len() > 1 {

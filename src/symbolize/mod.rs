@@ -15,6 +15,7 @@
 
 mod answers;
 mod debug_info;
+mod debug_lookup;
 mod demangle;
 mod elf_file;
 mod elf_symbols;

@@ -1,0 +1,118 @@
+//! Which unit knows an address: by `.debug_aranges`, else by each unit's root.
+
+use gimli::{Error, UnitHeader, UnitRef, UnitType};
+
+use super::{Bytes, Pass, Place, offset_of};
+
+/// In how many units one address is looked for; functions that linkers have merged are in a few.
+const MOST_UNITS: usize = 16;
+
+impl<'a> Pass<'_, 'a, '_> {
+    /// The units that may know an address, with the rows of their addresses.
+    pub(super) fn units(&mut self) -> Vec<(UnitHeader<Bytes<'a>>, Vec<u32>)> {
+        let mut ranges: Vec<(u64, u64, usize)> = Vec::new();
+        let mut listed: Vec<usize> = Vec::new();
+        let mut headers = self.dwarf.debug_aranges.headers();
+        while let Ok(Some(header)) = headers.next() {
+            let before = ranges.len();
+            let mut entries = header.entries();
+            // A range that overflows is one that a linker threw away; the iterator ends by itself after other errors.
+            while let Some(entry) = entries.next().transpose() {
+                let Ok(entry) = entry else { continue };
+                if entry.length() > 0 && entry.address() > 0 {
+                    let range = entry.range();
+                    ranges.push((range.begin, range.end, header.debug_info_offset().0));
+                }
+            }
+            if ranges.len() > before {
+                listed.push(header.debug_info_offset().0);
+            }
+        }
+        listed.sort_unstable();
+        let mut units = self.dwarf.units();
+        while let Ok(Some(header)) = units.next() {
+            let Some(offset) = header.debug_info_offset() else { continue };
+            let is_code = matches!(header.type_(), UnitType::Compilation | UnitType::Skeleton(_));
+            if is_code && listed.binary_search(&offset.0).is_err() {
+                let first = ranges.len();
+                if self.root_ranges(&header, &mut ranges).is_err() {
+                    ranges.truncate(first);
+                }
+            }
+            self.headers.push(header);
+        }
+        self.headers.sort_by_key(|header| header.debug_info_offset().map_or(0, |offset| offset.0));
+        self.group(ranges)
+    }
+
+    /// Gives each address to the units whose ranges hold it.
+    fn group(&self, mut ranges: Vec<(u64, u64, usize)>) -> Vec<(UnitHeader<Bytes<'a>>, Vec<u32>)> {
+        ranges.sort_unstable();
+        ranges.dedup();
+        // For each range the last end of it and all before.
+        let ends: Vec<u64> = ranges
+            .iter()
+            .scan(0, |end, range| {
+                *end = range.1.max(*end);
+                Some(*end)
+            })
+            .collect();
+        let mut pairs: Vec<(usize, u32)> = Vec::new();
+        for (row, svma) in self.svmas.iter().enumerate() {
+            let first = pairs.len();
+            let before = ranges.partition_point(|range| range.0 <= *svma);
+            let around = (0..before).rev().take(4096).take_while(|at| ends[*at] > *svma);
+            for at in around.filter(|at| ranges[*at].1 > *svma) {
+                let pair = (ranges[at].2, row as u32);
+                if pairs.len() - first < MOST_UNITS && !pairs[first..].contains(&pair) {
+                    pairs.push(pair);
+                }
+            }
+        }
+        pairs.sort_unstable();
+        let groups = pairs.chunk_by(|one, other| one.0 == other.0);
+        groups
+            .filter_map(|group| {
+                let header = *self.header_at(group[0].0).filter(|header| offset_of(header) == group[0].0)?;
+                Some((header, group.iter().map(|(_, row)| *row).collect()))
+            })
+            .collect()
+    }
+
+    /// The unit that holds an offset of the section.
+    pub(super) fn header_at(&self, offset: usize) -> Option<&UnitHeader<Bytes<'a>>> {
+        let at = self.headers.partition_point(|header| offset_of(header) <= offset).checked_sub(1)?;
+        self.headers.get(at)
+    }
+
+    /// Where a unit's code is, by its root; if that does not say, by its line program.
+    fn root_ranges(&mut self, header: &UnitHeader<Bytes<'a>>, into: &mut Vec<(u64, u64, usize)>) -> Result<(), Error> {
+        let offset = offset_of(header);
+        let unit = self.dwarf.unit(*header)?;
+        let unit = UnitRef::new(self.dwarf, &unit);
+        let mut entries = unit.entries_raw(None)?;
+        let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
+        let mut place = Place::default();
+        for attribute in abbreviation.attributes() {
+            place.take(&unit, &entries.read_attribute(*attribute)?)?;
+        }
+        let first = into.len();
+        place.each(&unit, &mut self.steps, |range| into.push((range.start, range.end, offset)))?;
+        if into.len() == first
+            && let Some(program) = unit.line_program.clone()
+        {
+            let mut rows = program.rows();
+            let mut begin = None;
+            while let Some((_, row)) = rows.next_row()? {
+                let start = *begin.get_or_insert(row.address());
+                if row.end_sequence() {
+                    if start > 0 && start < row.address() {
+                        into.push((start, row.address(), offset));
+                    }
+                    begin = None;
+                }
+            }
+        }
+        Ok(())
+    }
+}
