@@ -1,6 +1,10 @@
 //! Which unit knows an address: by `.debug_aranges`, else by each unit's root.
 
-use gimli::{Error, UnitHeader, UnitRef, UnitType};
+use std::sync::Arc;
+
+use gimli::{
+    DebugAbbrev, DebugAbbrevOffset, EndianSlice, Error, Reader as _, Section as _, Unit, UnitHeader, UnitRef, UnitType,
+};
 
 use super::{Bytes, Pass, Place, offset_of};
 
@@ -88,7 +92,10 @@ impl<'a> Pass<'_, 'a, '_> {
     /// Where a unit's code is, by its root; if that does not say, by its line program.
     fn root_ranges(&mut self, header: &UnitHeader<Bytes<'a>>, into: &mut Vec<(u64, u64, usize)>) -> Result<(), Error> {
         let offset = offset_of(header);
-        let unit = self.dwarf.unit(*header)?;
+        let unit = match self.root_of(header) {
+            Some(unit) => unit,
+            None => self.dwarf.unit(*header)?,
+        };
         let unit = UnitRef::new(self.dwarf, &unit);
         let mut entries = unit.entries_raw(None)?;
         let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
@@ -114,5 +121,58 @@ impl<'a> Pass<'_, 'a, '_> {
             }
         }
         Ok(())
+    }
+
+    /// A unit of which only the root can be read: its abbreviation is the first in all files seen, and reading the others of
+    /// thousands of units that hold no address costs more than all else here.
+    fn root_of(&self, header: &UnitHeader<Bytes<'a>>) -> Option<Unit<Bytes<'a>>> {
+        let rest = self.dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?;
+        let mut alone = rest[..length_of_first(rest)?].to_vec();
+        alone.push(0);
+        let section = DebugAbbrev::from(EndianSlice::new(&alone, self.dwarf.debug_abbrev.reader().endian()));
+        let abbreviations = section.abbreviations(DebugAbbrevOffset(0)).ok()?;
+        Unit::new_with_abbreviations(self.dwarf, *header, Arc::new(abbreviations)).ok()
+    }
+}
+
+/// How many bytes the first abbreviation has: code, tag, whether it has children, pairs of attribute and form up to a pair
+/// of zeros (DWARF 5, section 7.5.3).
+fn length_of_first(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let mut number = || {
+        let length = bytes.get(at..)?.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
+        let number = &bytes[at..at + length];
+        at += length;
+        Some((number, at))
+    };
+    for _ in 0..3 {
+        number()?;
+    }
+    loop {
+        let (attribute, _) = number()?;
+        let (form, end) = number()?;
+        if attribute == [0] && form == [0] {
+            return Some(end);
+        }
+        if form == [gimli::DW_FORM_implicit_const.0 as u8] {
+            number()?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_abbreviation_is_measured() {
+        let check = |bytes: &[u8], expected: Option<usize>| assert_eq!(length_of_first(bytes), expected, "{bytes:x?}");
+        check(&[1, 0x11, 1, 0x25, 0x0e, 0, 0, 2, 0x2e, 0], Some(7));
+        // A value that stands with the form, and a long number.
+        check(&[1, 0x11, 1, 0x3a, 0x21, 0x81, 0x01, 0x91, 0x42, 0x19, 0, 0, 9], Some(12));
+        check(&[1, 0x11, 1, 0x25, 0x0e, 0], None);
+        check(&[1, 0x11, 1, 0x25, 0x0e, 0x80, 0x80], None);
+        check(&[0x80; 40], None);
+        check(&[], None);
     }
 }
