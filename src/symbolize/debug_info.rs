@@ -36,7 +36,10 @@ impl<'a> DebugSections<'a> {
     }
 
     pub(super) fn dwarf(&self) -> gimli::Dwarf<EndianSlice<'_, RunTimeEndian>> {
-        self.sections.borrow(|bytes| EndianSlice::new(bytes, self.endian))
+        let mut dwarf = self.sections.borrow(|bytes| EndianSlice::new(bytes, self.endian));
+        // The units that a link-time optimizer made of one object share a table of some thousand abbreviations.
+        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+        dwarf
     }
 }
 

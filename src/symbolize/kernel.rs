@@ -242,6 +242,20 @@ mod tests {
     }
 
     #[test]
+    fn recording_of_this_boot_is_named_by_the_running_kernel() {
+        let Some(text) = File::open("/proc/kallsyms").ok().and_then(kallsyms::text_address) else {
+            return println!("SKIPPED: /proc/kallsyms shows no addresses");
+        };
+        let build_id = std::fs::read("/sys/kernel/notes").ok().and_then(|notes| build_id_of(&notes));
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        assert_eq!(KernelNames::of_running(None, Some(release.trim()), Some(text)), KernelNames::Running);
+        if build_id.is_some() {
+            assert_eq!(KernelNames::of_running(build_id, None, Some(text)), KernelNames::Running);
+            assert_eq!(KernelNames::of_running(build_id, None, Some(text + 4096)), KernelNames::Shifted(4096));
+        }
+    }
+
+    #[test]
     fn build_id_is_found_among_notes() {
         let note = |kind: u32, name: &[u8], body: &[u8]| {
             let mut bytes = Vec::new();
@@ -341,18 +355,21 @@ mod tests {
         }
         let mut asked: Vec<u64> = starts.iter().step_by(11).map(|(start, _)| *start).collect();
         asked.dedup();
-        let started = Instant::now();
-        let answers = name_running(&asked);
-        println!("{} addresses in {:?}", asked.len(), started.elapsed());
-        let names: Vec<_> = answers.names().map(|name| String::from_utf8_lossy(&name.raw)).collect();
-        for (start, lines) in asked.iter().zip(answers.answers()) {
-            let name = &*names[lines.unwrap()[0].name as usize];
-            // Aliases begin at the same address; each is right.
-            let aliases = &starts[starts.partition_point(|(known, _)| known < start)..];
-            assert!(
-                aliases.iter().take_while(|(known, _)| known == start).any(|(_, known)| *known == name),
-                "{start:#x}"
-            );
+        let by_list = |addresses: &[u64]| kallsyms::name(File::open("/proc/kallsyms").unwrap(), Place::Same, addresses);
+        for (what, answerer) in [("running", &name_running as &dyn Fn(&[u64]) -> Answers), ("list", &by_list)] {
+            let started = Instant::now();
+            let answers = answerer(&asked);
+            println!("{what}: {} addresses in {:?}", asked.len(), started.elapsed());
+            let names: Vec<_> = answers.names().map(|name| String::from_utf8_lossy(&name.raw)).collect();
+            for (start, lines) in asked.iter().zip(answers.answers()) {
+                let name = &*names[lines.unwrap()[0].name as usize];
+                // Aliases begin at the same address; each is right.
+                let aliases = &starts[starts.partition_point(|(known, _)| known < start)..];
+                assert!(
+                    aliases.iter().take_while(|(known, _)| known == start).any(|(_, known)| *known == name),
+                    "{what}: {start:#x}"
+                );
+            }
         }
         // Nobody's code.
         let nobody = name_running(&[0x1000, u64::MAX]);

@@ -100,6 +100,6 @@ fn compiled_programs_are_as_addr2line_has_them() {
             println!("SKIPPED: {compiler} {arguments:?} does not work here");
             continue;
         }
-        compare(&path, 1 + usize::from(compiler == "rustc") * 16);
+        compare(&path, if compiler == "rustc" { 211 } else { 3 });
     }
 }

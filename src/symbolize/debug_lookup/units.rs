@@ -123,8 +123,9 @@ impl<'a> Pass<'_, 'a, '_> {
         Ok(())
     }
 
-    /// A unit of which only the root can be read: its abbreviation is the first in all files seen, and reading the others of
-    /// thousands of units that hold no address costs more than all else here.
+    /// A unit of which only the root can be read: its abbreviation is the first of its table, if it has one of its own.
+    /// Reading the others of thousands of units that hold no address would cost more than all else here. (Tables that units
+    /// share are read once.)
     fn root_of(&self, header: &UnitHeader<Bytes<'a>>) -> Option<Unit<Bytes<'a>>> {
         let rest = self.dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?;
         let mut alone = rest[..length_of_first(rest)?].to_vec();
