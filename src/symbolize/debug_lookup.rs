@@ -16,6 +16,7 @@ mod files;
 mod tests;
 mod units;
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use gimli::{
@@ -31,7 +32,8 @@ type Bytes<'a> = EndianSlice<'a, RunTimeEndian>;
 
 /// How deep functions may be inlined; the deepest seen is some forty.
 const MOST_DEPTH: usize = 512;
-/// Most steps in lists that entries refer to, of one file: a hostile one may refer to a long list a million times.
+/// Most steps in what entries and units refer to, of one file: a hostile one may refer to one long list, line program or
+/// name a million times. No real file seen takes a hundredth of them.
 const MOST_STEPS: usize = 256 << 20;
 /// How often a name may refer to another entry.
 const MOST_REFERENCES: usize = 16;
@@ -90,7 +92,7 @@ pub(super) fn look_up<'a>(dwarf: &Dwarf<Bytes<'a>>, svmas: &[u64]) -> Looked<'a>
         names: FxHashMap::default(),
         others: FxHashMap::default(),
         headers: Vec::new(),
-        steps: 0,
+        steps: Cell::new(0),
     };
     for (unit, asked) in pass.units() {
         pass.unit(&unit, &asked);
@@ -108,7 +110,7 @@ struct Pass<'d, 'a, 's> {
     others: FxHashMap<usize, Option<std::rc::Rc<Unit<Bytes<'a>>>>>,
     /// All units, by offset.
     headers: Vec<UnitHeader<Bytes<'a>>>,
-    steps: usize,
+    steps: Cell<usize>,
 }
 
 /// Where code is, as attributes say it.
@@ -138,7 +140,7 @@ impl<'a> Place<'a> {
     fn each(
         &self,
         unit: &UnitRef<'_, Bytes<'a>>,
-        steps: &mut usize,
+        steps: &Cell<usize>,
         mut to: impl FnMut(Range<u64>),
     ) -> Result<(), Error> {
         let mut give = |begin: u64, end: u64| {
@@ -150,8 +152,8 @@ impl<'a> Place<'a> {
             && let Some(mut ranges) = unit.attr_ranges(value)?
         {
             while let Some(range) = ranges.next()? {
-                *steps += 1;
-                if *steps > MOST_STEPS {
+                steps.set(steps.get() + 1);
+                if steps.get() > MOST_STEPS {
                     return Ok(());
                 }
                 give(range.begin, range.end);
@@ -182,7 +184,11 @@ impl<'a> Pass<'_, 'a, '_> {
         // What another unit has answered already is not asked again.
         let asked: Vec<u32> =
             asked.iter().copied().filter(|row| self.looked.found[*row as usize].functions.is_empty()).collect();
+        if self.is_spent() {
+            return;
+        }
         let Ok(unit) = self.dwarf.unit(*header) else { return };
+        self.spend(size_of_lines(&unit));
         // Of a unit whose functions are in another file (`.dwo`) only the line is here. That is the line of the innermost
         // inlined function, and would be blamed on the outer one: better none.
         if asked.is_empty() || unit.dwo_id.is_some() {
@@ -249,14 +255,17 @@ impl<'a> Pass<'_, 'a, '_> {
             // Inlined functions have some of the addresses of what is around them.
             let around = if is_function { None } else { levels.last().map(|level| level.hits.clone()) };
             let (svmas, looked) = (self.svmas, &self.looked);
-            entry.place.each(unit, &mut self.steps, |range| {
+            entry.place.each(unit, &self.steps, |range| {
                 let rows = match &around {
                     Some(around) => &hits[around.clone()],
                     None => asked,
                 };
                 let begin = rows.partition_point(|row| svmas[*row as usize] < range.start);
                 let end = begin + rows[begin..].partition_point(|row| svmas[*row as usize] < range.end);
-                // In the place of a row: its place among `rows`, to be copied below.
+                self.steps.set(self.steps.get().saturating_add(end - begin));
+                if self.steps.get() > MOST_STEPS {
+                    return;
+                }
                 for at in begin..end {
                     let row = rows_at(hits, asked, around.as_ref(), at);
                     if looked.found[row as usize].functions.len() == functions {
@@ -276,9 +285,8 @@ impl<'a> Pass<'_, 'a, '_> {
                     }
                 }
                 hits.truncate(kept);
-                self.steps += hits.len() - first;
             }
-            if hits.len() == first || functions >= MOST_DEPTH || self.steps > MOST_STEPS {
+            if hits.len() == first || functions >= MOST_DEPTH || self.steps.get() > MOST_STEPS {
                 hits.truncate(first);
                 // Nothing in it is asked for, unless functions of other places are nested in it.
                 if is_function
@@ -292,6 +300,7 @@ impl<'a> Pass<'_, 'a, '_> {
                 continue;
             }
             let name = self.name_of(unit, &entry)?;
+            self.spend(name.map_or(0, <[u8]>::len) / 16);
             let call = match entry.call_file.filter(|_| is_inlined) {
                 Some(file) => (files.row(file, &mut self.looked.files), entry.call_line),
                 None => (0, entry.call_line),
@@ -305,6 +314,14 @@ impl<'a> Pass<'_, 'a, '_> {
             levels.push(Level { depth, functions: functions + 1, hits: first..hits.len() });
         }
         Ok(())
+    }
+
+    fn spend(&self, steps: usize) {
+        self.steps.set(self.steps.get().saturating_add(steps));
+    }
+
+    fn is_spent(&self) -> bool {
+        self.steps.get() > MOST_STEPS
     }
 
     fn name_of(&mut self, unit: &UnitRef<'_, Bytes<'a>>, entry: &Entry<'a>) -> Result<Option<&'a [u8]>, Error> {
@@ -391,6 +408,10 @@ impl<'a> Pass<'_, 'a, '_> {
         while left > 0 {
             // What is in front of an error is believed.
             let Ok(Some((_, row))) = rows.next_row() else { break };
+            self.spend(1);
+            if self.is_spent() {
+                break;
+            }
             let address = row.address();
             match before {
                 None => at = asked.partition_point(|row| self.svmas[*row as usize] < address),
@@ -418,6 +439,12 @@ impl<'a> Pass<'_, 'a, '_> {
         }
         Ok(())
     }
+}
+
+/// How many steps it takes to read what stands in front of a line program.
+fn size_of_lines(unit: &Unit<Bytes<'_>>) -> usize {
+    let header = unit.line_program.as_ref().map(gimli::IncompleteLineProgram::header);
+    header.map_or(0, |header| 8 * (header.file_names().len() + header.include_directories().len()))
 }
 
 fn rows_at(hits: &[u32], asked: &[u32], around: Option<&Range<usize>>, at: usize) -> u32 {

@@ -6,7 +6,7 @@ use gimli::{
     DebugAbbrev, DebugAbbrevOffset, EndianSlice, Error, Reader as _, Section as _, Unit, UnitHeader, UnitRef, UnitType,
 };
 
-use super::{Bytes, Pass, Place, offset_of};
+use super::{Bytes, Pass, Place, offset_of, size_of_lines};
 
 /// In how many units one address is looked for; functions that linkers have merged are in a few.
 const MOST_UNITS: usize = 16;
@@ -92,10 +92,14 @@ impl<'a> Pass<'_, 'a, '_> {
     /// Where a unit's code is, by its root; if that does not say, by its line program.
     fn root_ranges(&mut self, header: &UnitHeader<Bytes<'a>>, into: &mut Vec<(u64, u64, usize)>) -> Result<(), Error> {
         let offset = offset_of(header);
+        if self.is_spent() {
+            return Ok(());
+        }
         let unit = match self.root_of(header) {
             Some(unit) => unit,
             None => self.dwarf.unit(*header)?,
         };
+        self.spend(size_of_lines(&unit));
         let unit = UnitRef::new(self.dwarf, &unit);
         let mut entries = unit.entries_raw(None)?;
         let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
@@ -104,13 +108,17 @@ impl<'a> Pass<'_, 'a, '_> {
             place.take(&unit, &entries.read_attribute(*attribute)?)?;
         }
         let first = into.len();
-        place.each(&unit, &mut self.steps, |range| into.push((range.start, range.end, offset)))?;
+        place.each(&unit, &self.steps, |range| into.push((range.start, range.end, offset)))?;
         if into.len() == first
             && let Some(program) = unit.line_program.clone()
         {
             let mut rows = program.rows();
             let mut begin = None;
             while let Some((_, row)) = rows.next_row()? {
+                self.spend(1);
+                if self.is_spent() {
+                    break;
+                }
                 let start = *begin.get_or_insert(row.address());
                 if row.end_sequence() {
                     if start > 0 && start < row.address() {
