@@ -242,7 +242,11 @@ impl<'a> Pass<'_, 'a, '_> {
             let Some(abbreviation) = entries.read_abbreviation()? else { continue };
             let is_function = abbreviation.tag() == gimli::DW_TAG_subprogram;
             let is_inlined = abbreviation.tag() == gimli::DW_TAG_inlined_subroutine && !levels.is_empty();
-            if !is_function && !is_inlined {
+            // Declarations, and what all instances of an inlined function have in common, are nowhere.
+            let is_somewhere = |attributes: &[gimli::AttributeSpecification]| {
+                attributes.iter().any(|attribute| matches!(attribute.name(), gimli::DW_AT_low_pc | gimli::DW_AT_ranges))
+            };
+            if !(is_function || is_inlined) || !is_somewhere(abbreviation.attributes()) {
                 entries.skip_attributes(abbreviation.attributes())?;
                 continue;
             }
