@@ -67,6 +67,8 @@ struct Tables<'a> {
     functions: FxHashMap<u64, Function>,
     locations: FxHashMap<u64, Location>,
     main: u64,
+    /// The name of what happens between two samples, and how much of it.
+    period: (u64, u64),
     time: u64,
     duration: u64,
     comments: Vec<u64>,
@@ -150,6 +152,8 @@ impl<'a> Tables<'a> {
                 let found = Location { mapping, address, lines: lines.collect() };
                 self.locations.insert(get(location::ID), found);
             }
+            profile::PERIOD_TYPE => self.period.0 = get(value_type::TYPE),
+            profile::PERIOD => self.period.1 = value.number(),
             profile::TIME_NANOS => self.time = value.number(),
             profile::DURATION_NANOS => self.duration = value.number(),
             profile::DEFAULT_SAMPLE_TYPE => self.main = value.number(),
@@ -360,6 +364,19 @@ impl<'a> Reader<'a> {
             wanted.and_then(|wanted| profile.events.iter().position(|event| profile.strings.get(event.name) == wanted));
         // Where none is named, pprof shows the last.
         profile.main = EventId::from_index(by_name.unwrap_or(profile.events.len() - 1));
+        let (name, period) = (tables.string(tables.period.0), tables.period.1);
+        for (row, event) in profile.events.iter_mut().enumerate() {
+            let is_of = |sample: &&Sample| sample.event.index() == row;
+            let is_whole = |sample: &Sample| Some(sample.value) == period.checked_mul(u64::from(sample.count));
+            // A clock at a fixed rate, as in recordings of perf: its samples can be counted.
+            if event.unit == Unit::Nanoseconds
+                && period > 1
+                && profile.strings.get(event.name) == name
+                && profile.samples.iter().filter(is_of).all(is_whole)
+            {
+                event.period = Some(period);
+            }
+        }
         let stats = &mut profile.stats;
         stats.origin = Origin::Stacks;
         stats.duration = Duration::from_nanos(tables.duration);

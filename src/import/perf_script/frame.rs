@@ -41,7 +41,12 @@ pub(super) fn parse(line: &[u8]) -> FrameLine<'_> {
         return FrameLine::Branches;
     }
     if is_hex(first) {
-        return FrameLine::Frame(frame(text[first.len()..].trim_ascii_start()));
+        let mut frame = frame(text[first.len()..].trim_ascii_start());
+        // Without `-F dso`; on all 64-bit processors the upper end of the addresses is the kernel's.
+        if frame.kind == FrameKind::User && first.len() == 16 && first.starts_with(b"ffff") {
+            frame.kind = FrameKind::Kernel;
+        }
+        return FrameLine::Frame(frame);
     }
     if is_source_line(line) {
         return FrameLine::SourceLine;
@@ -171,6 +176,7 @@ mod tests {
         check("\t    55d0c5a0 main+0x1f (/usr/bin/prog)", "main|User");
         check("\t    55d0c5a0 main (/usr/bin/prog)", "main|User");
         check("\t    55d0c5a0 main", "main|User");
+        check("\tffffffff817554ea elf_load", "elf_load|Kernel");
         check("\t    55d0c5a0 foo(int, char) (/usr/bin/my prog)", "foo(int, char)|User");
         check("\t    55d0c5a0 foo(int, char)", "foo(int, char)|User");
         check("\t    55d0c5a0 (anonymous namespace)::f(int) (/usr/bin/prog)", "(anonymous namespace)::f(int)|User");

@@ -250,8 +250,11 @@ impl Reader {
             }
             return;
         };
+        if header.event.starts_with(b"PERF_RECORD_") {
+            return self.record(header.event, header.rest);
+        }
         if header.rest.starts_with(b"PERF_RECORD_") && header.event.is_empty() {
-            return self.record(header.rest);
+            return self.record(header.rest, header.rest);
         }
         let thread = self.thread(&header);
         let event = self.event(header.event, header.period.is_some());
@@ -278,8 +281,8 @@ impl Reader {
     }
 
     /// `--show-mmap-events` and the like: records that are no samples.
-    fn record(&mut self, text: &[u8]) {
-        let kind = text.split(|byte| *byte == b' ' || *byte == b':').next().unwrap_or_default();
+    fn record(&mut self, kind: &[u8], text: &[u8]) {
+        let kind = kind.split(|byte| matches!(byte, b' ' | b':' | b'(')).next().unwrap_or_default();
         let mut words = text.split(|byte| *byte == b' ');
         if words.any(|word| word == b"lost") {
             let number = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());

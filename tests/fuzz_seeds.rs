@@ -1,0 +1,101 @@
+//! The fuzz targets' seeds, and mutations of them, on a stable compiler: no panic, no endless loop, no absurd memory.
+//!
+//! Mutations are the same in every run. `FUZZ_ROUNDS` sets how many of each seed there are.
+
+#[path = "../fuzz/one.rs"]
+mod one;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use flameprofile::import::Kind;
+use flameprofile::process::own_cost::peak_rss_bytes;
+
+/// Mutations of each seed.
+const ROUNDS: u64 = 300;
+/// The most memory that inputs of a few kilobytes justify, with what the test itself takes.
+const MEMORY: u64 = 200 << 20;
+/// No input of a few kilobytes takes as long; a loop without end does.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut seeds: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    seeds.sort();
+    assert!(!seeds.is_empty(), "{target} has seeds");
+    seeds.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+fn check(target: &str, kind: Kind) {
+    let rounds = env::var("FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    for (path, seed) in seeds(target) {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        for round in 0..=rounds {
+            let input = if round == 0 { seed.clone() } else { mutated(&seed, &mut random) };
+            let begin = Instant::now();
+            one::import_one(kind, &input);
+            assert!(begin.elapsed() < PATIENCE, "{}: round {round} took {:?}", path.display(), begin.elapsed());
+        }
+        assert!(peak_rss_bytes() < MEMORY, "{}: took {} bytes of memory", path.display(), peak_rss_bytes());
+    }
+}
+
+#[test]
+fn perf_script() {
+    check("perf_script", Kind::PerfScript);
+}
+
+#[test]
+fn folded() {
+    check("folded", Kind::Folded);
+}
+
+#[test]
+fn pprof() {
+    check("pprof", Kind::Pprof);
+}
+
+#[test]
+fn bpftrace() {
+    check("bpftrace", Kind::Bpftrace);
+}
+
+/// A seed with one to eight changes: bytes set, removed, repeated, swapped, or cut off.
+fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..=random.below(8) {
+        let at = random.below(bytes.len() + 1);
+        let length = random.below(24).min(bytes.len() - at);
+        match random.below(8) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..at + length)),
+            2 => {
+                let piece = bytes[at..at + length].to_vec();
+                let to = random.below(bytes.len() + 1);
+                bytes.splice(to..to, piece);
+            }
+            3 => bytes.insert(at, random.below(256) as u8),
+            4 => bytes.splice(at..at, *b"99999999999999999999").for_each(drop),
+            5 => bytes.splice(at..at, [0xff; 10]).for_each(drop),
+            _ if at < bytes.len() => {
+                bytes[at] = [0, b'\n', b' ', b';', b':', b'/', 0xff, random.below(256) as u8][random.below(8)]
+            }
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// xorshift64*
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit.max(1)
+    }
+}
