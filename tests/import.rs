@@ -1,6 +1,8 @@
 //! `profile import` as a user types it: every format in, every format out, filters, events, and what bad input gets.
 
 mod common;
+#[path = "common/sketch.rs"]
+mod sketch;
 
 use std::fs;
 use std::io::Write;
@@ -178,6 +180,160 @@ fn several_files_and_standard_input_are_merged() {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(&fs::read(&file).unwrap()).unwrap();
     assert_eq!(stdout(&finish(Ok(child))), once);
+}
+
+#[test]
+fn every_kind_of_frame_survives_pprof_and_perf_script() {
+    use flameprofile::analyze::View;
+    use flameprofile::export::{perf_script, pprof};
+    use flameprofile::import::{ImportOptions, Input, import};
+    use flameprofile::model::Profile;
+    use flameprofile::render::folded::{self, FoldedOptions};
+
+    let folded_of = |profile: &Profile, annotate: bool| {
+        let mut out = Vec::new();
+        folded::write(profile, &View::default(), &FoldedOptions { annotate }, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let read = |bytes: Vec<u8>| {
+        let reader = Box::new(std::io::Cursor::new(bytes));
+        let input = Input::Stream { name: "x".into(), reader };
+        let profile = import(vec![input], &ImportOptions::default(), &mut |_| {}).unwrap();
+        profile.check().unwrap();
+        profile
+    };
+    // The address of what has no name is another there: in text none, in pprof that of the file.
+    let sorted = |folded: String| {
+        let mut stacks: Vec<String> = folded
+            .lines()
+            .map(|line| {
+                let names = line.split(';').map(|name| match name.split_once("+0x") {
+                    Some((name, rest)) => format!("{name}]{}", rest.split_once(']').map_or("", |(_, rest)| rest)),
+                    // Of what is in no file, pprof knows nothing.
+                    None => name.replace("[anonymous]", "[unknown]").replace("[unmapped]", "[unknown]"),
+                });
+                names.collect::<Vec<_>>().join(";")
+            })
+            .collect();
+        stacks.sort();
+        stacks
+    };
+    let profile = sketch::every_kind();
+    let mut text = Vec::new();
+    perf_script::write(&profile, &mut text).unwrap();
+    let text = read(text);
+    let weight = |profile: &Profile| profile.samples.iter().map(|sample| sample.value).sum::<u64>();
+    assert_eq!(weight(&text), weight(&profile));
+    assert_eq!(text.samples.iter().map(|s| u64::from(s.count)).sum::<u64>(), profile.stats.samples);
+
+    let mut bytes = Vec::new();
+    pprof::write(&profile, &mut bytes).unwrap();
+    let again = read(bytes.clone());
+    assert_eq!(sorted(folded_of(&again, false)), sorted(folded_of(&profile, false)));
+    assert_eq!(again.main_event(), profile.main_event());
+    let build_ids = |profile: &Profile| {
+        let images = profile.images.iter().filter_map(|image| image.build_id).collect::<Vec<_>>();
+        images.len()
+    };
+    assert_eq!(build_ids(&again), build_ids(&profile));
+    assert_eq!(again.stats.duration, profile.stats.duration);
+    check_pprof(&bytes);
+}
+
+/// Holds a file against what pprof itself demands of one (`CheckValid` of its package `profile`).
+fn check_pprof(bytes: &[u8]) {
+    use flameprofile::formats::pprof::{function, line, location, mapping, profile, sample};
+    use flameprofile::formats::protobuf::{Fields, Value};
+    use std::collections::BTreeSet;
+    use std::io::Read;
+
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+    let fields: Vec<(u64, Value)> = Fields::new(&plain).map(|field| field.expect("it is whole")).collect();
+    let of = |number: u32| fields.iter().filter(move |(field, _)| *field == u64::from(number)).map(|(_, value)| *value);
+    let get = |message: Value, number: u32| {
+        let all = Fields::new(message.bytes()).map(Result::unwrap);
+        all.filter(|(field, _)| *field == u64::from(number)).last().map_or(0, |(_, value)| value.number())
+    };
+    let strings: Vec<&[u8]> = of(profile::STRING_TABLE).map(Value::bytes).collect();
+    assert_eq!(strings[0], b"");
+    let types = of(profile::SAMPLE_TYPE).count();
+    let ids = |table: u32, id: u32| {
+        let ids: Vec<u64> = of(table).map(|row| get(row, id)).collect();
+        let unique: BTreeSet<u64> = ids.iter().copied().collect();
+        assert!(!unique.contains(&0) && unique.len() == ids.len(), "ids are unique and not 0: {ids:?}");
+        unique
+    };
+    let (mappings, functions) = (ids(profile::MAPPING, mapping::ID), ids(profile::FUNCTION, function::ID));
+    let locations = ids(profile::LOCATION, location::ID);
+    for row in of(profile::FUNCTION) {
+        for part in [function::NAME, function::SYSTEM_NAME, function::FILENAME] {
+            assert!((get(row, part) as usize) < strings.len());
+        }
+    }
+    let mut ranges = Vec::new();
+    for row in of(profile::MAPPING) {
+        ranges.push((get(row, mapping::START), get(row, mapping::LIMIT), get(row, mapping::ID)));
+    }
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "mappings do not overlap: {ranges:x?}");
+    for row in of(profile::LOCATION) {
+        let (of_mapping, address) = (get(row, location::MAPPING_ID), get(row, location::ADDRESS));
+        assert!(of_mapping == 0 || mappings.contains(&of_mapping));
+        let range = ranges.iter().find(|(.., id)| *id == of_mapping);
+        assert!(range.is_none_or(|(start, limit, _)| (start..limit).contains(&&address)), "{address:x} in {range:x?}");
+        for (number, of) in Fields::new(row.bytes()).map(Result::unwrap) {
+            assert!(number != u64::from(location::LINE) || functions.contains(&get(of, line::FUNCTION_ID)));
+        }
+    }
+    let mut samples = 0;
+    for row in of(profile::SAMPLE) {
+        samples += 1;
+        for (number, value) in Fields::new(row.bytes()).map(Result::unwrap) {
+            let mut numbers = Vec::new();
+            match number as u32 {
+                sample::LOCATION_ID => assert!(value.numbers(|id| assert!(locations.contains(&id)))),
+                sample::VALUE => {
+                    assert!(value.numbers(|number| numbers.push(number)));
+                    assert_eq!(numbers.len(), types);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(samples > 0);
+}
+
+#[test]
+fn what_was_read_before_a_stop_is_kept() {
+    use flameprofile::import::{ImportOptions, Input, import};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Gives lines without end, and presses the button after some.
+    struct Endless(Arc<AtomicBool>, usize, usize);
+    impl std::io::Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.1 += 1;
+            self.0.store(self.1 > 10_000, Ordering::Relaxed);
+            // A line has 17 bytes; what does not fit into the buffer is given the next time.
+            let line: Vec<u8> =
+                b"prog;main;work 1\n".iter().copied().cycle().skip(self.2 % 17).take(buffer.len().min(17)).collect();
+            buffer[..line.len()].copy_from_slice(&line);
+            self.2 += line.len();
+            Ok(line.len())
+        }
+    }
+    let options = ImportOptions { from: Some("folded".parse().unwrap()), ..ImportOptions::default() };
+    let reader = Box::new(Endless(options.stop.clone(), 0, 0));
+    let unread = Input::Path(data("perf_script_default.txt"));
+    let endless = Input::Stream { name: "endless".into(), reader };
+    let profile = import(vec![endless], &options, &mut |_| {}).unwrap();
+    assert!(profile.stats.samples > 9_900, "{}", profile.stats.samples);
+    assert!(profile.stats.notes.iter().any(|note| note.contains("stopped")), "{:?}", profile.stats.notes);
+    // Of what was not begun, nothing is known.
+    let profile = import(vec![unread], &options, &mut |_| {}).unwrap();
+    assert!(profile.samples.is_empty());
 }
 
 #[test]

@@ -32,6 +32,9 @@ const STEP: u64 = 1 << 40;
 /// Where the kernel begins: the upper half of the address space.
 const KERNEL: u64 = 1 << 63;
 
+/// What samples are summed up by.
+type Sum = (ThreadId, StackId, Option<Truncation>, EventId);
+
 struct Writer<'a> {
     profile: &'a Profile,
     strings: FxHashMap<String, u64>,
@@ -106,7 +109,7 @@ impl<'a> Writer<'a> {
 
     fn samples(&mut self, has_samples: bool, out: &mut impl Write) -> std::io::Result<()> {
         let profile = self.profile;
-        let mut sums: FxHashMap<(ThreadId, StackId, Option<Truncation>, EventId), (u64, u64)> = FxHashMap::default();
+        let mut sums: FxHashMap<Sum, (u64, u64)> = FxHashMap::default();
         for row in &profile.samples {
             let cut = match row.end {
                 StackEnd::Root | StackEnd::Unstated => None,
@@ -180,7 +183,13 @@ impl<'a> Writer<'a> {
         if let FrameKey::Code { image, offset } = frame.key {
             let (mapping, base) = self.mapping(image);
             message.number(location::MAPPING_ID, mapping);
-            message.number(location::ADDRESS, base.saturating_add(offset));
+            // Within its mapping, even if a broken recording has it elsewhere.
+            let address = match base {
+                0 if mapping == 0 => offset,
+                0 => (offset | KERNEL).min(u64::MAX - 1),
+                base => base + offset.min(STEP - 1),
+            };
+            message.number(location::ADDRESS, address);
         }
         match (frame.resolution, frame.key) {
             (Resolution::Lines { .. }, _) => {

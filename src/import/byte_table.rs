@@ -70,7 +70,9 @@ impl ByteTable {
             return;
         }
         if self.bytes.len() + bytes.len() > MOST_BYTES || self.rows.len() >= MOST_ENTRIES {
-            (self.rows.clear(), self.bytes.clear(), self.slots.fill(0));
+            self.rows.clear();
+            self.bytes.clear();
+            self.slots.fill(0);
         }
         if (self.rows.len() + 1) * 2 > self.slots.len() {
             self.grow();

@@ -30,7 +30,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{self, EventId, Filter, Profile};
+use crate::model::{self, EventId, Filter, Profile, ProfileBuilder};
 use crate::process::own_cost;
 use crate::recorder::UserStacks;
 use crate::symbolize::SymbolizeOptions;
@@ -153,6 +153,10 @@ fn read_all(
 /// Reads one input.
 fn read(input: Input, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
     let source = Source::open(input, meter)?;
+    if source.head.is_empty() && meter.is_stopped() {
+        // What other inputs hold is kept; the note says that this one is not there.
+        return Ok(ProfileBuilder::new().finish());
+    }
     let kind = match options.from {
         Some(kind) => kind,
         None => detect::detect(&source)?,

@@ -259,9 +259,8 @@ impl<'a> Reader<'a> {
         let comm = labels.process.as_deref().unwrap_or(&self.process);
         let process = comm.to_owned();
         let (pid, tid) = (labels.pid.unwrap_or(0), labels.tid.unwrap_or(labels.pid.unwrap_or(0)));
-        // The process is called by its own name: its main thread stands for it.
-        self.tasks.thread(&mut self.builder, pid, pid, &process);
-        let thread = self.tasks.thread(&mut self.builder, pid, tid, labels.thread.as_deref().unwrap_or(&process));
+        let name = labels.thread.as_deref().unwrap_or(&process);
+        let thread = self.tasks.thread_of(&mut self.builder, (pid, &process), (tid, name));
         self.samples += 1;
         let count = self.counts.and_then(|row| u32::try_from(values[row]).ok()).unwrap_or(1);
         for ((event, scale), value) in self.events.iter().zip(&values) {
@@ -367,7 +366,10 @@ impl<'a> Reader<'a> {
         let (name, period) = (tables.string(tables.period.0), tables.period.1);
         for (row, event) in profile.events.iter_mut().enumerate() {
             let is_of = |sample: &&Sample| sample.event.index() == row;
-            let is_whole = |sample: &Sample| Some(sample.value) == period.checked_mul(u64::from(sample.count));
+            // An estimate stands for no samples.
+            let is_whole = |sample: &Sample| {
+                sample.count == 0 || Some(sample.value) == period.checked_mul(u64::from(sample.count))
+            };
             // A clock at a fixed rate, as in recordings of perf: its samples can be counted.
             if event.unit == Unit::Nanoseconds
                 && period > 1

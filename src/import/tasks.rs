@@ -12,6 +12,8 @@ use crate::model::{ProcessId, ProfileBuilder, ThreadId};
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     threads: FxHashMap<(u32, u32, Box<str>), ThreadId>,
+    /// Where processes have names of their own.
+    of_named: FxHashMap<(u32, Box<str>, u32, Box<str>), ThreadId>,
     /// The process of this id and name of its main thread.
     processes: FxHashMap<(u32, Box<str>), ProcessId>,
     /// The process that now has an id, and whether its main thread was seen.
@@ -28,6 +30,24 @@ impl Tasks {
         let process = self.process(builder, pid, pid == tid, comm);
         let thread = builder.add_thread(process, tid, comm);
         self.threads.insert(key, thread);
+        thread
+    }
+
+    /// The thread of an id and name, of a process of an id and a name of its own.
+    pub fn thread_of(
+        &mut self,
+        builder: &mut ProfileBuilder,
+        (pid, process): (u32, &str),
+        (tid, comm): (u32, &str),
+    ) -> ThreadId {
+        let key = (pid, process.into(), tid, comm.into());
+        if let Some(known) = self.of_named.get(&key) {
+            return *known;
+        }
+        let named = (pid, process.into());
+        let process = *self.processes.entry(named).or_insert_with(|| builder.add_process(pid, process));
+        let thread = builder.add_thread(process, tid, comm);
+        self.of_named.insert(key, thread);
         thread
     }
 

@@ -28,9 +28,8 @@ pub(super) struct Header<'a> {
 /// Reads a first line; nothing if it is none.
 pub(super) fn parse(line: &[u8]) -> Option<Header<'_>> {
     // A name may hold anything: what ends it is the first number (or two) behind which the rest makes sense.
-    let mut words = Words { line, at: 0 };
     let mut comm_end = 0;
-    while let Some((begin, end)) = words.next() {
+    for (begin, end) in (Words { line, at: 0 }) {
         if let Some((pid, tid)) = ids(&line[begin..end])
             && let Some(header) = behind(&line[end..])
         {

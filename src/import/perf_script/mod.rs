@@ -66,6 +66,10 @@ pub(super) fn is_applicable(head: &[u8]) -> bool {
 /// What a line of a call chain was found to be: a frame, or, with the highest bit, a row of `Reader::meanings`.
 type LineValue = u32;
 const MEANING: LineValue = 1 << 31;
+/// The first rows of `Reader::meanings`: lines that differ and mean the same.
+const BRANCHES: LineValue = 0;
+const SOURCE_LINE: LineValue = 1;
+const OTHER: LineValue = 2;
 
 /// What a line is that is no single frame.
 #[derive(Clone, Debug)]
@@ -133,7 +137,7 @@ impl Reader {
             tasks: Tasks::default(),
             task_rows: ByteTable::new(),
             line_rows: ByteTable::new(),
-            meanings: Vec::new(),
+            meanings: vec![Meaning::Branches, Meaning::SourceLine, Meaning::Other],
             events: FxHashMap::default(),
             last_event: None,
             pending: None,
@@ -209,9 +213,9 @@ impl Reader {
     fn meaning_of(&mut self, line: &[u8]) -> LineValue {
         let meaning = match frame::parse(line) {
             FrameLine::Frame(frame) => self.frame_meaning(&frame),
-            FrameLine::Branches => Meaning::Branches,
-            FrameLine::SourceLine => Meaning::SourceLine,
-            FrameLine::Other => Meaning::Other,
+            FrameLine::Branches => return MEANING | BRANCHES,
+            FrameLine::SourceLine => return MEANING | SOURCE_LINE,
+            FrameLine::Other => return MEANING | OTHER,
         };
         if let Meaning::Frames(frames) = &meaning
             && let [only] = frames.as_slice()
@@ -219,7 +223,6 @@ impl Reader {
         {
             return only.0;
         }
-        // There are few others, and all but those with several frames are of a handful of kinds.
         self.meanings.push(meaning);
         MEANING | (self.meanings.len() - 1) as u32
     }
