@@ -71,6 +71,8 @@ fn all_fields_of_perf_script_give_the_same_stacks() {
         written(&[text(&file), "-q", "-f", "folded", "--stats", text(&stats)]);
         let summary = Summary::parse(&fs::read_to_string(&stats).unwrap());
         assert_eq!(summary.json()["records"]["samples"], 15, "{name}");
+        assert_eq!(summary.json()["records"]["samples of cpu-clock"], 10, "{name}");
+        assert_eq!(summary.json()["records"]["samples of page-faults"], 5, "{name}");
         assert_eq!(summary.json()["skipped"].as_object().unwrap().len(), skipped, "{name}: {}", summary.json());
         assert!(summary.json()["complete"].is_null(), "nobody said how stacks end");
     }

@@ -96,6 +96,7 @@ pub fn import(
     if meter.is_stopped() {
         profile.stats.notes.push("reading was stopped before the end".into());
     }
+    count_by_event(&mut profile);
     let event = profile.main_event().to_owned();
     profile.stats.event = event;
     profile.summarize();
@@ -179,6 +180,21 @@ fn read(input: Input, options: &ImportOptions, meter: &Meter) -> Result<Profile>
     Ok(profile)
 }
 
+/// Says how many samples each event has, if there are several: all are kept, and only one is drawn.
+fn count_by_event(profile: &mut Profile) {
+    let mut samples = vec![0u64; profile.events.len()];
+    for sample in &profile.samples {
+        let sum = &mut samples[sample.event.index()];
+        *sum = sum.saturating_add(u64::from(sample.count));
+    }
+    if samples.iter().filter(|samples| **samples > 0).count() > 1 {
+        for (event, samples) in profile.events.iter().zip(samples) {
+            let name = profile.strings.get(event.name);
+            *profile.stats.records.entry(format!("samples of {name}")).or_default() += samples;
+        }
+    }
+}
+
 /// The event of a name, or of a name without its modifiers (`cycles` for `cycles:P`); of several, one that has samples.
 fn find_event(profile: &Profile, wanted: &str) -> Result<EventId> {
     let mut samples = vec![0u64; profile.events.len()];
@@ -195,7 +211,7 @@ fn find_event(profile: &Profile, wanted: &str) -> Result<EventId> {
         names.iter().zip(&samples).for_each(|(name, samples)| *counts.entry(name).or_default() += samples);
         let list: Vec<String> = counts.iter().map(|(name, samples)| format!("{name} ({samples} samples)")).collect();
         let there =
-            if list.is_empty() { "there are no events".into() } else { format!("there is {}", list.join(", ")) };
+            if list.is_empty() { "there are no events".into() } else { format!("recorded were {}", list.join(", ")) };
         Error::new(ErrorKind::Usage, format!("no event {wanted} was recorded")).with_hint(there)
     })
 }

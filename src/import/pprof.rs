@@ -183,6 +183,7 @@ struct Reader<'a> {
     tables: Tables<'a>,
     builder: ProfileBuilder,
     tasks: Tasks,
+    main: EventId,
     /// Each with what its values are multiplied by.
     events: Vec<(EventId, u64)>,
     /// The value that says how many samples a sample stands for.
@@ -208,6 +209,9 @@ impl<'a> Reader<'a> {
             }
             events.push((builder.add_event(&name, unit, None), scale));
         }
+        // Where none is named, pprof shows the last.
+        let main = tables.types.iter().position(|(name, _)| tables.main != 0 && tables.string(*name) == tables.string(tables.main));
+        let main = EventId::from_index(main.unwrap_or(events.len() - 1));
         let program = tables.mappings.get(&tables.first_mapping).map(|mapping| tables.string(mapping.file));
         let process = program.map(|file| file.rsplit('/').next().unwrap_or_default().to_owned());
         let process = process.filter(|name| !name.is_empty()).unwrap_or_else(|| "program".to_owned());
@@ -215,6 +219,7 @@ impl<'a> Reader<'a> {
             tables,
             builder,
             tasks: Tasks::default(),
+            main,
             events,
             counts,
             images: FxHashMap::default(),
@@ -271,6 +276,8 @@ impl<'a> Reader<'a> {
             if value == 0 {
                 continue;
             }
+            // What other events count is not what the samples of the main one do; of that, a value without samples is an estimate.
+            let count = if *event == self.main { count } else { count.max(1) };
             let (time, cpu, value) = (Timestamp(labels.time), Sample::NO_CPU, value.saturating_mul(*scale));
             self.builder.add_sample(Sample { time, thread, cpu, stack, end, event: *event, value, count });
         }
@@ -358,11 +365,7 @@ impl<'a> Reader<'a> {
     fn finish(self) -> Profile {
         let tables = self.tables;
         let mut profile = self.builder.finish();
-        let wanted = (tables.main != 0).then(|| tables.string(tables.main));
-        let by_name =
-            wanted.and_then(|wanted| profile.events.iter().position(|event| profile.strings.get(event.name) == wanted));
-        // Where none is named, pprof shows the last.
-        profile.main = EventId::from_index(by_name.unwrap_or(profile.events.len() - 1));
+        profile.main = self.main;
         let (name, period) = (tables.string(tables.period.0), tables.period.1);
         for (row, event) in profile.events.iter_mut().enumerate() {
             let is_of = |sample: &&Sample| sample.event.index() == row;

@@ -193,7 +193,8 @@ pub struct Sample {
     pub event: EventId,
     /// How much: the period, in the event's unit.
     pub value: u64,
-    /// How many samples this row stands for: 1, or 0 if it is an estimate of what was not sampled.
+    /// How many samples this row stands for: 1, more of stacks that another program had counted, or 0 if it is an estimate of
+    /// what was not sampled.
     pub count: u32,
 }
 

@@ -37,11 +37,13 @@ pub(super) enum FrameLine<'a> {
 pub(super) fn parse(line: &[u8]) -> FrameLine<'_> {
     let text = line.trim_ascii();
     let first = text.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
-    if is_branch(first) {
+    let rest = text[first.len()..].trim_ascii_start();
+    // `-F brstackinsn`: the instructions between two branches.
+    if is_branch(first) || is_hex(first) && (rest.starts_with(b"insn:") || rest.starts_with(b"ilen:")) {
         return FrameLine::Branches;
     }
     if is_hex(first) {
-        let mut frame = frame(text[first.len()..].trim_ascii_start());
+        let mut frame = frame(rest);
         // Without `-F dso`; on all 64-bit processors the upper end of the addresses is the kernel's.
         if frame.kind == FrameKind::User && first.len() == 16 && first.starts_with(b"ffff") {
             frame.kind = FrameKind::Kernel;
@@ -208,6 +210,7 @@ mod tests {
         check(" 0x4005a0/0x4005b0/P/-/-/0  0x400400/0x4005a0/P/-/-/0", "Branches");
         check(" main+0x5/main+0x20/P/-/-/0/COND/-", "Branches");
         check(" ABI:2    AX:0x1", "Other");
+        check("\t00005571a2b3c4d5\tinsn: 55 # PRED 1 cycles", "Branches");
         check("\t~~~", "Other");
         check("\t ()", "Other");
     }
