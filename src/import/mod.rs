@@ -195,12 +195,13 @@ fn count_by_event(profile: &mut Profile) {
     }
 }
 
-/// The event of a name, or of a name without its modifiers (`cycles` for `cycles:P`); of several, one that has samples.
+/// The event of a name, or of a name without its modifiers and terms (`cycles` for `cycles:P` and `cycles/period=9/`); of several,
+/// one that has samples.
 fn find_event(profile: &Profile, wanted: &str) -> Result<EventId> {
     let mut samples = vec![0u64; profile.events.len()];
     profile.samples.iter().for_each(|sample| samples[sample.event.index()] += 1);
     let names: Vec<&str> = profile.events.iter().map(|event| profile.strings.get(event.name)).collect();
-    let without_modifiers = |name: &str| name.split(':').next() == Some(wanted);
+    let without_modifiers = |name: &str| name.split([':', '/']).next() == Some(wanted);
     let matching = |matches: &dyn Fn(&str) -> bool| {
         let rows = (0..names.len()).filter(|row| matches(names[*row]));
         rows.max_by_key(|row| (samples[*row] > 0, std::cmp::Reverse(*row)))
