@@ -12,6 +12,8 @@ const MISC_COMM_EXEC: u16 = 1 << 13;
 const MISC_SWITCH_OUT: u16 = 1 << 13;
 const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
 const PROT_EXEC: u32 = 4;
+/// `PROT_JIT_SYMFILE_MAP` of simpleperf (map_flags in thread_tree.h): code made at run time, whose symbols are addresses.
+const PROT_JIT: u32 = 0x4000;
 /// `PERF_RECORD_KSYMBOL_FLAGS_UNREGISTER`.
 const KSYMBOL_GONE: u16 = 1;
 /// The pid of mappings of the kernel.
@@ -155,7 +157,7 @@ fn mmap<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity) -> Option<Mmap
 
 fn mmap2<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity, order: ByteOrder) -> Option<Mmap<'a>> {
     let (pid, _tid) = (from.u32()?, from.u32()?);
-    let (start, length, offset) = (from.u64()?, from.u64()?, from.u64()?);
+    let (start, length, mut offset) = (from.u64()?, from.u64()?, from.u64()?);
     let (mut build_id, mut device_inode) = (None, None);
     let file = from.bytes(24)?;
     if misc & MISC_MMAP_BUILD_ID != 0 && is_build_id(file) {
@@ -168,6 +170,9 @@ fn mmap2<'a>(from: &mut Fields<'a>, misc: u16, identity: Identity, order: ByteOr
     let (protection, _flags) = (from.u32()?, from.u32()?);
     let path = from.text()?;
     let mode = mmap_mode(misc, pid);
+    if protection & PROT_JIT != 0 {
+        offset = start;
+    }
     // What perf makes up for the kernel and its modules has no protection.
     let executable = protection & PROT_EXEC != 0 || matches!(mode, CpuMode::Kernel | CpuMode::GuestKernel);
     Some(Mmap { identity, pid, mode, start, length, offset, executable, build_id, device_inode, path })
