@@ -6,6 +6,8 @@
 mod common;
 #[path = "corpus/perf_dump.rs"]
 mod perf_dump;
+#[path = "corpus/simpleperf_folded.rs"]
+mod simpleperf_folded;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -242,4 +244,32 @@ fn chains_and_branches_are_as_perf_reads_them() {
     }
     println!("{files} recordings, {samples} samples, {frames} words of call chains, {branches} branches equal perf's");
     assert!(frames > 0 && branches > 0, "nothing was compared");
+}
+
+/// The folded stacks that simpleperf's own script made of the same recording: `NAME.foldedstack*` beside `NAME.data`.
+///
+/// See `simpleperf_folded` for what that script does that we do not.
+#[test]
+fn stacks_are_as_simpleperf_folds_them() {
+    const TEST: &str = "stacks_are_as_simpleperf_folds_them";
+    let Some(corpus) = corpus() else { return common::skip::skip(TEST, NO_CORPUS) };
+    let mut compared = 0;
+    for path in recordings(&corpus) {
+        let stem = path.file_stem().expect("it has a name").to_string_lossy().into_owned() + ".foldedstack";
+        for entry in fs::read_dir(path.parent().expect("it is in a folder")).expect("it is readable").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(variant) = name.strip_prefix(&stem) else { continue };
+            let options = ImportOptions {
+                event: (variant == "_cpu_clock").then(|| "cpu-clock".to_owned()),
+                ..ImportOptions::default()
+            };
+            let profile = flameprofile::import::import(vec![Input::Path(path.clone())], &options, &mut |_| {});
+            let ours =
+                simpleperf_folded::as_the_script_does(&profile.unwrap_or_else(|error| panic!("{name}: {error}")));
+            let theirs = simpleperf_folded::parse(&fs::read_to_string(entry.path()).expect("it is text"));
+            assert_eq!(ours, theirs, "{name}");
+            compared += 1;
+        }
+    }
+    println!("{compared} files of folded stacks are equal");
 }
