@@ -35,6 +35,7 @@ bench:
 	cargo bench --bench finish
 	cargo bench --bench accuracy
 	cargo bench --bench import_text
+	cargo bench --bench import
 
 # Rewrites the expected output of golden tests; read the difference before it is committed.
 bless:

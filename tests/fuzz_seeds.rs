@@ -29,13 +29,17 @@ fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 fn check(target: &str, kind: Kind) {
+    check_by(target, |input| one::import_one(kind, input));
+}
+
+fn check_by(target: &str, run: impl Fn(&[u8])) {
     let rounds = env::var("FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     for (path, seed) in seeds(target) {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for round in 0..=rounds {
             let input = if round == 0 { seed.clone() } else { mutated(&seed, &mut random) };
             let begin = Instant::now();
-            one::import_one(kind, &input);
+            run(&input);
             assert!(begin.elapsed() < PATIENCE, "{}: round {round} took {:?}", path.display(), begin.elapsed());
         }
         assert!(peak_rss_bytes() < MEMORY, "{}: took {} bytes of memory", path.display(), peak_rss_bytes());
@@ -45,6 +49,21 @@ fn check(target: &str, kind: Kind) {
 #[test]
 fn perf_script() {
     check("perf_script", Kind::PerfScript);
+}
+
+#[test]
+fn perf_data() {
+    check("perf_data", Kind::PerfData);
+}
+
+#[test]
+fn records() {
+    check_by("records", one::read_record);
+}
+
+#[test]
+fn jitdump() {
+    check_by("jitdump", one::read_jit_dump);
 }
 
 #[test]

@@ -210,7 +210,10 @@ impl<'a> Reader<'a> {
             events.push((builder.add_event(&name, unit, None), scale));
         }
         // Where none is named, pprof shows the last.
-        let main = tables.types.iter().position(|(name, _)| tables.main != 0 && tables.string(*name) == tables.string(tables.main));
+        let main = tables
+            .types
+            .iter()
+            .position(|(name, _)| tables.main != 0 && tables.string(*name) == tables.string(tables.main));
         let main = EventId::from_index(main.unwrap_or(events.len() - 1));
         let program = tables.mappings.get(&tables.first_mapping).map(|mapping| tables.string(mapping.file));
         let process = program.map(|file| file.rsplit('/').next().unwrap_or_default().to_owned());
