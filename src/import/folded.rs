@@ -158,7 +158,7 @@ impl Reader {
             Ok(row) => ThreadId(row),
             Err(vacant) => {
                 let thread = self.tasks.thread(&mut self.builder, 0, 0, &String::from_utf8_lossy(name));
-                self.processes.insert(vacant, name, thread.0);
+                self.processes.insert(vacant, thread.0);
                 thread
             }
         }
@@ -177,7 +177,7 @@ impl Reader {
                     None => (&*text, FrameKind::User),
                 };
                 let frame = self.builder.name_frame(plain, kind);
-                self.names.insert(vacant, name, frame.0);
+                self.names.insert(vacant, frame.0);
                 frame
             }
         }

@@ -177,7 +177,7 @@ impl Reader {
             Ok(value) => value,
             Err(vacant) => {
                 let value = self.meaning_of(line);
-                self.line_rows.insert(vacant, line, value);
+                self.line_rows.insert(vacant, value);
                 value
             }
         };
@@ -275,7 +275,7 @@ impl Reader {
                 Ok(value) => value,
                 Err(vacant) => {
                     let value = self.meaning_of(header.rest);
-                    self.line_rows.insert(vacant, header.rest, value);
+                    self.line_rows.insert(vacant, value);
                     value
                 }
             };
@@ -300,7 +300,7 @@ impl Reader {
             Err(vacant) => {
                 let comm = String::from_utf8_lossy(header.comm);
                 let thread = self.tasks.thread(&mut self.builder, header.pid.unwrap_or(0), header.tid, &comm);
-                self.task_rows.insert(vacant, header.task, thread.0);
+                self.task_rows.insert(vacant, thread.0);
                 thread
             }
         }
