@@ -7,7 +7,7 @@
 //!                                                         a blank line ends it
 //! prog  4121 12.345679: 1 cycles:  55d0c5a0 leaf (/usr/bin/prog)     without a call chain it is one line
 //! ```
-//! The same lines come again and again: each is read once, then found by its bytes (`ByteTable`), so that in the steady state
+//! The same lines come again and again: each is read once, then found by its hash (`ByteTable`), so that in the steady state
 //! nothing is parsed and nothing allocated but for the first lines.
 
 mod frame;
