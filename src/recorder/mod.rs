@@ -38,7 +38,7 @@ use crate::perf::{Record, data};
 use crate::process::{AddressSpace, JitHost, KernelMaps, Mapping, OffCpu, ProcessTable};
 use crate::unwind::Unwinder;
 use deferred::Incomplete;
-use walk::{Walk, Walked};
+use walk::{Part, Walk, Walked};
 
 /// The pid of an idle CPU, and of every task that is not in our pid namespace: nothing more is known of those.
 const OUTSIDE: u32 = 0;
@@ -120,6 +120,8 @@ pub struct Recorder {
     events: Vec<EventId>,
     /// Reused by every sample.
     addresses: Vec<CodeAddress>,
+    /// Reused by every batch of samples.
+    parts: Vec<Part>,
 }
 
 /// A sample that is kept.
@@ -158,6 +160,7 @@ impl Recorder {
             begin: u64::MAX,
             events,
             addresses: Vec::new(),
+            parts: Vec::new(),
         }
     }
 
@@ -236,11 +239,11 @@ impl Recorder {
     /// The profile is the same as by [`Recorder::record`], to the last id.
     pub fn record_all<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) {
         /// So many samples are held, with what was mapped when they were taken.
-        const BATCH: usize = 1024;
+        const BATCH: usize = 512;
         if self.unwinders.len() == 1 {
             return records.for_each(|record| self.record(&record));
         }
-        let mut batch = Vec::new();
+        let mut batch = Vec::with_capacity(BATCH);
         for record in records {
             match &record {
                 Record::Sample(sample) => batch.extend(self.admit(sample)),
@@ -260,14 +263,18 @@ impl Recorder {
 
     fn flush(&mut self, batch: &mut Vec<Admitted<'_>>) {
         let walk = Walk { images: &self.images, options: &self.options };
-        for part in walk.all(&mut self.unwinders, batch) {
+        let mut parts = std::mem::take(&mut self.parts);
+        walk.all(&mut self.unwinders, batch, &mut parts);
+        let mut samples = batch.iter();
+        for part in &parts {
             let mut addresses = part.addresses.as_slice();
-            for (admitted, walked) in batch[part.samples].iter().zip(part.walked) {
+            for (walked, admitted) in part.walked.iter().zip(&mut samples) {
                 let (own, rest) = addresses.split_at(walked.count);
-                self.add(admitted, walked, own);
+                self.add(admitted, *walked, own);
                 addresses = rest;
             }
         }
+        self.parts = parts;
         batch.clear();
     }
 

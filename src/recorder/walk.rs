@@ -1,8 +1,6 @@
 //! Which addresses are on a sample's stack: the kernel's chain, then the user part by the best means there are.
 
-use std::ops::Range;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::options::{RecorderOptions, UserStacks};
 use super::{Admitted, record};
@@ -31,48 +29,47 @@ pub(super) struct Walked {
     pub deferred: Option<u64>,
 }
 
-/// The walks of a range of samples, their addresses one after the other.
+/// The walks of some samples in a row, their addresses one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Part {
-    pub samples: Range<usize>,
     pub walked: Vec<Walked>,
     pub addresses: Vec<CodeAddress>,
 }
 
 impl Walk<'_> {
-    /// Walks the stacks of many samples, with a thread for each unwinder; the parts are in the order of the samples.
-    pub fn all(self, unwinders: &mut [Unwinder], samples: &[Admitted<'_>]) -> Vec<Part> {
+    /// Walks the stacks of many samples, with a thread for each unwinder; the parts come out in the order of the samples, and keep
+    /// their memory from call to call.
+    pub fn all(self, unwinders: &mut [Unwinder], samples: &[Admitted<'_>], parts: &mut Vec<Part>) {
         /// Samples that a thread takes at a time.
         const PART: usize = 32;
-        let parts: Vec<OnceLock<Part>> = (0..samples.len().div_ceil(PART)).map(|_| OnceLock::new()).collect();
-        let next = AtomicUsize::new(0);
-        let work = |unwinder: &mut Unwinder| {
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(part) = parts.get(at) else { break };
-                let range = at * PART..samples.len().min((at + 1) * PART);
-                let mut own = Part { samples: range.clone(), ..Part::default() };
-                for sample in &samples[range] {
-                    let walked = self.addresses(unwinder, sample, &mut own.addresses);
-                    own.walked.push(walked);
-                }
-                part.set(own).expect("each part is taken once");
-            }
-        };
-        let Some((first, others)) = unwinders.split_first_mut() else { return Vec::new() };
+        for part in &mut *parts {
+            part.walked.clear();
+            part.addresses.clear();
+        }
+        parts.resize_with(samples.len().div_ceil(PART).max(parts.len()), Part::default);
         // Call chains are as good as walked.
         let is_work = samples.iter().any(|admitted| !admitted.sample.user_stack.is_empty());
-        if others.is_empty() || parts.len() < 2 || !is_work {
-            work(first);
-        } else {
-            std::thread::scope(|scope| {
-                for unwinder in others {
-                    scope.spawn(|| work(unwinder));
+        let queue = Mutex::new(parts.iter_mut().zip(samples.chunks(PART)));
+        let work = |unwinder: &mut Unwinder| {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((part, samples)) = next else { break };
+                for sample in samples {
+                    let walked = self.addresses(unwinder, sample, &mut part.addresses);
+                    part.walked.push(walked);
                 }
-                work(first);
-            });
+            }
+        };
+        let Some((first, others)) = unwinders.split_first_mut() else { return };
+        if others.is_empty() || samples.len() <= PART || !is_work {
+            return work(first);
         }
-        parts.into_iter().map(|part| part.into_inner().expect("all parts were taken")).collect()
+        std::thread::scope(|scope| {
+            for unwinder in others {
+                scope.spawn(|| work(unwinder));
+            }
+            work(first);
+        });
     }
 
     /// Appends the addresses on a sample's stack, innermost first.
