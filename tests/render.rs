@@ -386,7 +386,7 @@ fn exported_json_has_every_sample_and_name() {
         assert_eq!(value["stacks"].as_array().unwrap().len(), profile.stacks.len().max(1) - 1);
         let sum: u64 = value["samples"].as_array().unwrap().iter().map(|row| row["value"].as_u64().unwrap()).sum();
         assert_eq!(sum, profile.samples.iter().map(|sample| sample.value).sum::<u64>());
-        for (row, sample) in value["samples"].as_array().unwrap().iter().zip(&profile.samples) {
+        for (row, sample) in value["samples"].as_array().unwrap().iter().zip(profile.samples.iter()) {
             let mut at = row["stack"].as_u64();
             let mut depth = 0;
             while let Some(id) = at {

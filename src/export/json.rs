@@ -96,7 +96,7 @@ fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
         profile.stacks.get(1..).unwrap_or_default(),
         |stack| json!({"parent": position(stack.parent), "frame": stack.frame.0}),
     )?;
-    table(out, "samples", &profile.samples, |sample| {
+    table(out, "samples", profile.samples.iter(), |sample| {
         let truncated = match sample.end {
             StackEnd::Root => None,
             StackEnd::Unstated => Some("not stated"),
@@ -116,9 +116,14 @@ fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
     out.write_all(b"}\n")
 }
 
-fn table<T>(out: &mut impl Write, name: &str, rows: &[T], row_of: impl Fn(&T) -> Value) -> std::io::Result<()> {
+fn table<T>(
+    out: &mut impl Write,
+    name: &str,
+    rows: impl IntoIterator<Item = T>,
+    row_of: impl Fn(T) -> Value,
+) -> std::io::Result<()> {
     write!(out, ",\n\"{name}\":[")?;
-    for (at, row) in rows.iter().enumerate() {
+    for (at, row) in rows.into_iter().enumerate() {
         out.write_all(if at == 0 { b"\n" } else { b",\n" })?;
         serde_json::to_writer(&mut *out, &row_of(row))?;
     }

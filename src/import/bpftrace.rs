@@ -202,7 +202,7 @@ mod tests {
 
     fn lines_of(profile: &Profile) -> Vec<String> {
         profile.check().unwrap();
-        let line = |sample: &Sample| {
+        let line = |sample: Sample| {
             let thread = &profile.threads[sample.thread.index()];
             let process = &profile.processes[thread.process.index()];
             let mut names: Vec<String> = profile

@@ -5,10 +5,11 @@ use rustc_hash::FxHashMap;
 use super::address::BuildId;
 use super::id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
 use super::profile::{
-    Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Sample,
-    Stack, Thread,
+    Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Stack,
+    Thread,
 };
 use super::reason::{StackEnd, Unnamed};
+use super::samples::Sample;
 use super::unit::Unit;
 
 /// Builds a [`Profile`] sample by sample; equal frames and stacks are stored once.
@@ -191,13 +192,13 @@ impl ProfileBuilder {
 
     /// Gives the sample of a row another stack: one of which more became known later.
     pub fn replace_stack(&mut self, row: usize, stack: StackId, end: StackEnd) {
-        let sample = &mut self.profile.samples[row];
-        (sample.stack, sample.end) = (stack, end);
+        let sample = self.profile.samples.get(row);
+        self.profile.samples.set(row, Sample { stack, end, ..sample });
     }
 
     /// The finished profile, without names; its samples are sorted by time.
     pub fn finish(mut self) -> Profile {
-        self.profile.samples.sort_by_key(|sample| sample.time);
+        self.profile.samples.sort_by_time();
         self.profile
     }
 }

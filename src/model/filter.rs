@@ -6,7 +6,8 @@ use rustc_hash::FxHashSet;
 
 use super::address::Timestamp;
 use super::id::{FrameId, StackId};
-use super::profile::{Profile, Sample, Stack};
+use super::profile::{Profile, Stack};
+use super::samples::Sample;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Which samples are kept; the default keeps all. Lists that are empty ask for nothing.
@@ -168,7 +169,7 @@ impl Filter {
 /// Drops the stacks and frames that no sample uses.
 fn compact(profile: &mut Profile) {
     let mut used = vec![false; profile.stacks.len()];
-    for sample in &profile.samples {
+    for sample in profile.samples.iter() {
         used[sample.stack.index()] = true;
     }
     // Callers stand before: from the end, each marks its own.
@@ -193,9 +194,7 @@ fn compact(profile: &mut Profile) {
         new_stack[row] = StackId::from_index(stacks.len());
         stacks.push(Stack { parent: new_stack[parent.index()], frame });
     }
-    for sample in &mut profile.samples {
-        sample.stack = new_stack[sample.stack.index()];
-    }
+    profile.samples.change(|sample| sample.stack = new_stack[sample.stack.index()]);
     (profile.frames, profile.stacks) = (frames, stacks);
 }
 
@@ -233,7 +232,7 @@ mod tests {
         let mut profile = profile();
         filter.apply(&mut profile).unwrap();
         profile.check().unwrap();
-        for sample in &profile.samples {
+        for sample in profile.samples.iter() {
             let frame = profile.frames_of(sample.stack).next().unwrap();
             let FrameKey::Name { name, .. } = profile.frames[frame.index()].key else { panic!() };
             let second = sample.time.0 / 1_000_000_000 - 10;
@@ -272,9 +271,7 @@ mod tests {
     #[test]
     fn what_no_sample_carries_cannot_be_asked_for() {
         let mut profile = profile();
-        for sample in &mut profile.samples {
-            (sample.time, sample.cpu) = (Timestamp(0), Sample::NO_CPU);
-        }
+        profile.samples.change(|sample| (sample.time, sample.cpu) = (Timestamp(0), Sample::NO_CPU));
         let time = Filter { time: "1..2".parse().unwrap(), ..Filter::default() };
         assert!(time.apply(&mut profile).is_err());
         assert!(Filter { cpus: vec![0], ..Filter::default() }.apply(&mut profile).is_err());

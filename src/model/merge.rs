@@ -8,8 +8,9 @@ use super::address::BuildId;
 use super::builder::ProfileBuilder;
 use super::id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
 use super::profile::{
-    Event, Frame, FrameKey, Function, Image, ImageKind, Line, Process, Profile, Resolution, Sample, Stack, Thread,
+    Event, Frame, FrameKey, Function, Image, ImageKind, Line, Process, Profile, Resolution, Stack, Thread,
 };
+use super::samples::Sample;
 use super::stats::CaptureStats;
 use super::unit::Unit;
 
@@ -28,7 +29,7 @@ pub fn merge(profiles: Vec<Profile>) -> Profile {
         merger.add(profile, row == 0);
     }
     let mut merged = merger.merged;
-    merged.samples.sort_by_key(|sample| sample.time);
+    merged.samples.sort_by_time();
     merged
 }
 
@@ -95,7 +96,7 @@ impl Merger {
             thread: ThreadId::from_index(first_thread + sample.thread.index()),
             stack: stacks[sample.stack.index()],
             event: events[sample.event.index()],
-            ..*sample
+            ..sample
         }));
         match is_first {
             true => self.merged.stats = profile.stats,

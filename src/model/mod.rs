@@ -17,6 +17,7 @@ mod intern;
 mod merge;
 mod profile;
 mod reason;
+mod samples;
 mod stats;
 mod unit;
 
@@ -27,9 +28,10 @@ pub use id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId
 pub use intern::{Interner, StringTable};
 pub use merge::merge;
 pub use profile::{
-    Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Sample,
-    Stack, Thread,
+    Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Stack,
+    Thread,
 };
 pub use reason::{ESTIMATES, StackEnd, Truncation, Unnamed};
+pub use samples::{Sample, SampleTable};
 pub use stats::{CaptureStats, Origin};
 pub use unit::Unit;

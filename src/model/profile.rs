@@ -1,9 +1,10 @@
 //! The profile: tables, and rows that refer to them.
 
-use super::address::{BuildId, Mode, Timestamp};
-use super::id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
+use super::address::{BuildId, Mode};
+use super::id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId};
 use super::intern::StringTable;
 use super::reason::{StackEnd, Truncation, Unnamed};
+use super::samples::SampleTable;
 use super::stats::CaptureStats;
 use super::unit::Unit;
 use crate::error::{Error, ErrorKind, Result};
@@ -176,33 +177,6 @@ pub struct Stack {
     pub frame: FrameId,
 }
 
-/// One sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// When it was taken.
-    pub time: Timestamp,
-    /// On which thread.
-    pub thread: ThreadId,
-    /// On which CPU; [`Sample::NO_CPU`] if that is not known.
-    pub cpu: u32,
-    /// With which stack.
-    pub stack: StackId,
-    /// How that stack ends.
-    pub end: StackEnd,
-    /// What it counts.
-    pub event: EventId,
-    /// How much: the period, in the event's unit.
-    pub value: u64,
-    /// How many samples this row stands for: 1, more of stacks that another program had counted, or 0 if it is an estimate of
-    /// what was not sampled.
-    pub count: u32,
-}
-
-impl Sample {
-    /// Stands for a CPU that is not known.
-    pub const NO_CPU: u32 = u32::MAX;
-}
-
 /// A profile. Its tables are public to be read; [`super::ProfileBuilder`] writes them and [`Profile::check`] says what must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
@@ -227,7 +201,7 @@ pub struct Profile {
     /// The event that is drawn and summed up, unless another is asked for. Row 0 of a profile without events too.
     pub main: EventId,
     /// The samples, in order of time.
-    pub samples: Vec<Sample>,
+    pub samples: SampleTable,
     /// What the recording took, missed and cost.
     pub stats: CaptureStats,
 }

@@ -319,7 +319,7 @@ impl Recorder {
         }
         let event = self.builder.add_event(OFF_CPU, Unit::Nanoseconds, None);
         for wait in self.off_cpu.waits() {
-            let sample = self.builder.profile().samples[wait.sample];
+            let sample = self.builder.profile().samples.get(wait.sample);
             self.builder.add_sample(Sample { event, value: wait.time, count: 1, ..sample });
         }
     }
@@ -494,7 +494,8 @@ impl Recorder {
         let end = walk::user_chain(deferred.callchain.iter(), self.options.origin.end_of_chain(), &mut addresses);
         let base = self.stack(&space, &addresses, 0);
         for row in rows {
-            let kernel: Vec<_> = self.builder.profile().frames_of(self.builder.profile().samples[row].stack).collect();
+            let kernel: Vec<_> =
+                self.builder.profile().frames_of(self.builder.profile().samples.get(row).stack).collect();
             let stack = kernel.into_iter().rev().fold(base, |stack, frame| self.builder.stack(stack, frame));
             self.builder.replace_stack(row, stack, end);
         }

@@ -43,7 +43,7 @@ const KERNEL: u64 = context::KERNEL;
 fn samples(recorder: Recorder) -> Vec<Sample> {
     let recorded = recorder.finish();
     recorded.profile.check().expect("sound tables");
-    recorded.profile.samples
+    recorded.profile.samples.iter().collect()
 }
 
 #[test]
@@ -100,7 +100,8 @@ fn kernel_frames_stand_above_user_frames() {
     let mut recorder = recorder(options(Membership::All));
     sample(&mut recorder, 10, 200, &[KERNEL, 0x9000, 0x9100, USER, 0x400, 0x500]);
     let profile = recorder.finish().profile;
-    let keys: Vec<_> = profile.frames_of(profile.samples[0].stack).map(|id| profile.frames[id.index()].key).collect();
+    let keys: Vec<_> =
+        profile.frames_of(profile.samples.get(0).stack).map(|id| profile.frames[id.index()].key).collect();
     let offsets: Vec<u64> = keys
         .iter()
         .map(|key| match key {
@@ -110,7 +111,7 @@ fn kernel_frames_stand_above_user_frames() {
         .collect();
     // Return addresses are looked up one byte back.
     assert_eq!(offsets, [0x9000, 0x90ff, 0x400, 0x4ff]);
-    assert_eq!(profile.samples[0].end, StackEnd::Truncated(Truncation::FramePointers));
+    assert_eq!(profile.samples.get(0).end, StackEnd::Truncated(Truncation::FramePointers));
 }
 
 #[test]
@@ -155,6 +156,6 @@ fn estimate_of_an_empty_recording_stands_under_the_target() {
     recorder.add_estimate("[not sampled]", 5000, "prog");
     let profile = recorder.finish().profile;
     profile.check().expect("sound tables");
-    assert_eq!((profile.samples[0].value, profile.samples[0].count), (5000, 0));
+    assert_eq!((profile.samples.get(0).value, profile.samples.get(0).count), (5000, 0));
     assert_eq!(profile.strings.get(profile.processes[0].name), "prog");
 }

@@ -5,7 +5,7 @@ use crate::model::FrameKey;
 fn text_of(profile: &Profile) -> Vec<String> {
     profile.check().unwrap();
     let name = |id| profile.strings.get(id);
-    let sample = |sample: &Sample| {
+    let sample = |sample: Sample| {
         let thread = &profile.threads[sample.thread.index()];
         let process = &profile.processes[thread.process.index()];
         let mut frames: Vec<&str> = profile
@@ -86,7 +86,7 @@ fn source_lines_inlined_frames_and_branches() {
     // Without periods, samples of a clock are samples.
     assert_eq!(profile.events[0].unit, Unit::Count);
     let kinds: Vec<FrameKind> = profile
-        .frames_of(profile.samples[0].stack)
+        .frames_of(profile.samples.get(0).stack)
         .map(|frame| match profile.frames[frame.index()].key {
             FrameKey::Name { kind, .. } => kind,
             FrameKey::Code { .. } => unreachable!(),
@@ -140,7 +140,7 @@ fn clocks_count_time_and_cut_stacks_say_so() {
         &["a/1 a/1 -1 1000000000 cpu-clock 10101010: f", "a/1 a/1 -1 2000000000 cpu-clock 10101010: f"],
     );
     assert_eq!((profile.events[0].unit, profile.events[0].period), (Unit::Nanoseconds, Some(10_101_010)));
-    assert_eq!(profile.samples[0].end, StackEnd::Truncated(Truncation::StackCopy));
+    assert_eq!(profile.samples.get(0).end, StackEnd::Truncated(Truncation::StackCopy));
 }
 
 #[test]
