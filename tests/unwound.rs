@@ -89,6 +89,13 @@ fn rule(difference: Difference, ours: &Stack, end: StackEnd, theirs: &Theirs) ->
         return (is_first && end == StackEnd::Truncated(Truncation::NoRegisters))
             .then_some(Cause::Ours("a sample with registers but an empty stack copy has no user frame"));
     };
+    // What a signal handler returns to was never called, so that it is looked up where it is, and not a byte before.
+    if let (Some((mine, before)), Some((path, at))) = (ours.get(common), theirs.frames.get(common))
+        && (mine, before + 1) == (path, *at)
+        && tables::row(path, *at).is_signal
+    {
+        return Some(Cause::Framehop("a signal frame is taken for a call, and is the last"));
+    }
     let innermost = tables::row(&ours[0].0, ours[0].1);
     let goes_nowhere = theirs.frames.get(common).is_some_and(|(path, _)| path == "-");
     match (tables::row(path, *offset).row, difference) {
@@ -97,6 +104,10 @@ fn rule(difference: Difference, ours: &Stack, end: StackEnd, theirs: &Theirs) ->
         // There libdw tries the frame pointer, which need not be one.
         (Row::None, _) if goes_nowhere => {
             Some(Cause::Theirs("no tables for the code: libdw goes on to where nothing is mapped"))
+        }
+        // Or finds that of the caller, whose own caller it then takes for ours: one frame is missing.
+        (Row::None, Difference::Part(_)) if ours.get(common + 1..) == theirs.frames.get(common..) => {
+            Some(Cause::Theirs("no tables for the code: libdw takes the caller's frame pointer, and misses the caller"))
         }
         // At a `ret` the row still says where the frame pointer was saved: below the stack pointer, where the copy has nothing. It is
         // in its register again, which libdw does not take.

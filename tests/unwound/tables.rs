@@ -30,12 +30,14 @@ pub struct Said {
     /// Whether the frame pointer is said to be saved below the stack pointer: it has been restored already, by the `pop` before a
     /// `ret`, and the row still says where it was.
     pub restored: bool,
+    /// Whether it is where a signal handler returns to.
+    pub is_signal: bool,
 }
 
 /// The row for the byte at an offset in a file.
 pub fn row(path: &str, offset: u64) -> Said {
     static KNOWN: Mutex<Option<HashMap<(String, u64), Said>>> = Mutex::new(None);
-    const NOTHING: Said = Said { row: Row::None, restored: false };
+    const NOTHING: Said = Said { row: Row::None, restored: false, is_signal: false };
     let key = (path.to_owned(), offset);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     *known.get_or_insert_default().entry(key).or_insert_with(|| look_up(path, offset).unwrap_or(NOTHING))
@@ -55,7 +57,8 @@ fn look_up(path: &str, offset: u64) -> Option<Said> {
     let bases = BaseAddresses::default().set_eh_frame(section.address()).set_text(text);
     let frame = EhFrame::new(&data, NativeEndian);
     let mut context = UnwindContext::new();
-    let row = frame.unwind_info_for_address(&bases, &mut context, address, EhFrame::cie_from_offset).ok()?;
+    let entry = frame.fde_for_address(&bases, address, EhFrame::cie_from_offset).ok()?;
+    let row = entry.unwind_info_for_address(&frame, &bases, &mut context, address).ok()?;
     let frame_by = match row.cfa() {
         CfaRule::RegisterAndOffset { register, .. } if matches!(*register, X86_64::RSP | X86_64::RBP) => Row::Ordinary,
         _ => Row::OtherRegister,
@@ -71,7 +74,7 @@ fn look_up(path: &str, offset: u64) -> Option<Said> {
         Some(RegisterRule::Register(_)) => Row::ReturnInRegister,
         _ => frame_by,
     };
-    Some(Said { row, restored })
+    Some(Said { row, restored, is_signal: entry.is_signal_trampoline() })
 }
 
 /// On what Debian 12 has: the C library's own files.
@@ -92,7 +95,7 @@ fn rows_are_looked_up() {
     let Some(qsort) = offset_of(libc, "qsort_r") else {
         return crate::common::skip::skip("rows_are_looked_up", "no libc.so.6 of Debian's");
     };
-    assert_eq!(row(libc, qsort), Said { row: Row::Ordinary, restored: false });
+    assert_eq!(row(libc, qsort), Said { row: Row::Ordinary, restored: false, is_signal: false });
     let vfork = offset_of(libc, "vfork").expect("it is there, too");
     // endbr64; pop %rdi: the return address is in a register until the system call has been made.
     assert_eq!(row(libc, vfork + 8).row, Row::ReturnInRegister);
