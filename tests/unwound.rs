@@ -219,6 +219,14 @@ fn rust() {
     check("rust", recorded::rust, PROMISED);
 }
 
+/// framehop goes through no signal frame: what is wrong here is all of that kind, up to the half that is in a handler.
+const IN_HANDLERS: f64 = 700.0;
+
+#[test]
+fn handlers_and_libraries() {
+    check("handlers_and_libraries", recorded::handlers_and_libraries, IN_HANDLERS);
+}
+
 #[test]
 fn shell_with_children() {
     check("shell_with_children", recorded::shell_with_children, STARTING);

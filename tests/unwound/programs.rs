@@ -67,6 +67,15 @@ pub fn rust() -> Option<Program> {
     Some(Program::new("Rust", 500, [program.into(), OsString::from("1")]))
 }
 
+/// Half in a signal handler, half in libraries that come and go at the same place.
+pub fn handlers_and_libraries() -> Option<Program> {
+    let program = programs::c("handlers");
+    let libraries =
+        [&["-shared", "-fPIC"][..], &["-shared", "-fPIC", "-O0"]].map(|flags| programs::c_with("late_library", flags));
+    let words = [program.into(), OsString::from("1")].into_iter().chain(libraries.map(Into::into));
+    Some(Program::new("C, handlers and libraries", 500, words))
+}
+
 /// A shell that forks and executes, many times.
 pub fn shell_with_children() -> Option<Program> {
     let script = "for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
