@@ -4,6 +4,8 @@
 //! The folder may hold more or others than today; nothing here knows its files by name. `.ci/run` sets it where it is there.
 
 mod common;
+#[path = "corpus/older.rs"]
+mod older;
 #[path = "corpus/perf_dump.rs"]
 mod perf_dump;
 #[path = "corpus/simpleperf_folded.rs"]
@@ -163,6 +165,28 @@ fn counted_by_perf(path: &Path) -> Option<(u64, Vec<(String, u64)>)> {
     total.filter(|_| output.status.success()).map(|total| (total, events))
 }
 
+/// A recording as perf is given it.
+struct ForPerf {
+    path: PathBuf,
+    counts: (u64, Vec<(String, u64)>),
+    /// The copy, if it is one.
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// The recording itself, or where perf does not read that, a copy with its attributes as an older perf writes them; nothing if perf
+/// does not read that either.
+fn for_perf(path: &Path) -> Option<ForPerf> {
+    if let Some(counts) = counted_by_perf(path) {
+        return Some(ForPerf { path: path.to_owned(), counts, _folder: None });
+    }
+    let older = older::with_older_attributes(&fs::read(path).ok()?)?;
+    let folder = account::folder();
+    let path = folder.path().join("perf.data");
+    fs::write(&path, older).expect("/tmp is writable");
+    let counts = counted_by_perf(&path)?;
+    Some(ForPerf { path, counts, _folder: Some(folder) })
+}
+
 /// The name without what perf adds or leaves out, modifiers and terms; of two names of one event the one that perf shows.
 fn plain(event: &str) -> &str {
     // `perf list hw sw`: "cpu-cycles OR cycles". simpleperf keeps what was typed.
@@ -187,13 +211,14 @@ fn samples_are_as_many_as_perf_counts() {
     const TEST: &str = "samples_are_as_many_as_perf_counts";
     let Some(corpus) = corpus() else { return common::skip::skip(TEST, NO_CORPUS) };
     need!(have("perf"), TEST, "no perf");
-    let (mut files, mut all, mut unread) = (0, 0, Vec::new());
+    let (mut files, mut copies, mut all, mut unread) = (0, 0, 0, Vec::new());
     for path in recordings(&corpus) {
         let name = path.display();
-        let Some((total, events)) = counted_by_perf(&path) else {
+        let Some(ForPerf { counts: (total, events), _folder: copy, .. }) = for_perf(&path) else {
             unread.push(name.to_string());
             continue;
         };
+        copies += usize::from(copy.is_some());
         let profile = read(&path).unwrap_or_else(|error| panic!("{name}: perf reads it, but {error}"));
         let ours: Vec<_> = by_event(&profile).into_iter().filter(|(event, _)| event != DERIVED).collect();
         let mut ours_by_name: BTreeMap<&str, u64> = BTreeMap::new();
@@ -207,7 +232,9 @@ fn samples_are_as_many_as_perf_counts() {
         files += 1;
         all += total;
     }
-    println!("{files} recordings with {all} samples as perf counts; not read by perf: {unread:#?}");
+    println!(
+        "{files} recordings ({copies} of them copies) with {all} samples as perf counts; not read by perf: {unread:#?}"
+    );
     assert!(files > 0, "perf reads none");
 }
 
@@ -220,10 +247,8 @@ fn chains_and_branches_are_as_perf_reads_them() {
     let (mut files, mut samples, mut frames, mut branches) = (0, 0, 0, 0);
     for path in recordings(&corpus) {
         let name = path.display();
-        if counted_by_perf(&path).is_none() {
-            continue;
-        }
-        let theirs = perf_dump::samples(&stdout(&perf(&["script", "-D"], &path)));
+        let Some(readable) = for_perf(&path) else { continue };
+        let theirs = perf_dump::samples(&stdout(&perf(&["script", "-D"], &readable.path)));
         let mut ours = Vec::new();
         let read = flameprofile::import::records(&path, |record| {
             if let Record::Sample(sample) = record {

@@ -202,7 +202,7 @@ fn check(test: &str, program: fn() -> Option<recorded::Program>, most_wrong: f64
 /// What is promised.
 const PROMISED: f64 = 1.0;
 /// Where programs start all the time: the loader's `_dl_runtime_resolve` and vfork are framehop's limits, an exec is ours.
-const STARTING: f64 = 10.0;
+const STARTING: f64 = 30.0;
 
 #[test]
 fn c_threads() {
