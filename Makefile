@@ -21,9 +21,9 @@ lint:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
-# The unit tests once more, with debug assertions and overflow checks.
+# The unit tests and the fuzz seeds once more, with debug assertions and overflow checks.
 debug:
-	cargo test --lib
+	cargo test --lib --test fuzz_seeds
 
 # The figures with what was measured.
 figures:

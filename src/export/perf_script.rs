@@ -24,7 +24,7 @@ pub fn write(profile: &Profile, out: &mut impl Write) -> Result<()> {
 fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
     // The text of each frame is made once.
     let mut frames: Vec<Option<Box<str>>> = vec![None; profile.frames.len()];
-    for sample in profile.samples.iter() {
+    for sample in &profile.samples {
         write_header(profile, &sample, out)?;
         let pid = profile.processes[profile.threads[sample.thread.index()].process.index()].pid;
         for frame in profile.frames_of(sample.stack) {

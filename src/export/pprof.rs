@@ -110,7 +110,7 @@ impl<'a> Writer<'a> {
     fn samples(&mut self, has_samples: bool, out: &mut impl Write) -> std::io::Result<()> {
         let profile = self.profile;
         let mut sums: FxHashMap<Sum, (u64, u64)> = FxHashMap::default();
-        for row in profile.samples.iter() {
+        for row in &profile.samples {
             let cut = match row.end {
                 StackEnd::Root | StackEnd::Unstated => None,
                 StackEnd::Truncated(reason) => Some(reason),

@@ -183,7 +183,7 @@ fn read(input: Input, options: &ImportOptions, meter: &Meter) -> Result<Profile>
 /// Says how many samples each event has, if there are several: all are kept, and only one is drawn.
 fn count_by_event(profile: &mut Profile) {
     let mut samples = vec![0u64; profile.events.len()];
-    for sample in profile.samples.iter() {
+    for sample in &profile.samples {
         let sum = &mut samples[sample.event.index()];
         *sum = sum.saturating_add(u64::from(sample.count));
     }

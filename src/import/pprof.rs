@@ -373,9 +373,8 @@ impl<'a> Reader<'a> {
         for (row, event) in profile.events.iter_mut().enumerate() {
             let is_of = |sample: &Sample| sample.event.index() == row;
             // An estimate stands for no samples.
-            let is_whole = |sample: Sample| {
-                sample.count == 0 || Some(sample.value) == period.checked_mul(u64::from(sample.count))
-            };
+            let is_whole =
+                |sample: Sample| sample.count == 0 || Some(sample.value) == period.checked_mul(u64::from(sample.count));
             // A clock at a fixed rate, as in recordings of perf: its samples can be counted.
             if event.unit == Unit::Nanoseconds
                 && period > 1

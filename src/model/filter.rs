@@ -169,7 +169,7 @@ impl Filter {
 /// Drops the stacks and frames that no sample uses.
 fn compact(profile: &mut Profile) {
     let mut used = vec![false; profile.stacks.len()];
-    for sample in profile.samples.iter() {
+    for sample in &profile.samples {
         used[sample.stack.index()] = true;
     }
     // Callers stand before: from the end, each marks its own.
@@ -232,7 +232,7 @@ mod tests {
         let mut profile = profile();
         filter.apply(&mut profile).unwrap();
         profile.check().unwrap();
-        for sample in profile.samples.iter() {
+        for sample in &profile.samples {
             let frame = profile.frames_of(sample.stack).next().unwrap();
             let FrameKey::Name { name, .. } = profile.frames[frame.index()].key else { panic!() };
             let second = sample.time.0 / 1_000_000_000 - 10;

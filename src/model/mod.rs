@@ -32,6 +32,6 @@ pub use profile::{
     Thread,
 };
 pub use reason::{ESTIMATES, StackEnd, Truncation, Unnamed};
-pub use samples::{Sample, SampleTable};
+pub use samples::{Sample, SampleTable, Samples};
 pub use stats::{CaptureStats, Origin};
 pub use unit::Unit;

@@ -85,8 +85,8 @@ impl SampleTable {
     }
 
     /// All, in the order of the rows.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Sample> + DoubleEndedIterator + '_ {
-        self.rows.iter().map(|row| self.sample(row))
+    pub fn iter(&self) -> Samples<'_> {
+        Samples { rows: self.rows.iter(), shared: &self.shared }
     }
 
     /// Adds one at the end.
@@ -137,6 +137,36 @@ fn sample(row: &Row, shared: &Interner<Shared>) -> Sample {
     Sample { time: row.time, thread, cpu, stack: row.stack, end, event, value: row.value, count }
 }
 
+/// All samples of a table, in the order of its rows.
+#[derive(Clone, Debug)]
+pub struct Samples<'a> {
+    rows: std::slice::Iter<'a, Row>,
+    shared: &'a Interner<Shared>,
+}
+
+impl Iterator for Samples<'_> {
+    type Item = Sample;
+
+    fn next(&mut self) -> Option<Sample> {
+        self.rows.next().map(|row| sample(row, self.shared))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.rows.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Samples<'_> {}
+
+impl<'a> IntoIterator for &'a SampleTable {
+    type Item = Sample;
+    type IntoIter = Samples<'a>;
+
+    fn into_iter(self) -> Samples<'a> {
+        self.iter()
+    }
+}
+
 impl Extend<Sample> for SampleTable {
     fn extend<I: IntoIterator<Item = Sample>>(&mut self, samples: I) {
         samples.into_iter().for_each(|sample| self.push(sample));
@@ -154,10 +184,10 @@ mod tests {
             thread: ThreadId(thread),
             cpu: thread % 4,
             stack: StackId(time as u32 / 2),
-            end: if time % 3 == 0 { StackEnd::Truncated(Truncation::StackCopy) } else { StackEnd::Root },
+            end: if time.is_multiple_of(3) { StackEnd::Truncated(Truncation::StackCopy) } else { StackEnd::Root },
             event: EventId(thread / 2),
             value: time * 1000,
-            count: u32::from(time % 5 != 0),
+            count: u32::from(!time.is_multiple_of(5)),
         }
     }
 

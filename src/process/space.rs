@@ -20,7 +20,8 @@ pub struct Mapping {
 impl Mapping {
     /// The offset in the image of `address`, which must be in the mapping.
     pub fn offset_of(&self, address: u64) -> u64 {
-        self.offset + (address - self.start)
+        // The offset is whatever a recording says.
+        self.offset.wrapping_add(address - self.start)
     }
 }
 

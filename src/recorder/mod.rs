@@ -212,8 +212,10 @@ impl Recorder {
             }
             Record::Fork(task) => self.processes.fork(task.parent_pid, task.parent_tid, task.pid, task.tid),
             Record::Exit(task) => self.processes.exit(task.pid, task.tid),
-            Record::Lost(count) => self.counters.lost += count,
-            Record::LostSamples(count) => self.counters.lost_samples += count,
+            Record::Lost(count) => self.counters.lost = self.counters.lost.saturating_add(*count),
+            Record::LostSamples(count) => {
+                self.counters.lost_samples = self.counters.lost_samples.saturating_add(*count)
+            }
             Record::Throttle => self.counters.throttled += 1,
             Record::Switch(switch) if !switch.out => self.off_cpu.comes_on(switch.identity.tid, switch.identity.time),
             Record::Deferred(deferred) => self.complete(deferred),
@@ -223,7 +225,7 @@ impl Recorder {
                 name: String::from_utf8_lossy(symbol.name).into_owned(),
             }),
             Record::Aux { size, flags } => {
-                self.counters.aux_bytes += size;
+                self.counters.aux_bytes = self.counters.aux_bytes.saturating_add(*size);
                 self.counters.aux_lost += flags & data::AUX_TRUNCATED;
             }
             Record::Malformed(kind) => {
@@ -434,7 +436,8 @@ impl Recorder {
             self.off_cpu.comes_on(next.unwrap_or(OUTSIDE), identity.time);
         }
         self.counters.samples += 1;
-        self.counters.value += self.value(sample);
+        // What a recording says of itself may be anything.
+        self.counters.value = self.counters.value.saturating_add(self.value(sample));
         Some(Admitted { sample: *sample, thread: thread_id, space })
     }
 

@@ -269,11 +269,11 @@ impl Tap {
                 kept
             }
             Record::Lost(count) => {
-                self.counters.lost += count;
+                self.counters.lost = self.counters.lost.saturating_add(*count);
                 true
             }
             Record::LostSamples(count) => {
-                self.counters.lost_samples += count;
+                self.counters.lost_samples = self.counters.lost_samples.saturating_add(*count);
                 true
             }
             Record::Throttle => {
@@ -332,7 +332,7 @@ impl Tap {
             let (first, _) = self.sample_times.unwrap_or((time, time));
             self.sample_times = Some((first, time));
             self.counters.samples += 1;
-            self.counters.value += period;
+            self.counters.value = self.counters.value.saturating_add(period);
             if layout.fields.has(SampleFields::PERIOD) && record.len() >= self.period_at + 8 {
                 let mut own = std::mem::take(&mut self.sample);
                 own.clear();

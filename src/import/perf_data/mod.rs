@@ -182,7 +182,8 @@ fn finish(scanned: Scanned<Recorder>, options: &ImportOptions) -> Result<Profile
         ("bytes of hardware trace (not decoded)", counters.aux_bytes),
     ] {
         if count > 0 {
-            *skipped.entry(what.to_owned()).or_default() += count;
+            let sum = skipped.entry(what.to_owned()).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
     stats.skipped.append(&mut skipped);

@@ -429,7 +429,8 @@ impl<'f, S: Sink> Scan<'f, S> {
     }
 
     fn skip(&mut self, what: &str, count: u64) {
-        *self.skipped.entry(what.to_owned()).or_default() += count;
+        let sum = self.skipped.entry(what.to_owned()).or_default();
+        *sum = sum.saturating_add(count);
     }
 
     fn feed(&mut self) -> &mut Feed<'f, S> {

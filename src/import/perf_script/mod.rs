@@ -408,7 +408,7 @@ fn is_clock(event: &str) -> bool {
 /// Clocks whose samples are all worth the same have that as their nominal value.
 fn fix_periods(profile: &mut Profile) {
     let mut periods: Vec<Option<Option<u64>>> = vec![None; profile.events.len()];
-    for sample in profile.samples.iter() {
+    for sample in &profile.samples {
         let period = &mut periods[sample.event.index()];
         match period {
             None => *period = Some(Some(sample.value)),
