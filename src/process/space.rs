@@ -69,6 +69,12 @@ impl AddressSpace {
         self.stamp = next_stamp();
     }
 
+    /// Whether anything is mapped in a range.
+    pub fn overlaps(&self, start: u64, end: u64) -> bool {
+        let first = self.mappings.partition_point(|known| known.end <= start);
+        self.mappings.get(first).is_some_and(|known| known.start < end)
+    }
+
     /// The mapping that `address` is in.
     pub fn find(&self, address: u64) -> Option<&Mapping> {
         let at = self.mappings.partition_point(|mapping| mapping.end <= address);

@@ -63,6 +63,13 @@ impl ProcessState {
         }
     }
 
+    /// Unmaps a range.
+    pub fn unmap(&mut self, start: u64, end: u64) {
+        if self.space.overlaps(start, end) {
+            Arc::make_mut(&mut self.space).remove(start, end);
+        }
+    }
+
     /// Maps a range.
     pub fn map(&mut self, mapping: Mapping) {
         // Made anew only if somebody holds the old one, and if it changes.

@@ -345,6 +345,9 @@ impl Recorder {
                 offset: mmap.offset,
             };
             self.map(&wanted, mmap.offset);
+        } else if let Some(process) = self.processes.followed(mmap.pid) {
+            // Where data is now, there is no code any more.
+            process.unmap(mmap.start, mmap.start.saturating_add(mmap.length));
         }
     }
 

@@ -100,14 +100,16 @@ impl Walk<'_> {
         let Admitted { sample, space, .. } = admitted;
         let first = addresses.len();
         let (stacks, origin) = (self.options.user_stacks, &self.options.origin);
-        let copied = matches!(stacks, UserStacks::Auto | UserStacks::Dwarf) && !sample.user_stack.is_empty();
-        if copied
-            && origin.can_unwind()
-            && let Some(values) = sample.user_registers.filter(|values| values.abi == 2)
-            && let Some(registers) = Registers::from_sample(|number| values.get(number))
-        {
+        let by_tables = matches!(stacks, UserStacks::Auto | UserStacks::Dwarf);
+        let copied = by_tables && !sample.user_stack.is_empty();
+        let values = sample.user_registers.filter(|values| by_tables && origin.can_unwind() && values.abi == 2);
+        let registers = values.and_then(|values| Registers::from_sample(|number| values.get(number)));
+        let mut unwind = |registers: &Registers, addresses: &mut Vec<CodeAddress>| {
             let stack = StackBytes { start: registers.sp, bytes: sample.user_stack, full: sample.user_stack_full };
-            return unwinder.unwind(space, self.images, &registers, &stack, addresses);
+            unwinder.unwind(space, self.images, registers, &stack, addresses)
+        };
+        if let Some(registers) = registers.filter(|_| copied) {
+            return unwind(&registers, addresses);
         }
         let mut end = StackEnd::Unstated;
         if matches!(stacks, UserStacks::Auto) && sample.branches.is_call_stack && sample.branches.count() > 0 {
@@ -117,6 +119,10 @@ impl Walk<'_> {
         }
         if addresses.len() > first {
             return end;
+        }
+        // Nothing of the stack could be copied, as in an exec that replaces it: the innermost frame is known all the same.
+        if let Some(registers) = registers.filter(|registers| registers.ip != 0) {
+            return unwind(&registers, addresses);
         }
         if addresses.len() == begin && sample.ip != 0 {
             addresses.push(CodeAddress::Ip(sample.ip));

@@ -1,6 +1,7 @@
 //! Samples: every field of every `sample_type`.
 
 use super::{CpuMode, Identity, Layout};
+use crate::model::Sample as Row;
 use crate::perf::attr::{SampleFields, branch_type, read_format};
 use crate::perf::fields::{ByteOrder, Fields, Words};
 
@@ -152,6 +153,7 @@ pub(super) fn sample<'a>(body: &'a [u8], mode: CpuMode, layout: &Layout) -> Opti
     if has(SampleFields::STREAM_ID) {
         from.u64()?;
     }
+    identity.cpu = Row::NO_CPU;
     if has(SampleFields::CPU) {
         identity.cpu = from.u32()?;
         from.u32()?;
