@@ -26,7 +26,7 @@ fn ours(path: &Path) -> BTreeMap<(u32, u64), (Stack, StackEnd)> {
         flameprofile::import::import(vec![Input::Path(path.to_owned())], &ImportOptions::default(), &mut |_| {});
     let profile = profile.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut stacks = BTreeMap::new();
-    for sample in &profile.samples {
+    for sample in profile.samples.iter() {
         let mut frames = Stack::new();
         let mut stack = sample.stack;
         while stack.0 != 0 {
