@@ -59,8 +59,11 @@ impl KernelNames {
     pub fn of_running(build_id: Option<BuildId>, release: Option<&str>, text: Option<u64>) -> KernelNames {
         let own_build_id = std::fs::read("/sys/kernel/notes").ok().and_then(|notes| build_id_of(&notes));
         let own_release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let own_text = File::open("/proc/kallsyms").ok().and_then(kallsyms::text_address);
-        let own = RunningKernel { build_id: own_build_id, release: own_release.trim(), text: own_text };
+        let mut own = RunningKernel { build_id: own_build_id, release: own_release.trim(), text: None };
+        // The kernel makes that list anew for every reader; most recordings are of other kernels.
+        if own.is_alike(build_id, release) {
+            own.text = File::open("/proc/kallsyms").ok().and_then(kallsyms::text_address);
+        }
         own.names_for(build_id, release, text)
     }
 }
@@ -74,13 +77,16 @@ struct RunningKernel<'a> {
 }
 
 impl RunningKernel<'_> {
+    fn is_alike(&self, build_id: Option<BuildId>, release: Option<&str>) -> bool {
+        match build_id {
+            Some(_) => build_id == self.build_id,
+            None => release.is_some_and(|release| release == self.release),
+        }
+    }
+
     fn names_for(&self, build_id: Option<BuildId>, release: Option<&str>, text: Option<u64>) -> KernelNames {
         let proven = build_id.is_some() && build_id == self.build_id;
-        let alike = match build_id {
-            Some(_) => proven,
-            None => release.is_some_and(|release| release == self.release),
-        };
-        match (alike, text, self.text) {
+        match (self.is_alike(build_id, release), text, self.text) {
             (false, ..) | (true, None, Some(_)) => KernelNames::Unknown(Unnamed::OtherKernel),
             (true, _, None) => KernelNames::Unknown(Unnamed::KernelHidden),
             (true, Some(recorded), Some(own)) if recorded == own => KernelNames::Running,
