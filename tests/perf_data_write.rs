@@ -397,6 +397,8 @@ fn full_disk_keeps_what_is_there() {
 #[test]
 fn tracepoints_are_described() {
     need_perf!("tracepoints_are_described");
+    // perf mounts tracefs if nobody has.
+    let _ = Command::new("perf").args(["list", "sched:sched_switch"]).output();
     let tracefs = Path::new("/sys/kernel/tracing/events/sched/sched_switch/format").exists();
     let able = account::is_root() && tracefs;
     need!(able, "tracepoints_are_described", "needs root, and tracefs mounted");

@@ -21,7 +21,7 @@ use tokens::{Token, tokens, without_tests};
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("model", &[]),
-    ("perf", &[]),
+    ("perf", &["formats"]),
     ("image", &[]),
     ("process", &[]),
     ("analyze", &[]),

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use inferno::collapse::{Collapse, dtrace, ghcprof, sample, vsprof, vtune, xctrace};
 
-use super::detect::Kind;
 use super::folded;
+use super::kind::Kind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Profile;
 

@@ -15,6 +15,7 @@ mod by_inferno;
 mod byte_table;
 mod detect;
 mod folded;
+mod kind;
 mod lines;
 mod perf_data;
 mod perf_script;
@@ -35,7 +36,7 @@ use crate::process::own_cost;
 use crate::recorder::UserStacks;
 use crate::symbolize::SymbolizeOptions;
 
-pub use detect::Kind;
+pub use kind::Kind;
 pub use perf_data::records;
 pub use source::Input;
 use source::{Meter, Source};

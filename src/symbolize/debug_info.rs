@@ -43,17 +43,6 @@ impl<'a> DebugSections<'a> {
     }
 }
 
-/// One function at an address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct DebugFrame<'a> {
-    /// Its name as the debug information has it, mangled if it has that.
-    pub name: Option<&'a [u8]>,
-    /// The source file; empty if not known.
-    pub file: &'a str,
-    /// The line; 0 if not known.
-    pub line: u32,
-}
-
 fn section<'a>(image: &'a ElfImage, name: &str, endian: RunTimeEndian) -> Option<Cow<'a, [u8]>> {
     let old_name = format!(".z{}", &name[1..]);
     let section = image.section(name).or_else(|| image.section(&old_name))?;

@@ -25,7 +25,6 @@ use gimli::{
 };
 use rustc_hash::FxHashMap;
 
-use super::debug_info::DebugFrame;
 use files::Files;
 
 type Bytes<'a> = EndianSlice<'a, RunTimeEndian>;
@@ -52,6 +51,17 @@ struct Function<'a> {
     name: Option<&'a [u8]>,
     /// File and line of the call, if it was inlined.
     call: (u32, u32),
+}
+
+/// One function at an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DebugFrame<'a> {
+    /// Its name as the debug information has it, mangled if it has that.
+    pub name: Option<&'a [u8]>,
+    /// The source file; empty if not known.
+    pub file: &'a str,
+    /// The line; 0 if not known.
+    pub line: u32,
 }
 
 /// Answers for addresses; files are rows of a table.

@@ -6,7 +6,8 @@
 //! information.
 
 use super::answers::{AnswerLine, Answers};
-use super::debug_info::{self, DebugFrame, DebugSections};
+use super::debug_info::{self, DebugSections};
+use super::debug_lookup::DebugFrame;
 use super::demangle::is_mangled;
 use super::{SymbolizeOptions, elf_symbols};
 use crate::image::{ElfImage, function_starts};

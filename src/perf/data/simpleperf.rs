@@ -2,8 +2,7 @@
 //!
 //! See record_file_format.h, record.h and record_file.proto of system/extras/simpleperf.
 
-use prost::Message;
-
+use crate::formats::protobuf;
 use crate::perf::fields::{ByteOrder, Fields};
 
 /// simpleperf's own types of records are above (`SIMPLE_PERF_RECORD_TYPE_START`).
@@ -102,7 +101,7 @@ impl Meta {
 
     /// Reads the section of Android 13 on: a message of protocol buffers after its size.
     pub(super) fn add_files_2(&mut self, bytes: &[u8], order: ByteOrder) {
-        self.each_file(bytes, order, |bytes| FileMessage::decode(bytes).ok().map(FileMessage::into_file));
+        self.each_file(bytes, order, new_file);
     }
 
     fn each_file(&mut self, bytes: &[u8], order: ByteOrder, read: impl Fn(&[u8]) -> Option<SymbolFile>) {
@@ -159,56 +158,51 @@ fn old_file(bytes: &[u8], order: ByteOrder) -> Option<SymbolFile> {
     Some(SymbolFile { path, kind, min_address, offset_of_min_address, symbols })
 }
 
-/// `message FileFeature` of record_file.proto.
-#[derive(Clone, PartialEq, Message)]
-struct FileMessage {
-    #[prost(string, tag = "1")]
-    path: String,
-    #[prost(uint32, tag = "2")]
-    kind: u32,
-    #[prost(uint64, tag = "3")]
-    min_address: u64,
-    #[prost(message, repeated, tag = "4")]
-    symbols: Vec<SymbolMessage>,
-    #[prost(message, optional, tag = "6")]
-    elf: Option<OffsetMessage>,
-    #[prost(message, optional, tag = "7")]
-    module: Option<OffsetMessage>,
-}
-
-/// `message Symbol`.
-#[derive(Clone, PartialEq, Message)]
-struct SymbolMessage {
-    #[prost(uint64, tag = "1")]
-    address: u64,
-    #[prost(uint32, tag = "2")]
-    size: u32,
-    #[prost(string, tag = "3")]
-    name: String,
-}
-
-/// `message ElfFile` and `message KernelModule`: where the lowest address is in the file, or in memory.
-#[derive(Clone, PartialEq, Message)]
-struct OffsetMessage {
-    #[prost(uint64, tag = "1")]
-    offset: u64,
-}
-
-impl FileMessage {
-    fn into_file(self) -> SymbolFile {
-        SymbolFile {
-            path: self.path,
-            kind: file_kind(self.kind),
-            min_address: self.min_address,
-            offset_of_min_address: self.elf.or(self.module).unwrap_or_default().offset,
-            symbols: self.symbols.into_iter().map(|symbol| (symbol.address, symbol.size, symbol.name)).collect(),
+/// `message FileFeature` of record_file.proto: path 1, type 2, lowest address 3, symbols 4 (address 1, size 2, name 3), and of an
+/// ELF file (6) or a module (7) where that address is, 1.
+fn new_file(message: &[u8]) -> Option<SymbolFile> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut file = SymbolFile {
+        path: String::new(),
+        kind: FileKind::Kernel,
+        min_address: 0,
+        offset_of_min_address: 0,
+        symbols: Vec::new(),
+    };
+    for field in protobuf::Fields::new(message) {
+        match field.ok()? {
+            (1, value) => file.path = text(value.bytes()),
+            (2, value) => file.kind = file_kind(u32::try_from(value.number()).ok()?),
+            (3, value) => file.min_address = value.number(),
+            (4, value) => {
+                let mut symbol = (0, 0, String::new());
+                for field in protobuf::Fields::new(value.bytes()) {
+                    match field.ok()? {
+                        (1, value) => symbol.0 = value.number(),
+                        (2, value) => symbol.1 = u32::try_from(value.number()).ok()?,
+                        (3, value) => symbol.2 = text(value.bytes()),
+                        _ => {}
+                    }
+                }
+                file.symbols.push(symbol);
+            }
+            (6 | 7, value) => {
+                for field in protobuf::Fields::new(value.bytes()) {
+                    if let (1, value) = field.ok()? {
+                        file.offset_of_min_address = value.number();
+                    }
+                }
+            }
+            _ => {}
         }
     }
+    Some(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::protobuf::Message;
 
     #[test]
     fn events_have_the_names_of_the_list() {
@@ -237,21 +231,22 @@ mod tests {
             old.extend(name.bytes().chain([0]));
         }
         old.extend(0x800u64.to_ne_bytes());
-        let symbols = file.symbols.iter().map(|(address, size, name)| SymbolMessage {
-            address: *address,
-            size: *size,
-            name: name.clone(),
-        });
-        let new = FileMessage {
-            path: file.path.clone(),
-            kind: 2,
-            min_address: 0x1000,
-            symbols: symbols.collect(),
-            elf: Some(OffsetMessage { offset: 0x800 }),
-            module: None,
-        };
+        let mut new = Message::default();
+        new.bytes(1, file.path.as_bytes());
+        new.number(2, 2);
+        new.number(3, 0x1000);
+        for (address, size, name) in &file.symbols {
+            let mut symbol = Message::default();
+            symbol.number(1, *address);
+            symbol.number(2, u64::from(*size));
+            symbol.bytes(3, name.as_bytes());
+            new.bytes(4, symbol.as_bytes());
+        }
+        let mut elf = Message::default();
+        elf.number(1, 0x800);
+        new.bytes(6, elf.as_bytes());
         let sized = |bytes: &[u8]| [&(bytes.len() as u32).to_ne_bytes()[..], bytes].concat();
-        let (old, new) = (sized(&old), sized(&new.encode_to_vec()));
+        let (old, new) = (sized(&old), sized(new.as_bytes()));
         let mut meta = Meta::default();
         meta.add_files(&old, ByteOrder::Native);
         meta.add_files_2(&new, ByteOrder::Native);
