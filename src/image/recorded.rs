@@ -174,9 +174,10 @@ impl FileSources {
     /// `None` if there is none. See `build_id_cache__kallsyms_path`, tools/perf/util/build-id.c: a file by the name of
     /// the build id, and since Linux 4.8 a directory with a file `kallsyms`.
     pub fn kallsyms(&self, build_id: BuildId) -> Option<PathBuf> {
-        let cache = self.build_id_cache.as_ref()?;
-        let own = cache.join("[kernel.kallsyms]");
-        let own = ids(build_id).into_iter().flat_map(|id| [own.join(&id).join("kallsyms"), own.join(&id)]);
+        let own = self.caches().map(|cache| cache.join("[kernel.kallsyms]"));
+        let own = own.flat_map(|own| {
+            ids(build_id).into_iter().flat_map(move |id| [own.join(&id).join("kallsyms"), own.join(&id)])
+        });
         let mut all = own.chain(self.in_cache(build_id, "kallsyms"));
         all.find(|path| {
             // By the old names the same place may hold a `vmlinux`.
@@ -248,10 +249,15 @@ impl FileSources {
         Some(open_below(root, path))
     }
 
+    /// Directories of perf's layout: what `perf archive` packs may be unpacked anywhere.
+    fn caches(&self) -> impl Iterator<Item = &PathBuf> {
+        self.debug_dirs.iter().chain(&self.build_id_cache)
+    }
+
     /// Places in perf's cache: `.build-id/xx/yyyy` is a link to a directory with files by `what` they are, of old perf to
     /// the file itself.
     fn in_cache<'a>(&'a self, build_id: BuildId, what: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
-        self.build_id_cache.iter().flat_map(move |cache| {
+        self.caches().flat_map(move |cache| {
             names_by_build_id(build_id).into_iter().flat_map(move |name| {
                 let place = cache.join(name);
                 [place.join(what), place]

@@ -73,7 +73,13 @@ fn kernel_names(code: &Code, features: &Features, options: &ImportOptions) -> Ke
     if let Some(path) = options.kallsyms.clone().or_else(|| build_id.and_then(kept)) {
         return KernelNames::Kallsyms { path, text };
     }
-    KernelNames::of_running(build_id, features.osrelease.as_deref(), text)
+    match KernelNames::of_running(build_id, features.osrelease.as_deref(), text) {
+        KernelNames::Unknown(reason) => {
+            let found = code.images.sources().and_then(|sources| sources.vmlinux(build_id?));
+            found.map_or(KernelNames::Unknown(reason), |path| KernelNames::Vmlinux { path, text, build_id })
+        }
+        names => names,
+    }
 }
 
 fn kernel_build_id(features: &Features) -> Option<BuildId> {
