@@ -365,3 +365,51 @@ fn refusals_say_what_to_type() {
     let output = import(&["no/such/file"]);
     assert!(output.status.code() == Some(2) && stderr(&output).contains("no/such/file"));
 }
+
+#[test]
+fn what_is_read_is_never_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.txt");
+    fs::copy(data("perf_script_default.txt"), &input).unwrap();
+    let before = fs::read(&input).unwrap();
+    let link = folder.path().join("link.svg");
+    std::os::unix::fs::symlink(&input, &link).unwrap();
+    for arguments in [
+        [text(&input), "-f", "svg", "-o", text(&input)],
+        [text(&input), "-q", "-q", "-o", text(&link)],
+        [text(&input), "-o", "/dev/null", "--stats", text(&input)],
+    ] {
+        let output = import(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+    }
+    let stats = folder.path().join("x.json");
+    let dotted = folder.path().join("./x.json");
+    let output = import(&[text(&input), "-f", "json", "-o", text(&stats), "--stats", text(&dotted)]);
+    assert!(stderr(&output).contains("same file"), "{}", stderr(&output));
+    assert_eq!(fs::read(&input).unwrap(), before);
+}
+
+#[test]
+fn waiting_for_standard_input_can_be_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("out.folded");
+    let mut command = Command::new(binary());
+    command.args(["import", "-", "--from", "folded", "-f", "folded", "-o"]).arg(&picture);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"main;work 12\nmain;wait 3\n").unwrap();
+    // It is told to stop once it hears signals and has taken what there is.
+    let status = format!("/proc/{}/status", child.id());
+    common::run::wait_until("it waits for more", || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let caught = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+        caught.is_some_and(|signals| signals >> 1 & 1 == 1)
+            && rustix::io::ioctl_fionread(&input).is_ok_and(|bytes| bytes == 0)
+    });
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = finish(Ok(child));
+    drop(input);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(total(&fs::read_to_string(&picture).unwrap()), 15);
+}

@@ -89,7 +89,7 @@ impl Program {
         // A process id that cannot be: nothing may be looked for in one.
         let pid = u32::MAX;
         let path = path.as_bytes();
-        Wanted { path, build_id, device: None, inode: None, pid, start, end: start + length, offset }
+        Wanted { path, build_id, device: None, inode: None, pid, start, end: start + length, offset, time: 0 }
     }
 
     fn place(&self, name: &str, from: &Path) -> PathBuf {
@@ -483,6 +483,7 @@ fn jit_code_is_named_by_dump_and_map_of_the_recording() {
             start: 0,
             end: 4096,
             offset: 0,
+            time: 0,
         };
         let found = images.intern_jit_dump(&wanted, |kind, path, id| builder.add_image(kind, path, id));
         assert_eq!(found.is_some(), expected, "{sources:?} {path}");
@@ -646,8 +647,17 @@ fn files_of_other_processors_have_names() {
         let sources = FileSources { sysroot: Some(directory.path().to_owned()), ..FileSources::default() };
         let (mut images, mut builder) = (Images::recorded(sources), ProfileBuilder::new());
         let path = b"/lib.so";
-        let wanted =
-            Wanted { path, build_id: None, device: None, inode: None, pid: 5, start: 0x1000, end: 0x2000, offset: 0 };
+        let wanted = Wanted {
+            path,
+            build_id: None,
+            device: None,
+            inode: None,
+            pid: 5,
+            start: 0x1000,
+            end: 0x2000,
+            offset: 0,
+            time: 0,
+        };
         let id = images.intern(&wanted, |kind, path, build_id| builder.add_image(kind, path, build_id));
         assert_eq!(images.get(id).map(|image| image.machine()), Some(machine));
         let frames: Vec<FrameId> =

@@ -51,7 +51,7 @@ impl<'a> FrameNames<'a> {
 
     /// The name of a thread, with its id: threads of one name are many.
     pub fn thread_name(&mut self, thread: &Thread) -> StringId {
-        let name = format!("{}-{}", self.profile.strings.get(thread.name), thread.tid);
+        let name = format!("{}-{}", self.profile.strings.get(thread.name), thread.tid as i32);
         self.names.intern(&name)
     }
 

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use flameprofile::Result;
 use flameprofile::import::{ImportOptions, Input, import};
 use flameprofile::model::Filter;
+use flameprofile::{Error, ErrorKind, Result};
 
 use super::args::ImportArgs;
 use super::progress::ProgressLine;
@@ -16,6 +16,12 @@ use super::signals;
 pub fn run(args: &ImportArgs) -> Result<ExitCode> {
     let outlet = Outlet::open(&args.output)?;
     outlet.refuse_records()?;
+    outlet.refuse_inputs(&args.files)?;
+    if args.files.iter().filter(|file| **file == Path::new("-")).count() > 1 {
+        return Err(
+            Error::new(ErrorKind::Usage, "standard input is named twice").with_hint("- may stand once among the files")
+        );
+    }
     let options = ImportOptions {
         from: args.from,
         names: args.output.names(),

@@ -130,7 +130,13 @@ impl<'a> Outlet<'a> {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
                 .with_hint("name it .svg, .folded, .txt, .json, .pb.gz or .data, or say the format with -f"));
         }
-        if named.is_some() && named == args.stats.as_deref() {
+        if args.stats.as_deref().is_some_and(output::is_stdout) {
+            return Err(Error::new(ErrorKind::Usage, "--stats takes a file: standard output is for the result")
+                .with_hint("--stats stats.json"));
+        }
+        if let (Some(result), Some(stats)) = (named, args.stats.as_deref())
+            && output::is_same_file(result, stats)
+        {
             return Err(
                 Error::new(ErrorKind::Usage, "-o and --stats name the same file").with_hint("give them two names")
             );
@@ -155,6 +161,21 @@ impl<'a> Outlet<'a> {
             };
         }
         perf_data::open(self.file.as_ref(), compress).map(Some)
+    }
+
+    /// Refuses to write over what is read.
+    pub fn refuse_inputs(&self, inputs: &[PathBuf]) -> Result<()> {
+        let outputs = self.named.into_iter().chain(self.args.stats.as_deref());
+        for (output, input) in outputs.flat_map(|output| inputs.iter().map(move |input| (output, input))) {
+            if output::is_same_file(output, input) {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    format!("{} is read, and would be written over", input.display()),
+                )
+                .with_hint("give the result another name"));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses to write records where there are none any more.

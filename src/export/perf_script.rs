@@ -43,13 +43,14 @@ fn write_header(profile: &Profile, sample: &Sample, out: &mut impl Write) -> std
     let thread = &profile.threads[sample.thread.index()];
     let process = &profile.processes[thread.process.index()];
     match one_line(profile.strings.get(thread.name)) {
-        name if name.is_empty() => write!(out, ":{}", thread.tid)?,
+        name if name.is_empty() => write!(out, ":{}", thread.tid as i32)?,
         name => write!(out, "{name}")?,
     }
     match process.pid {
         // It is not known.
-        0 => write!(out, " {}", thread.tid)?,
-        pid => write!(out, " {pid}/{}", thread.tid)?,
+        0 => write!(out, " {}", thread.tid as i32)?,
+        // Of a task that is ending the kernel says -1.
+        pid => write!(out, " {}/{}", pid as i32, thread.tid as i32)?,
     }
     if sample.cpu != Sample::NO_CPU {
         write!(out, " [{:03}]", sample.cpu)?;

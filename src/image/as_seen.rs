@@ -31,6 +31,8 @@ pub struct Wanted<'a> {
     pub pid: u32,
     /// First address of the mapping.
     pub start: u64,
+    /// When it was mapped, in nanoseconds on the recording's clock; 0 if that is not known.
+    pub time: u64,
     /// One past the last address of the mapping.
     pub end: u64,
     /// Where in the file the mapping begins.

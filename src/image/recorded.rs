@@ -127,7 +127,8 @@ impl FileSources {
                 None => return Err(Unnamed::NoBuildId),
             },
         };
-        if !proven {
+        // The recording may have been copied since, which makes it look younger; its records tell their own time.
+        if !proven || was_changed_after(facts.ctime(), wanted.time) {
             return Err(Unnamed::FileChanged);
         }
         read(file).map(|found| Proven { found, by_path_only: false }).ok_or(Unnamed::NoSymbols)
@@ -264,6 +265,21 @@ impl FileSources {
             })
         })
     }
+}
+
+/// Whether a file was changed (`st_ctime`) later than a time of this machine's recordings, whose clock is the time since the
+/// machine was started (`CLOCK_MONOTONIC`, or perf's own, which differs little). A time that is still to come is of an earlier
+/// start: nothing is known then, and nothing proven.
+fn was_changed_after(changed_unix: i64, time: u64) -> bool {
+    /// Seconds by which the two clocks may differ.
+    const SLACK: i64 = 2;
+    if time == 0 {
+        return false;
+    }
+    let now = |clock| rustix::time::clock_gettime(clock).tv_sec;
+    let (monotonic, unix) = (now(rustix::time::ClockId::Monotonic), now(rustix::time::ClockId::Realtime));
+    let time = i64::try_from(time / 1_000_000_000).unwrap_or(i64::MAX);
+    time > monotonic + SLACK || changed_unix - (unix - monotonic) > time + SLACK
 }
 
 /// Whether a file's build id is the recorded one. Before Linux 5.12 perf has recorded 20 bytes always, zeros behind

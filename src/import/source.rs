@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::ImportProgress;
+use rustix::event::{PollFd, PollFlags, Timespec};
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// One thing to import.
@@ -25,7 +27,7 @@ pub enum Input {
 impl Input {
     /// Standard input.
     pub fn stdin() -> Input {
-        Input::Stream { name: "standard input".into(), reader: Box::new(io::stdin()) }
+        Input::Stream { name: "standard input".into(), reader: Box::new(Waiting(io::stdin())) }
     }
 }
 
@@ -175,6 +177,20 @@ impl Meter {
     }
 }
 
+/// Standard input, which says now and then that there is nothing yet, so that whoever reads can be told to stop.
+struct Waiting(io::Stdin);
+
+impl Read for Waiting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        // What is buffered already does not show in the descriptor; nothing is, as all is read by this.
+        match rustix::event::poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&PATIENCE)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(rustix::io::read(&self.0, buffer)?),
+        }
+    }
+}
+
 struct Counted<R> {
     reader: R,
     meter: Meter,
@@ -185,7 +201,13 @@ impl<R: Read> Read for Counted<R> {
         if self.meter.is_stopped() {
             return Ok(0);
         }
-        let read = self.reader.read(buffer)?;
+        let read = loop {
+            match self.reader.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.meter.is_stopped() => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                result => break result?,
+            }
+        };
         self.meter.add(read as u64);
         Ok(read)
     }

@@ -63,9 +63,20 @@ impl FromStr for TimeRange {
         };
         match (bound(from), bound(to)) {
             (Some(None), Some(None)) => Err(wrong()),
+            (Some(from), Some(to)) if is_backwards(from, to) => Err(wrong()),
             (Some(from), Some(to)) => Ok(TimeRange { from, to }),
             _ => Err(wrong()),
         }
+    }
+}
+
+/// Whether a range ends before it begins, as far as its ends are of one kind.
+fn is_backwards(from: Option<TimeBound>, to: Option<TimeBound>) -> bool {
+    match (from, to) {
+        (Some(TimeBound::Since(from)), Some(TimeBound::Since(to))) => from > to,
+        (Some(TimeBound::Share(from)), Some(TimeBound::Share(to))) => from > to,
+        (Some(TimeBound::At(from)), Some(TimeBound::At(to))) => from > to,
+        _ => false,
     }
 }
 

@@ -35,7 +35,8 @@ impl<T: Copy> RoundSorter<T> {
     /// Takes in one item.
     pub fn push(&mut self, time: u64, item: T) {
         self.latest = self.latest.max(time);
-        if time < self.released {
+        // What has no time is not late.
+        if time != 0 && time < self.released {
             self.late += 1;
         }
         self.pending.push((time, item));

@@ -33,6 +33,11 @@ impl OffCpu {
         }
     }
 
+    /// A thread has ended: what looked like a wait was its end.
+    pub fn ends(&mut self, tid: u32) {
+        self.since.remove(&tid);
+    }
+
     /// A thread was seen running, so it must have come on a CPU at some time before.
     ///
     /// Where a recording has no other news of that (`sched_switch` of single tasks, without the tasks that ran in between),
@@ -74,6 +79,8 @@ mod tests {
         off.is_seen(1, 60);
         off.is_seen(2, 70);
         off.goes_off(3, 2, 80);
+        off.goes_off(4, 3, 90);
+        off.ends(4);
         assert_eq!(off.waits(), [Wait { sample: 0, time: 40 }, Wait { sample: 1, time: 50 }]);
         assert_eq!((off.by_next_sample(), off.open()), (1, 1));
     }

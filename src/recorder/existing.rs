@@ -39,6 +39,7 @@ impl Recorder {
                 start: line.start,
                 end: line.end,
                 offset: line.offset,
+                time: 0,
             };
             self.map(&wanted, line.offset);
         }

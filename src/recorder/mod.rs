@@ -211,7 +211,10 @@ impl Recorder {
                 }
             }
             Record::Fork(task) => self.processes.fork(task.parent_pid, task.parent_tid, task.pid, task.tid),
-            Record::Exit(task) => self.processes.exit(task.pid, task.tid),
+            Record::Exit(task) => {
+                self.off_cpu.ends(task.tid);
+                self.processes.exit(task.pid, task.tid);
+            }
             Record::Lost(count) => self.counters.lost = self.counters.lost.saturating_add(*count),
             Record::LostSamples(count) => {
                 self.counters.lost_samples = self.counters.lost_samples.saturating_add(*count)
@@ -296,7 +299,16 @@ impl Recorder {
         let stack = self.builder.stack(StackId(0), frame);
         let time = self.builder.profile().samples.last().map_or(Timestamp(0), |sample| sample.time);
         let end = StackEnd::Root;
-        self.builder.add_sample(Sample { time, thread, cpu: 0, stack, end, event: EventId(0), value, count: 0 });
+        self.builder.add_sample(Sample {
+            time,
+            thread,
+            cpu: Sample::NO_CPU,
+            stack,
+            end,
+            event: EventId(0),
+            value,
+            count: 0,
+        });
     }
 
     /// The finished recording.
@@ -343,6 +355,7 @@ impl Recorder {
                 start: mmap.start,
                 end: mmap.start.saturating_add(mmap.length),
                 offset: mmap.offset,
+                time: mmap.identity.time,
             };
             self.map(&wanted, mmap.offset);
         } else if let Some(process) = self.processes.followed(mmap.pid) {
@@ -422,7 +435,11 @@ impl Recorder {
         };
         process.map_code(identity.time);
         let space = process.space.clone();
+        let name = process.name.clone();
         let thread = process.thread(identity.tid);
+        if thread.name.is_empty() {
+            thread.name = name;
+        }
         let thread_id = match thread.id {
             Some(id) => id,
             None => *thread.id.insert(self.builder.add_thread(process_id, identity.tid, &thread.name)),
@@ -497,7 +514,8 @@ impl Recorder {
         let Some(process) = self.processes.followed(deferred.identity.pid) else { return };
         let space = process.space.clone();
         let mut addresses = Vec::new();
-        let end = walk::user_chain(deferred.callchain.iter(), self.options.origin.end_of_chain(), &mut addresses);
+        walk::user_chain(deferred.callchain.iter(), &mut addresses);
+        let end = self.options.origin.end_of_chain();
         let base = self.stack(&space, &addresses, 0);
         for row in rows {
             let kernel: Vec<_> =

@@ -161,6 +161,7 @@ impl Tap {
                 start: line.start,
                 end: line.end,
                 offset: line.offset,
+                time: 0,
             };
             // A file that no code runs of is not looked into, but all parts of one that it does have the same identity.
             let has_code = coded.contains(&(line.device, line.inode));
@@ -230,6 +231,7 @@ impl Tap {
             start: mmap.start,
             end: mmap.start.saturating_add(mmap.length),
             offset: mmap.offset,
+            time: 0,
         });
     }
 

@@ -159,3 +159,11 @@ fn estimate_of_an_empty_recording_stands_under_the_target() {
     assert_eq!((profile.samples.get(0).value, profile.samples.get(0).count), (5000, 0));
     assert_eq!(profile.strings.get(profile.processes[0].name), "prog");
 }
+
+#[test]
+fn zeros_in_a_chain_of_frame_pointers_are_kept() {
+    let mut recorder = recorder(options(Membership::All));
+    sample(&mut recorder, 10, 200, &[KERNEL, 0x9000, USER, 0x400, 0, 0x500, 0]);
+    let profile = recorder.finish().profile;
+    assert_eq!(profile.frames_of(profile.samples.get(0).stack).count(), 5);
+}

@@ -111,14 +111,13 @@ impl Walk<'_> {
         if let Some(registers) = registers.filter(|_| copied) {
             return unwind(&registers, addresses);
         }
-        let mut end = StackEnd::Unstated;
         if matches!(stacks, UserStacks::Auto) && sample.branches.is_call_stack && sample.branches.count() > 0 {
             call_stack(sample, addresses);
         } else if matches!(stacks, UserStacks::Auto | UserStacks::FramePointers) {
-            end = user_chain(sample.callchain.iter(), origin.end_of_chain(), addresses);
+            user_chain(sample.callchain.iter(), addresses);
         }
         if addresses.len() > first {
-            return end;
+            return origin.end_of_chain();
         }
         // Nothing of the stack could be copied, as in an exec that replaces it: the innermost frame is known all the same.
         if let Some(registers) = registers.filter(|registers| registers.ip != 0) {
@@ -165,12 +164,8 @@ fn kernel_frames(sample: &record::Sample<'_>, addresses: &mut Vec<CodeAddress>) 
     (addresses.len() - first, deferred)
 }
 
-/// Appends the user part of a call chain; says how it ends, `whole` being the best that can be said.
-pub(super) fn user_chain(
-    chain: impl Iterator<Item = u64>,
-    whole: StackEnd,
-    addresses: &mut Vec<CodeAddress>,
-) -> StackEnd {
+/// Appends the user part of a call chain.
+pub(super) fn user_chain(chain: impl Iterator<Item = u64>, addresses: &mut Vec<CodeAddress>) {
     let first = addresses.len();
     let mut in_user = false;
     for word in chain {
@@ -180,7 +175,6 @@ pub(super) fn user_chain(
             push(word, first, addresses);
         }
     }
-    whole
 }
 
 /// Appends the user part of the hardware's call stack: where the latest call went to, and from where each one came
@@ -201,9 +195,7 @@ fn call_stack(sample: &record::Sample<'_>, addresses: &mut Vec<CodeAddress>) {
 
 /// The first address of a chain, at `first`, is an instruction pointer; the others are return addresses.
 fn push(word: u64, first: usize, addresses: &mut Vec<CodeAddress>) {
-    if addresses.len() == first {
-        addresses.push(CodeAddress::Ip(word));
-    } else {
-        addresses.extend(CodeAddress::from_return(word));
-    }
+    let is_first = addresses.len() == first;
+    // Frame pointers that are none lead to anything, zeros among it: as perf shows them, they are kept.
+    addresses.push(CodeAddress::from_return(word).filter(|_| !is_first).unwrap_or(CodeAddress::Ip(word)));
 }

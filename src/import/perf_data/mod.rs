@@ -29,7 +29,7 @@ use super::source::{Input, Meter, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Images;
 use crate::model::{self, Profile};
-use crate::perf::data::header::{self, FILE_HEADER, FileHeader, Start};
+use crate::perf::data::header::{self, FILE_HEADER, FileHeader, NoHeader, Start};
 use crate::perf::record::{self, kind_name};
 use crate::perf::{AttrFlags, Layout, Record, Sampling};
 use crate::process::Membership;
@@ -84,15 +84,21 @@ pub fn records(path: &Path, each: impl FnMut(&Record<'_>)) -> Result<()> {
 /// Goes through a recording; `make` makes who takes in its records, once it is known what they are.
 fn scan<S: Sink>(mut source: Source, meter: &Meter, make: &dyn Fn(&Known<'_>) -> S) -> Result<Scanned<S>> {
     let name = source.name.clone();
-    let no_header = |length: usize| {
-        Error::new(ErrorKind::Malformed, format!("{name} ends within the header of a perf.data, at byte {length}"))
-            .with_hint("the recording was cut short before anything was in it: record again")
+    let no_header = |why: NoHeader, length: usize| match why {
+        NoHeader::Short => {
+            Error::new(ErrorKind::Malformed, format!("{name} ends within the header of a perf.data, at byte {length}"))
+                .with_hint("the recording was cut short before anything was in it: record again")
+        }
+        NoHeader::OtherMagic => {
+            Error::new(ErrorKind::Malformed, format!("{name} does not begin as a perf.data does, with PERFILE2"))
+                .with_hint("leave out --from: what it is, is told by its content")
+        }
     };
     let files = if let Some(path) = &source.path {
         Files::open(path, &name)?
     } else {
         match header::read(&source.head) {
-            Err(_) => return Err(no_header(source.head.len())),
+            Err(why) => return Err(no_header(why, source.head.len())),
             Ok(Start::Pipe { order, size }) => {
                 let failed = |error| Error::io(format!("cannot read {name}"), error);
                 source.bytes.read_exact(&mut vec![0; size]).map_err(failed)?;
@@ -105,7 +111,7 @@ fn scan<S: Sink>(mut source: Source, meter: &Meter, make: &dyn Fn(&Known<'_>) ->
         }
     };
     let main = files.main();
-    match header::read(main).map_err(|_| no_header(main.len()))? {
+    match header::read(main).map_err(|why| no_header(why, main.len()))? {
         Start::Pipe { order, size } => {
             let mut scan = Scan::new(&name, order, meter, Some(&files), make);
             scan.file(0, size as u64..main.len() as u64);
@@ -205,19 +211,19 @@ fn finish(scanned: Scanned<Recorder>, options: &ImportOptions) -> Result<Profile
         stats.started_unix = u64::try_from((i128::from(first) + offset) / 1_000_000_000).unwrap_or(0);
     }
     if counters.late > 0 {
-        notes.push(format!("{} records came out of order: their frames may be wrong", counters.late));
+        notes.push(format!("{} came out of order: frames may be wrong", count_of(counters.late, "record")));
     }
     if counters.aux_lost > 0 {
         notes.push(format!("hardware trace was lost {} times", counters.aux_lost));
     }
     if counters.waits_by_next_sample > 0 {
         notes.push(format!(
-            "{} waits end only at the thread's next sample, as the recording does not say when it came on a CPU",
-            counters.waits_by_next_sample
+            "the end of {} is taken to be the thread's next sample, as the recording does not say when it came on a CPU",
+            count_of(counters.waits_by_next_sample, "wait")
         ));
     }
     if counters.open_waits > 0 {
-        notes.push(format!("{} waits had not ended when the recording did, and are left out", counters.open_waits));
+        notes.push(format!("{} had not ended when the recording did: left out", count_of(counters.open_waits, "wait")));
     }
     stats.notes.append(&mut notes);
     Ok(profile)
@@ -231,4 +237,9 @@ fn choose_main(profile: &mut Profile) {
     if let (true, Some(off_cpu)) = (is_switch, off_cpu) {
         profile.main = model::EventId::from_index(off_cpu);
     }
+}
+
+/// A number of things, in words.
+fn count_of(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
