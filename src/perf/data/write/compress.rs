@@ -41,8 +41,11 @@ impl Packer {
         self.taken += records.len() as u64;
         let before = out.len();
         while !records.is_empty() {
-            let (piece, rest) = records.split_at(piece_of(records));
-            self.pack_piece(piece, out)?;
+            let (whole, rest) = records.split_at(whole_records(records));
+            // What is left of a record larger than a piece is packed before the next header is looked for.
+            for piece in whole.chunks(PIECE) {
+                self.pack_piece(piece, out)?;
+            }
             records = rest;
         }
         self.given += (out.len() - before) as u64;
@@ -73,15 +76,71 @@ impl Packer {
     }
 }
 
-/// How many of the bytes go into the next piece: as many whole records as fit.
-fn piece_of(records: &[u8]) -> usize {
+/// The length of the records that are packed next: as many as fit a piece, or one that is larger. What has no header, or ends
+/// before its record does, goes to the end.
+fn whole_records(records: &[u8]) -> usize {
     let mut end = 0;
     let header = |rest| record::header(rest, ByteOrder::Native);
     while let Some((_, _, size)) = records.get(end..).and_then(header) {
         if end + size > PIECE {
-            break;
+            return if end == 0 { size.min(records.len()) } else { end };
         }
         end += size;
     }
-    if end == 0 { records.len().min(PIECE) } else { end }
+    if end == 0 { records.len() } else { end.min(records.len()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::data::compressed::{self, Unpacker};
+
+    /// Packs records of these sizes, with bytes in them that cannot be compressed and are no headers.
+    fn check(sizes: &[u16], cut: usize) {
+        let mut state = 1u64;
+        let mut records = Vec::new();
+        for size in sizes {
+            records.extend(9u32.to_ne_bytes());
+            records.extend([0, 0]);
+            records.extend(size.to_ne_bytes());
+            records.extend((8..*size).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            }));
+        }
+        records.truncate(records.len() - cut);
+        let mut packer = Packer::new().unwrap();
+        let mut out = Vec::new();
+        packer.pack(&records, &mut out).unwrap();
+        assert_eq!((packer.taken, packer.given), (records.len() as u64, out.len() as u64));
+        let (mut unpacker, mut unpacked) = (Unpacker::new().unwrap(), Vec::new());
+        let mut rest = out.as_slice();
+        while !rest.is_empty() {
+            let (kind, _, size) = record::header(rest, ByteOrder::Native).expect("a record follows");
+            let before = unpacked.len();
+            let packed = compressed::packed(kind, &rest[..size], ByteOrder::Native).expect("it is compressed");
+            unpacker.unpack(packed, &mut unpacked).unwrap();
+            let piece = unpacked.len() - before;
+            assert!((1..=PIECE).contains(&piece), "{piece} bytes in one record of {sizes:?}");
+            rest = &rest[size..];
+        }
+        assert!(unpacked == records, "{sizes:?}");
+    }
+
+    #[test]
+    fn records_larger_than_a_piece_come_back() {
+        let piece = PIECE as u16;
+        check(&[65_528, 48, 65_528, 65_528, 1000, 9, u16::MAX, 8], 0);
+        check(&[piece, piece + 1, 8, piece - 8, 8, 8, piece + 8], 0);
+        check(&[40, 65_528, 30_000, 30_000, 30_000], 0);
+        check(&[100; 2000], 0);
+    }
+
+    #[test]
+    fn record_that_is_cut_goes_to_the_end() {
+        check(&[40, 65_528], 3000);
+        check(&[65_528], 60_000);
+        check(&[40, 1000], 500);
+        check(&[40, 1000], 996);
+    }
 }
