@@ -376,11 +376,12 @@ fn what_is_read_is_never_written_over() {
     std::os::unix::fs::symlink(&input, &link).unwrap();
     for arguments in [
         [text(&input), "-f", "svg", "-o", text(&input)],
-        [text(&input), "-q", "-q", "-o", text(&link)],
+        [text(&input), "-q", "--no-inline", "-o", text(&link)],
         [text(&input), "-o", "/dev/null", "--stats", text(&input)],
     ] {
         let output = import(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("would be written over"), "{arguments:?}: {}", stderr(&output));
     }
     let stats = folder.path().join("x.json");
     let dotted = folder.path().join("./x.json");
@@ -412,4 +413,47 @@ fn waiting_for_standard_input_can_be_stopped() {
     drop(input);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(total(&fs::read_to_string(&picture).unwrap()), 15);
+}
+
+#[test]
+fn gzip_that_is_cut_or_broken_gives_what_is_before_that_and_a_note() {
+    let folder = tempfile::tempdir().unwrap();
+    let gzip = |plain: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let read = |packed: &[u8], from: &str| {
+        let (file, stats) = (folder.path().join("x.gz"), folder.path().join("stats.json"));
+        fs::write(&file, packed).unwrap();
+        let folded = written(&[text(&file), "--from", from, "-q", "-f", "folded", "--stats", text(&stats)]);
+        let summary = Summary::parse(&fs::read_to_string(&stats).unwrap());
+        let notes = summary.json()["notes"].as_array().unwrap();
+        let is_noted = notes.iter().any(|note| note.as_str().unwrap().contains("is cut, or its gzip is broken"));
+        (total(&folded), is_noted)
+    };
+    let stacks: String =
+        (0..20_000u64).map(|row| format!("prog;main;work_{} 1\n", row * row * 7919 % 65_537)).collect();
+    let recording = data("../perf_data/three_events.data");
+    let script = fs::read(data("perf_script_default.txt")).unwrap();
+    for (from, plain) in
+        [("folded", stacks.into_bytes()), ("perf-data", fs::read(&recording).unwrap()), ("perf-script", script)]
+    {
+        let whole = gzip(&plain);
+        let (samples, is_noted) = read(&whole, from);
+        assert!(samples > 0 && !is_noted, "{from}");
+        let (half, is_noted) = read(&whole[..whole.len() / 2], from);
+        assert!(half > 0 && half < samples && is_noted, "{from}: {half} of {samples} of a half");
+        // Only the sum at the end is wrong.
+        let mut broken = whole.clone();
+        let sum = broken.len() - 8;
+        broken[sum] ^= 1;
+        assert_eq!(read(&broken, from), (samples, true), "{from}");
+    }
+    // Nothing comes out of these.
+    let file = folder.path().join("header.gz");
+    fs::write(&file, &gzip(b"prog;main 1\n")[..10]).unwrap();
+    let output = import(&[text(&file), "--from", "folded"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("header.gz"), "{}", stderr(&output));
 }

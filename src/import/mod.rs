@@ -152,9 +152,19 @@ fn read_all(
     results.into_iter().map(result).collect()
 }
 
-/// Reads one input.
+/// Reads one input; one whose gzip is cut gets a note.
 fn read(input: Input, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
     let source = Source::open(input, meter)?;
+    let (name, is_cut) = (source.name.clone(), source.is_cut.clone());
+    let mut profile = read_source(source, options, meter)?;
+    if is_cut.load(Ordering::Relaxed) {
+        let note = format!("{name} is cut, or its gzip is broken: what was read up to there is kept");
+        profile.stats.notes.push(note);
+    }
+    Ok(profile)
+}
+
+fn read_source(source: Source, options: &ImportOptions, meter: &Meter) -> Result<Profile> {
     if source.head.is_empty() && meter.is_stopped() {
         // What other inputs hold is kept; the note says that this one is not there.
         return Ok(ProfileBuilder::new().finish());

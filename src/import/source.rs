@@ -55,6 +55,8 @@ pub(super) struct Source {
     pub is_whole: bool,
     /// All of its bytes, the first ones too; counted, and at their end once the import is stopped.
     pub bytes: Box<dyn Read + Send>,
+    /// Becomes true once `bytes` are found to end before their gzip does.
+    pub is_cut: Arc<AtomicBool>,
 }
 
 impl Source {
@@ -73,15 +75,16 @@ impl Source {
         let mut reader: Box<dyn Read + Send> = Box::new(Counted { reader, meter: meter.clone() });
         let mut head = first_bytes(&mut reader, &name)?;
         reader = Box::new(Cursor::new(head.clone()).chain(reader));
-        if head.starts_with(&GZIP) {
-            reader = Box::new(flate2::read::MultiGzDecoder::new(reader));
+        let is_cut = Arc::<AtomicBool>::default();
+        let is_zipped = head.starts_with(&GZIP);
+        if is_zipped {
+            let decoder = flate2::read::MultiGzDecoder::new(reader);
+            reader = Box::new(Unzipped { decoder, given: false, is_cut: is_cut.clone(), meter: meter.clone() });
             head = first_bytes(&mut reader, &name)?;
             reader = Box::new(Cursor::new(head.clone()).chain(reader));
-            let is_whole = (head.len() as u64) < HEAD;
-            return Ok(Source { name, path: None, head, is_whole, bytes: reader });
         }
-        let is_whole = (head.len() as u64) < HEAD;
-        Ok(Source { name, path, head, is_whole, bytes: reader })
+        let is_whole = (head.len() as u64) < HEAD && !is_cut.load(Ordering::Relaxed);
+        Ok(Source { name, path: path.filter(|_| !is_zipped), head, is_whole, bytes: reader, is_cut })
     }
 }
 
@@ -211,4 +214,40 @@ impl<R: Read> Read for Counted<R> {
         self.meter.add(read as u64);
         Ok(read)
     }
+}
+
+/// Takes gzip off. Where that is cut or broken, the bytes are at their end and `is_cut`; if there were none, it is an error.
+struct Unzipped<R> {
+    decoder: flate2::read::MultiGzDecoder<R>,
+    /// Whether a byte was given.
+    given: bool,
+    is_cut: Arc<AtomicBool>,
+    meter: Meter,
+}
+
+impl<R: Read> Read for Unzipped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_cut.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        match self.decoder.read(buffer) {
+            // The decoder takes the end that a stop makes for one that comes too early.
+            Err(_) if self.meter.is_stopped() => Ok(0),
+            Err(error) if self.given && is_of_gzip(&error) => {
+                self.is_cut.store(true, Ordering::Relaxed);
+                Ok(0)
+            }
+            result => {
+                self.given |= matches!(result, Ok(1..));
+                result
+            }
+        }
+    }
+}
+
+/// Whether the decoder has made this error, and not what it reads from: it says `UnexpectedEof` of what is cut, and
+/// `InvalidInput` of headers, blocks and sums that are wrong (flate2: `gz/mod.rs`, `gz/bufread.rs`, `mem.rs`).
+fn is_of_gzip(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    error.raw_os_error().is_none() && matches!(error.kind(), UnexpectedEof | InvalidInput | InvalidData)
 }
