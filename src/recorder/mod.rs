@@ -435,11 +435,11 @@ impl Recorder {
         };
         process.map_code(identity.time);
         let space = process.space.clone();
-        let name = process.name.clone();
-        let thread = process.thread(identity.tid);
-        if thread.name.is_empty() {
-            thread.name = name;
+        if process.thread(identity.tid).name.is_empty() {
+            let name = process.name.clone();
+            process.thread(identity.tid).name = name;
         }
+        let thread = process.thread(identity.tid);
         let thread_id = match thread.id {
             Some(id) => id,
             None => *thread.id.insert(self.builder.add_thread(process_id, identity.tid, &thread.name)),
