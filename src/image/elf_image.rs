@@ -1,13 +1,13 @@
 //! One ELF file, open for as long as somebody holds it.
 
-use std::ops::{Deref, Range};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, ResolveFlags};
 
 use super::as_seen::open_regular;
 use super::elf_headers::{ElfHeaders, HeaderSource, Section, Segment};
+use super::frame_tables::FrameTables;
 use super::mapped_file::MappedFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BuildId;
@@ -17,6 +17,7 @@ use crate::model::BuildId;
 pub struct ElfImage {
     bytes: Bytes,
     headers: ElfHeaders,
+    frame_tables: OnceLock<FrameTables>,
 }
 
 #[derive(Debug)]
@@ -28,7 +29,7 @@ enum Bytes {
 impl ElfImage {
     /// The image of a mapped file whose headers were read already.
     pub(super) fn from_map(map: MappedFile, headers: ElfHeaders) -> ElfImage {
-        ElfImage { bytes: Bytes::Mapped(map), headers }
+        ElfImage { bytes: Bytes::Mapped(map), headers, frame_tables: OnceLock::new() }
     }
 
     /// Opens a file that the user has named.
@@ -49,7 +50,7 @@ impl ElfImage {
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Option<ElfImage> {
         let bytes = bytes.into();
         let headers = ElfHeaders::read(&HeaderSource::Bytes(&bytes))?;
-        Some(ElfImage { bytes: Bytes::Owned(bytes), headers })
+        Some(ElfImage { bytes: Bytes::Owned(bytes), headers, frame_tables: OnceLock::new() })
     }
 
     /// All bytes of the file. They are hostile, and what was cut off since reads as zero.
@@ -128,12 +129,9 @@ impl ElfImage {
         found.map(|(_, section)| *section)
     }
 
-    /// The bytes of a section, which keep the file open; `None` if they are compressed or not all there.
-    pub fn section_bytes(self: &Arc<Self>, name: &str) -> Option<SectionBytes> {
-        let section = self.section(name).filter(|section| !section.compressed)?;
-        let start = usize::try_from(section.file_offset).ok()?;
-        let end = start.checked_add(usize::try_from(section.size).ok()?)?;
-        (end <= self.data().len()).then(|| SectionBytes { image: Arc::clone(self), range: start..end })
+    /// Its call frame information.
+    pub fn frame_tables(&self) -> &FrameTables {
+        self.frame_tables.get_or_init(|| FrameTables::of(self))
     }
 
     /// Where `PT_GNU_EH_FRAME` says that the index of unwind information is: svma, file offset and size. It is there
@@ -148,21 +146,6 @@ impl ElfImage {
             Bytes::Mapped(map) => map.was_cut(),
             Bytes::Owned(_) => false,
         }
-    }
-}
-
-/// The bytes of one section; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct SectionBytes {
-    image: Arc<ElfImage>,
-    range: Range<usize>,
-}
-
-impl Deref for SectionBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.image.data()[self.range.clone()]
     }
 }
 
@@ -232,10 +215,9 @@ mod tests {
             changed[at] ^= next(256) as u8;
             changed.truncate(next(changed.len() * 2));
             if let Some(image) = ElfImage::from_bytes(changed) {
-                let image = Arc::new(image);
                 image.svma_of_offset(next(1 << 20) as u64);
-                image.section_bytes(".text");
-                image.section_bytes(".eh_frame").map(|bytes| bytes.len());
+                let svma = image.entry();
+                image.frame_tables().find(&image, svma);
             }
         }
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Files of a recording made elsewhere are found by `recorded` instead, by build id; `jitdump` reads the code that a JIT
-//! wrote down. Afterwards `function_starts` says where a function begins that has no symbol.
+//! wrote down. `frame_tables` says how its code is unwound. Afterwards `function_starts` says where a function begins that has no symbol.
 //!
 //! All bytes are hostile: offsets and sizes are bounded before use, and a file that is cut short under us costs the
 //! names in it, not our life (see [`MappedFile`]).
@@ -17,16 +17,19 @@
 mod as_seen;
 mod elf_headers;
 mod elf_image;
+mod frame_tables;
 mod function_starts;
 mod images;
 mod jitdump;
 mod mapped_file;
 mod recorded;
+mod section_contents;
 mod vdso;
 
 pub use as_seen::{Wanted, is_file_path, open_in_root};
 pub use elf_headers::{Section, Segment};
-pub use elf_image::{ElfImage, SectionBytes};
+pub use elf_image::ElfImage;
+pub use frame_tables::{Bytes, FrameEntry, FrameTables};
 pub use function_starts::function_starts;
 pub use images::Images;
 pub use jitdump::{JitCode, JitDump, JitLine, JitMove};

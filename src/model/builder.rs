@@ -8,7 +8,7 @@ use super::profile::{
     Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Stack,
     Thread,
 };
-use super::reason::{StackEnd, Unnamed};
+use super::reason::{FoundBy, FoundBySet, StackEnd, Unnamed};
 use super::samples::Sample;
 use super::unit::Unit;
 
@@ -16,7 +16,8 @@ use super::unit::Unit;
 #[derive(Debug)]
 pub struct ProfileBuilder {
     profile: Profile,
-    frames: FxHashMap<FrameKey, FrameId>,
+    /// With the ways in which each was found: whoever looks it up has them at hand, and so the table need not be touched.
+    frames: FxHashMap<FrameKey, (FrameId, FoundBySet)>,
     functions: FxHashMap<Function, FunctionId>,
     /// The first stack that each stack called, which is the only one of most: chains of frames lie side by side and are found
     /// without hashing. 0 for none.
@@ -111,6 +112,13 @@ impl ProfileBuilder {
         self.frame(FrameKey::Code { image, offset })
     }
 
+    /// The frame of code at `offset` of `image`, which was found so.
+    pub fn found_frame(&mut self, image: ImageId, offset: u64, by: FoundBy) -> FrameId {
+        let (frame, found_by) = self.entry(FrameKey::Code { image, offset });
+        *found_by = found_by.with(by);
+        frame
+    }
+
     /// The frame of a bare name.
     pub fn name_frame(&mut self, name: &str, kind: FrameKind) -> FrameId {
         let name = self.string(name);
@@ -147,20 +155,26 @@ impl ProfileBuilder {
         let first = u32::try_from(profile.lines.len()).expect("a table holds fewer than 2^32 rows");
         let count = u32::try_from(lines.len()).expect("a table holds fewer than 2^32 rows");
         profile.lines.extend_from_slice(lines);
-        profile.frames.push(Frame { key, resolution: Resolution::Lines { first, count } });
+        let resolution = Resolution::Lines { first, count };
+        profile.frames.push(Frame { key, resolution, found_by: FoundBySet::default() });
         FrameId::from_index(profile.frames.len() - 1)
     }
 
     fn frame(&mut self, key: FrameKey) -> FrameId {
+        self.entry(key).0
+    }
+
+    fn entry(&mut self, key: FrameKey) -> (FrameId, &mut FoundBySet) {
         let frames = &mut self.profile.frames;
-        *self.frames.entry(key).or_insert_with(|| {
+        let (frame, found_by) = self.frames.entry(key).or_insert_with(|| {
             let resolution = match key {
                 FrameKey::Code { .. } => Resolution::Unknown { reason: Unnamed::NotAsked, place: Place::Offset },
                 FrameKey::Name { .. } => Resolution::Name,
             };
-            frames.push(Frame { key, resolution });
-            FrameId::from_index(frames.len() - 1)
-        })
+            frames.push(Frame { key, resolution, found_by: FoundBySet::default() });
+            (FrameId::from_index(frames.len() - 1), FoundBySet::default())
+        });
+        (*frame, found_by)
     }
 
     /// The stack of `frame` called by `parent`; `StackId(0)` is the empty stack.
@@ -198,6 +212,9 @@ impl ProfileBuilder {
 
     /// The finished profile, without names; its samples are sorted by time.
     pub fn finish(mut self) -> Profile {
+        for (frame, found_by) in self.frames.values() {
+            self.profile.frames[frame.index()].found_by = *found_by;
+        }
         self.profile.samples.sort_by_time();
         self.profile
     }

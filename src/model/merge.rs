@@ -71,7 +71,7 @@ impl Merger {
                     }
                     resolution => resolution,
                 };
-                self.frame(Frame { key, resolution })
+                self.frame(Frame { key, resolution, found_by: frame.found_by })
             })
             .collect();
         let stacks = self.stacks(&profile.stacks, &frames);
@@ -141,10 +141,13 @@ impl Merger {
 
     fn frame(&mut self, frame: Frame) -> FrameId {
         let frames = &mut self.merged.frames;
-        *self.frames.entry((frame.key, frame.resolution)).or_insert_with(|| {
+        let id = *self.frames.entry((frame.key, frame.resolution)).or_insert_with(|| {
             frames.push(frame);
             FrameId::from_index(frames.len() - 1)
-        })
+        });
+        let found_by = &mut frames[id.index()].found_by;
+        *found_by = found_by.union(frame.found_by);
+        id
     }
 
     fn stacks(&mut self, stacks: &[Stack], frames: &[FrameId]) -> Vec<StackId> {

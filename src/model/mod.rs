@@ -31,7 +31,7 @@ pub use profile::{
     Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Stack,
     Thread,
 };
-pub use reason::{ESTIMATES, StackEnd, Truncation, Unnamed};
+pub use reason::{ESTIMATES, FoundBy, FoundBySet, StackEnd, Truncation, Unnamed};
 pub use samples::{Sample, SampleTable, Samples};
 pub use stats::{CaptureStats, Origin};
 pub use unit::Unit;

@@ -3,7 +3,7 @@
 use super::address::{BuildId, Mode};
 use super::id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId};
 use super::intern::StringTable;
-use super::reason::{StackEnd, Truncation, Unnamed};
+use super::reason::{FoundBySet, StackEnd, Truncation, Unnamed};
 use super::samples::SampleTable;
 use super::stats::CaptureStats;
 use super::unit::Unit;
@@ -111,6 +111,8 @@ pub struct Frame {
     pub key: FrameKey,
     /// Its names.
     pub resolution: Resolution,
+    /// How it was found; nothing for what is no code, and where another program found it and did not say.
+    pub found_by: FoundBySet,
 }
 
 /// What symbolization found for a frame.

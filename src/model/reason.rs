@@ -11,6 +11,81 @@ pub enum StackEnd {
     Unstated,
 }
 
+/// How a frame of a stack was found: from the frame that it called, but for the innermost one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum FoundBy {
+    /// It is where the processor was.
+    Sample,
+    /// By unwind information (call frame information).
+    UnwindInfo,
+    /// By the stack sizes that a Go program has of its functions.
+    GoTable,
+    /// By a frame pointer in the copy of the stack, in code without unwind information.
+    FramePointer,
+    /// By the return address on top of the stack of code without unwind information, into which the call before it leads.
+    ReturnAddress,
+    /// By the kernel, which followed frame pointers.
+    CallChain,
+    /// By the processor, which recorded calls that had not returned (LBR).
+    CallStack,
+}
+
+impl FoundBy {
+    /// All ways, in the order in which they are listed.
+    pub const ALL: [FoundBy; 7] = [
+        FoundBy::Sample,
+        FoundBy::UnwindInfo,
+        FoundBy::GoTable,
+        FoundBy::FramePointer,
+        FoundBy::ReturnAddress,
+        FoundBy::CallChain,
+        FoundBy::CallStack,
+    ];
+
+    /// The way in words, as it is shown to the user and used as key in `--stats`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FoundBy::Sample => "sample",
+            FoundBy::UnwindInfo => "unwind info",
+            FoundBy::GoTable => "go table",
+            FoundBy::FramePointer => "frame pointer",
+            FoundBy::ReturnAddress => "return address",
+            FoundBy::CallChain => "call chain",
+            FoundBy::CallStack => "call stack",
+        }
+    }
+}
+
+/// In which ways a frame was found, on the stacks that it is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FoundBySet(u8);
+
+impl FoundBySet {
+    /// Whether it was found so.
+    pub fn has(self, by: FoundBy) -> bool {
+        self.0 & 1 << by as u8 != 0
+    }
+
+    /// The set with this way too.
+    #[must_use]
+    pub fn with(self, by: FoundBy) -> FoundBySet {
+        FoundBySet(self.0 | 1 << by as u8)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn union(self, other: FoundBySet) -> FoundBySet {
+        FoundBySet(self.0 | other.0)
+    }
+
+    /// All ways in it.
+    pub fn iter(self) -> impl Iterator<Item = FoundBy> {
+        FoundBy::ALL.into_iter().filter(move |by| self.has(*by))
+    }
+}
+
 /// Why callers are missing from a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]

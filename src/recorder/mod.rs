@@ -22,7 +22,7 @@ pub use feed::{Feed, Sink};
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 pub use tap::{Tap, Tapped};
 // What samples must carry to be unwound: who opens the events asks for it.
-pub use crate::unwind::REGISTERS_MASK;
+pub use crate::unwind::{Processor, REGISTERS_MASK};
 
 use std::sync::Arc;
 
@@ -30,13 +30,13 @@ use rustc_hash::FxHashMap;
 
 use crate::image::{Images, JitCode, JitDump, Wanted, is_file_path};
 use crate::model::{
-    CodeAddress, EventId, FrameKind, ImageId, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
+    EventId, FoundBy, FrameKind, ImageId, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
     Timestamp, Unit,
 };
 use crate::perf::record::{self, CpuMode};
 use crate::perf::{Record, data};
 use crate::process::{AddressSpace, JitHost, KernelMaps, Mapping, OffCpu, ProcessTable};
-use crate::unwind::Unwinder;
+use crate::unwind::{Unwinder, WalkedFrame, WithoutTables};
 use deferred::Incomplete;
 use walk::{Part, Walk, Walked};
 
@@ -70,6 +70,8 @@ pub struct Counters {
     pub waits_by_next_sample: u64,
     /// See [`Counters::waits_by_next_sample`].
     pub open_waits: u64,
+    /// Frames by how they were found, each as often as a sample has it, in the order of [`FoundBy::ALL`].
+    pub found: [u64; FoundBy::ALL.len()],
 }
 
 /// A symbol of the kernel that came while it was recorded: a BPF program.
@@ -119,7 +121,7 @@ pub struct Recorder {
     /// By [`record::Sample::event`].
     events: Vec<EventId>,
     /// Reused by every sample.
-    addresses: Vec<CodeAddress>,
+    frames: Vec<WalkedFrame>,
     /// Reused by every batch of samples.
     parts: Vec<Part>,
 }
@@ -145,7 +147,11 @@ impl Recorder {
         let events =
             options.events.iter().map(|event| builder.add_event(&event.name, event.unit, event.period)).collect();
         let mut unwinders = Vec::new();
-        unwinders.resize_with(options.threads.get(), Unwinder::default);
+        let without_tables = match options.user_stacks {
+            UserStacks::Dwarf => WithoutTables::Stop,
+            UserStacks::Auto | UserStacks::FramePointers | UserStacks::None => WithoutTables::Try,
+        };
+        unwinders.resize_with(options.threads.get(), || Unwinder::new(without_tables));
         Recorder {
             processes: ProcessTable::new(options.membership.clone()),
             options,
@@ -159,7 +165,7 @@ impl Recorder {
             counters: Counters::default(),
             begin: u64::MAX,
             events,
-            addresses: Vec::new(),
+            frames: Vec::new(),
             parts: Vec::new(),
         }
     }
@@ -185,12 +191,13 @@ impl Recorder {
         match record {
             Record::Sample(sample) => {
                 let Some(admitted) = self.admit(sample) else { return };
-                let mut addresses = std::mem::take(&mut self.addresses);
-                addresses.clear();
-                let walk = Walk { images: &self.images, options: &self.options };
-                let walked = walk.addresses(&mut self.unwinders[0], &admitted, &mut addresses);
-                self.add(&admitted, walked, &addresses);
-                self.addresses = addresses;
+                let mut frames = std::mem::take(&mut self.frames);
+                frames.clear();
+                let modules = &self.processes.kernel.modules;
+                let walk = Walk { images: &self.images, modules, options: &self.options };
+                let walked = walk.frames(&mut self.unwinders[0], &admitted, &mut frames);
+                self.add(&admitted, walked, &frames);
+                self.frames = frames;
             }
             Record::Mmap(mmap) => self.mmap(mmap),
             Record::Comm(comm) if comm.pid == OUTSIDE => {}
@@ -267,16 +274,17 @@ impl Recorder {
     }
 
     fn flush(&mut self, batch: &mut Vec<Admitted<'_>>) {
-        let walk = Walk { images: &self.images, options: &self.options };
+        let modules = &self.processes.kernel.modules;
+        let walk = Walk { images: &self.images, modules, options: &self.options };
         let mut parts = std::mem::take(&mut self.parts);
         walk.all(&mut self.unwinders, batch, &mut parts);
         let mut samples = batch.iter();
         for part in &parts {
-            let mut addresses = part.addresses.as_slice();
+            let mut frames = part.frames.as_slice();
             for (walked, admitted) in part.walked.iter().zip(&mut samples) {
-                let (own, rest) = addresses.split_at(walked.count);
+                let (own, rest) = frames.split_at(walked.count);
                 self.add(admitted, *walked, own);
-                addresses = rest;
+                frames = rest;
             }
         }
         self.parts = parts;
@@ -470,8 +478,8 @@ impl Recorder {
     }
 
     /// Adds the row of a sample whose stack has been walked.
-    fn add(&mut self, admitted: &Admitted<'_>, walked: Walked, addresses: &[CodeAddress]) {
-        let stack = self.stack(&admitted.space, addresses, walked.kernel);
+    fn add(&mut self, admitted: &Admitted<'_>, walked: Walked, frames: &[WalkedFrame]) {
+        let stack = self.stack(frames);
         let sample = &admitted.sample;
         let row = self.builder.profile().samples.len();
         if let Some(cookie) = walked.deferred {
@@ -490,19 +498,12 @@ impl Recorder {
         });
     }
 
-    /// Interns a stack; its first `kernel` addresses are of the kernel.
-    fn stack(&mut self, space: &AddressSpace, addresses: &[CodeAddress], kernel: usize) -> StackId {
+    /// Interns a stack.
+    fn stack(&mut self, frames: &[WalkedFrame]) -> StackId {
         let mut stack = StackId(0);
-        for (depth, address) in addresses.iter().enumerate().rev() {
-            let (modules, outside) = match depth < kernel {
-                true => (&self.processes.kernel.modules, ProfileBuilder::KERNEL),
-                false => (space, ProfileBuilder::UNMAPPED),
-            };
-            let (image, offset) = match modules.find(address.lookup()) {
-                Some(mapping) => (mapping.image, mapping.offset_of(address.lookup())),
-                None => (outside, address.lookup()),
-            };
-            let frame = self.builder.code_frame(image, offset);
+        for WalkedFrame { image, by, offset } in frames.iter().rev() {
+            let frame = self.builder.found_frame(*image, *offset, *by);
+            self.counters.found[*by as usize] += 1;
             stack = self.builder.stack(stack, frame);
         }
         stack
@@ -513,10 +514,10 @@ impl Recorder {
         let rows = self.incomplete.take(deferred.identity.tid, deferred.cookie);
         let Some(process) = self.processes.followed(deferred.identity.pid) else { return };
         let space = process.space.clone();
-        let mut addresses = Vec::new();
-        walk::user_chain(deferred.callchain.iter(), &mut addresses);
+        let mut frames = Vec::new();
+        walk::user_chain(deferred.callchain.iter(), &space, &mut frames);
         let end = self.options.origin.end_of_chain();
-        let base = self.stack(&space, &addresses, 0);
+        let base = self.stack(&frames);
         for row in rows {
             let kernel: Vec<_> =
                 self.builder.profile().frames_of(self.builder.profile().samples.get(row).stack).collect();

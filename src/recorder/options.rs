@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::OUTSIDE;
 use crate::model::{BuildId, StackEnd, Truncation, Unit};
 use crate::process::Membership;
+use crate::unwind::Processor;
 
 /// How user stacks are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,8 +67,8 @@ pub enum Origin {
     Live,
     /// They were recorded, perhaps elsewhere.
     Recording {
-        /// Whether stack copies are of this machine's processor and byte order, so that they can be unwound.
-        can_unwind: bool,
+        /// Of which processor its stack copies are; nothing if of one whose stacks are not unwound.
+        processor: Option<Processor>,
         /// Whether its times are those of `CLOCK_MONOTONIC`, the clock of JITs' dumps.
         is_monotonic: bool,
         /// Paths of which the recording has symbols; they may look like no path of a file.
@@ -78,11 +79,13 @@ pub enum Origin {
 }
 
 impl Origin {
-    pub(super) fn can_unwind(&self) -> bool {
+    /// Of which processor the stacks of programs are that have registers of `abi` (`PERF_SAMPLE_REGS_ABI_*`).
+    pub(super) fn processor(&self, abi: u64) -> Option<Processor> {
         match self {
-            Origin::Live => true,
-            Origin::Recording { can_unwind, .. } => *can_unwind,
-        }
+            Origin::Live => Processor::HERE,
+            Origin::Recording { processor, .. } => *processor,
+        }?
+        .with_abi(abi)
     }
 
     pub(super) fn is_monotonic(&self) -> bool {

@@ -5,35 +5,36 @@ use std::sync::{Mutex, PoisonError};
 use super::options::{RecorderOptions, UserStacks};
 use super::{Admitted, record};
 use crate::image::Images;
-use crate::model::{CodeAddress, StackEnd, Truncation};
+use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, StackEnd, Truncation};
 use crate::perf::record::{CpuMode, context};
-use crate::unwind::{Registers, StackBytes, Unwinder};
+use crate::process::AddressSpace;
+use crate::unwind::{Registers, StackBytes, Unwinder, WalkedFrame};
 
 /// What all walks have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk<'a> {
     pub images: &'a Images,
+    /// What of the kernel has a place of its own.
+    pub modules: &'a AddressSpace,
     pub options: &'a RecorderOptions,
 }
 
-/// What a walk found besides addresses.
+/// What a walk found besides frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walked {
-    /// How many addresses.
+    /// How many frames.
     pub count: usize,
-    /// How many of them, the first ones, are of the kernel.
-    pub kernel: usize,
     /// How the stack ends.
     pub end: StackEnd,
     /// What names the record that brings the user part later.
     pub deferred: Option<u64>,
 }
 
-/// The walks of some samples in a row, their addresses one after the other.
+/// The walks of some samples in a row, their frames one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Part {
     pub walked: Vec<Walked>,
-    pub addresses: Vec<CodeAddress>,
+    pub frames: Vec<WalkedFrame>,
 }
 
 impl Walk<'_> {
@@ -44,7 +45,7 @@ impl Walk<'_> {
         const PART: usize = 32;
         for part in &mut *parts {
             part.walked.clear();
-            part.addresses.clear();
+            part.frames.clear();
         }
         parts.resize_with(samples.len().div_ceil(PART).max(parts.len()), Part::default);
         // Call chains are as good as walked.
@@ -55,7 +56,7 @@ impl Walk<'_> {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((part, samples)) = next else { break };
                 for sample in samples {
-                    let walked = self.addresses(unwinder, sample, &mut part.addresses);
+                    let walked = self.frames(unwinder, sample, &mut part.frames);
                     part.walked.push(walked);
                 }
             }
@@ -72,21 +73,15 @@ impl Walk<'_> {
         });
     }
 
-    /// Appends the addresses on a sample's stack, innermost first.
-    pub fn addresses(
-        self,
-        unwinder: &mut Unwinder,
-        admitted: &Admitted<'_>,
-        addresses: &mut Vec<CodeAddress>,
-    ) -> Walked {
-        let first = addresses.len();
-        let sample = &admitted.sample;
-        let (kernel, deferred) = kernel_frames(sample, addresses);
+    /// Appends the frames of a sample's stack, innermost first.
+    pub fn frames(self, unwinder: &mut Unwinder, admitted: &Admitted<'_>, frames: &mut Vec<WalkedFrame>) -> Walked {
+        let first = frames.len();
+        let deferred = self.kernel_frames(&admitted.sample, frames);
         let end = match deferred {
             Some(_) => StackEnd::Truncated(Truncation::Deferred),
-            None => self.user_frames(unwinder, admitted, addresses, first),
+            None => self.user_frames(unwinder, admitted, frames, first),
         };
-        Walked { count: addresses.len() - first, kernel, end, deferred }
+        Walked { count: frames.len() - first, end, deferred }
     }
 
     /// Appends the user part of the stack; says how it ended.
@@ -94,37 +89,42 @@ impl Walk<'_> {
         self,
         unwinder: &mut Unwinder,
         admitted: &Admitted<'_>,
-        addresses: &mut Vec<CodeAddress>,
+        frames: &mut Vec<WalkedFrame>,
         begin: usize,
     ) -> StackEnd {
         let Admitted { sample, space, .. } = admitted;
-        let first = addresses.len();
+        let first = frames.len();
         let (stacks, origin) = (self.options.user_stacks, &self.options.origin);
         let by_tables = matches!(stacks, UserStacks::Auto | UserStacks::Dwarf);
         let copied = by_tables && !sample.user_stack.is_empty();
-        let values = sample.user_registers.filter(|values| by_tables && origin.can_unwind() && values.abi == 2);
-        let registers = values.and_then(|values| Registers::from_sample(|number| values.get(number)));
-        let mut unwind = |registers: &Registers, addresses: &mut Vec<CodeAddress>| {
-            let stack = StackBytes { start: registers.sp, bytes: sample.user_stack, full: sample.user_stack_full };
-            unwinder.unwind(space, self.images, registers, &stack, addresses)
+        let values = sample.user_registers.filter(|_| by_tables);
+        let processor = values.and_then(|values| origin.processor(values.abi));
+        let registers = values
+            .zip(processor)
+            .and_then(|(values, processor)| Registers::from_sample(processor, |number| values.get(number)));
+        let mut unwind = |registers: &Registers, frames: &mut Vec<WalkedFrame>| {
+            let (start, full) = (registers.sp(), sample.user_stack_full);
+            let stack = StackBytes { start, bytes: sample.user_stack, full, ..StackBytes::default() };
+            unwinder.unwind(space, self.images, registers, &stack, frames)
         };
         if let Some(registers) = registers.filter(|_| copied) {
-            return unwind(&registers, addresses);
+            return unwind(&registers, frames);
         }
         if matches!(stacks, UserStacks::Auto) && sample.branches.is_call_stack && sample.branches.count() > 0 {
-            call_stack(sample, addresses);
+            call_stack(sample, space, frames);
         } else if matches!(stacks, UserStacks::Auto | UserStacks::FramePointers) {
-            user_chain(sample.callchain.iter(), addresses);
+            user_chain(sample.callchain.iter(), space, frames);
         }
-        if addresses.len() > first {
+        if frames.len() > first {
             return origin.end_of_chain();
         }
         // Nothing of the stack could be copied, as in an exec that replaces it: the innermost frame is known all the same.
         if let Some(registers) = registers.filter(|registers| registers.ip != 0) {
-            return unwind(&registers, addresses);
+            return unwind(&registers, frames);
         }
-        if addresses.len() == begin && sample.ip != 0 {
-            addresses.push(CodeAddress::Ip(sample.ip));
+        if frames.len() == begin && sample.ip != 0 {
+            let ip = CodeAddress::Ip(sample.ip);
+            frames.push(WalkedFrame::at(space, ProfileBuilder::UNMAPPED, ip, FoundBy::Sample));
         }
         // A recording without call chains.
         if !copied && sample.callchain.count() == 0 && origin.end_of_chain() == StackEnd::Unstated {
@@ -136,66 +136,88 @@ impl Walk<'_> {
         }
         match stacks {
             UserStacks::None => StackEnd::Truncated(Truncation::NotAsked),
-            _ if copied && !origin.can_unwind() => StackEnd::Truncated(Truncation::OtherProcessor),
+            _ if copied && processor.is_none() => StackEnd::Truncated(Truncation::OtherProcessor),
             _ => StackEnd::Truncated(Truncation::NoRegisters),
         }
     }
-}
 
-/// Appends the kernel part of the call chain; says how many frames it has, and what names the user part if that comes later.
-fn kernel_frames(sample: &record::Sample<'_>, addresses: &mut Vec<CodeAddress>) -> (usize, Option<u64>) {
-    let first = addresses.len();
-    let mut in_kernel = false;
-    let mut deferred = None;
-    let mut words = sample.callchain.iter();
-    while let Some(word) = words.next() {
-        if word == context::USER_DEFERRED {
-            deferred = words.next();
-        } else if word >= context::FIRST {
-            in_kernel = word == context::KERNEL;
-        } else if in_kernel {
-            push(word, first, addresses);
+    /// Appends the kernel part of the call chain; says what names the user part if that comes later.
+    fn kernel_frames(self, sample: &record::Sample<'_>, frames: &mut Vec<WalkedFrame>) -> Option<u64> {
+        let mut chain = Chain::new(self.modules, ProfileBuilder::KERNEL, frames);
+        let mut in_kernel = false;
+        let mut deferred = None;
+        let mut words = sample.callchain.iter();
+        while let Some(word) = words.next() {
+            if word == context::USER_DEFERRED {
+                deferred = words.next();
+            } else if word >= context::FIRST {
+                in_kernel = word == context::KERNEL;
+            } else if in_kernel {
+                chain.push(word);
+            }
         }
+        // An event that was recorded without call chains.
+        if chain.is_empty() && sample.mode == CpuMode::Kernel && sample.ip != 0 {
+            chain.push(sample.ip);
+        }
+        deferred
     }
-    // An event that was recorded without call chains.
-    if addresses.len() == first && sample.mode == CpuMode::Kernel && sample.ip != 0 {
-        addresses.push(CodeAddress::Ip(sample.ip));
-    }
-    (addresses.len() - first, deferred)
 }
 
 /// Appends the user part of a call chain.
-pub(super) fn user_chain(chain: impl Iterator<Item = u64>, addresses: &mut Vec<CodeAddress>) {
-    let first = addresses.len();
+pub(super) fn user_chain(words: impl Iterator<Item = u64>, space: &AddressSpace, frames: &mut Vec<WalkedFrame>) {
+    let mut chain = Chain::new(space, ProfileBuilder::UNMAPPED, frames);
     let mut in_user = false;
-    for word in chain {
+    for word in words {
         if word >= context::FIRST {
             in_user = word == context::USER;
         } else if in_user {
-            push(word, first, addresses);
+            chain.push(word);
         }
     }
 }
 
 /// Appends the user part of the hardware's call stack: where the latest call went to, and from where each one came
 /// (`resolve_lbr_callchain_sample`, tools/perf/util/machine.c).
-fn call_stack(sample: &record::Sample<'_>, addresses: &mut Vec<CodeAddress>) {
-    let first = addresses.len();
+fn call_stack(sample: &record::Sample<'_>, space: &AddressSpace, frames: &mut Vec<WalkedFrame>) {
     // The branch that led here may be long ago; where the program is now is the first of the user chain.
     let mut chain = sample.callchain.iter().skip_while(|word| *word != context::USER);
     chain.next();
     let here = chain.next().filter(|word| *word < context::FIRST);
     let latest = sample.branches.iter().next().map(|(_, to)| to);
     if let Some(word) = here.or(latest) {
-        push(word, first, addresses);
+        Chain::new(space, ProfileBuilder::UNMAPPED, frames).push(word);
     }
     // From where a call came is the call itself, not what is behind it.
-    addresses.extend(sample.branches.iter().filter(|(from, _)| *from != 0).map(|(from, _)| CodeAddress::Ip(from)));
+    let calls = sample.branches.iter().filter(|(from, _)| *from != 0).map(|(from, _)| CodeAddress::Ip(from));
+    frames.extend(calls.map(|call| WalkedFrame::at(space, ProfileBuilder::UNMAPPED, call, FoundBy::CallStack)));
 }
 
-/// The first address of a chain, at `first`, is an instruction pointer; the others are return addresses.
-fn push(word: u64, first: usize, addresses: &mut Vec<CodeAddress>) {
-    let is_first = addresses.len() == first;
-    // Frame pointers that are none lead to anything, zeros among it: as perf shows them, they are kept.
-    addresses.push(CodeAddress::from_return(word).filter(|_| !is_first).unwrap_or(CodeAddress::Ip(word)));
+/// A call chain, which is appended to frames word by word.
+struct Chain<'c> {
+    space: &'c AddressSpace,
+    outside: ImageId,
+    frames: &'c mut Vec<WalkedFrame>,
+    first: usize,
+}
+
+impl<'c> Chain<'c> {
+    fn new(space: &'c AddressSpace, outside: ImageId, frames: &'c mut Vec<WalkedFrame>) -> Chain<'c> {
+        let first = frames.len();
+        Chain { space, outside, frames, first }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frames.len() == self.first
+    }
+
+    /// The first address of a chain is an instruction pointer; the others are return addresses.
+    fn push(&mut self, word: u64) {
+        // Frame pointers that are none lead to anything, zeros among it: as perf shows them, they are kept.
+        let (address, by) = match CodeAddress::from_return(word) {
+            Some(address) if !self.is_empty() => (address, FoundBy::CallChain),
+            _ => (CodeAddress::Ip(word), FoundBy::Sample),
+        };
+        self.frames.push(WalkedFrame::at(self.space, self.outside, address, by));
+    }
 }

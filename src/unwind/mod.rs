@@ -1,10 +1,24 @@
-//! Registers and stack bytes to code addresses.
+//! Registers and stack bytes to frames.
 //!
-//! The seam is [`Unwinder::unwind`]; behind it stands, for now, the crate framehop. How each stack ended is part of the
-//! answer: only [`Root`](crate::model::StackEnd::Root) is a complete stack.
+//! The seam is [`Unwinder::unwind`]. Each frame is found by the call frame information of the code that it called; where there is
+//! none, by what there is instead (`without_tables`), and if nothing makes sense, the stack is cut there and says why: only
+//! [`Root`](crate::model::StackEnd::Root) is a complete stack.
+//!
+//! ```text
+//! unwinder         the walk
+//! rule, cache      how to get from a frame to its caller, in 8 bytes, and those that are known already
+//! row              the same the slow way, for rows that no rule covers
+//! without_tables   for code without call frame information
+//! registers        what a walk begins with
+//! ```
 
-mod framehop_adapter;
+mod cache;
 mod registers;
+mod row;
+mod rule;
+mod unwinder;
+mod without_tables;
 
-pub use framehop_adapter::Unwinder;
-pub use registers::{REGISTERS_MASK, Registers, StackBytes};
+pub use registers::{Processor, REGISTERS_MASK, Registers, StackBytes};
+pub use rule::{Base, Rule, Saved, Slot};
+pub use unwinder::{Unwinder, WalkedFrame, WithoutTables};

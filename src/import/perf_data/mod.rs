@@ -49,7 +49,7 @@ pub(super) fn read(source: Source, options: &ImportOptions, meter: &Meter) -> Re
             user_stacks: options.user_stacks,
             begins_with_exec_of: None,
             origin: Origin::Recording {
-                can_unwind: known.can_unwind(),
+                processor: known.processor(),
                 is_monotonic: known.is_monotonic(),
                 symbols_of: features.simpleperf.files.iter().map(|file| file.path.as_bytes().into()).collect(),
                 build_ids: features.build_ids.iter().map(|file| (file.path.as_slice().into(), file.build_id)).collect(),

@@ -16,7 +16,7 @@ use crate::perf::data::walk::{self, Next};
 use crate::perf::data::{kind, simpleperf};
 use crate::perf::record::{HEADER, header, kind_name};
 use crate::perf::{AttrFlags, ByteOrder, EventAttr, Layout, Layouts, Words};
-use crate::recorder::{Feed, REGISTERS_MASK, RecordedEvent, Sink};
+use crate::recorder::{Feed, Processor, RecordedEvent, Sink};
 
 /// So many bytes are read before memory is given back and progress is told.
 const BEAT: u64 = 16 << 20;
@@ -61,14 +61,15 @@ impl Known<'_> {
             && attrs.into_iter().all(|attr| attr.flags.has(AttrFlags::USE_CLOCKID) && attr.clockid == CLOCK_MONOTONIC)
     }
 
-    /// Whether stack copies are of a processor that is unwound here: this one.
-    pub fn can_unwind(&self) -> bool {
-        if self.order == ByteOrder::Swapped {
-            return false;
-        }
+    /// Of which processor its stack copies are; nothing if of one whose stacks are not unwound.
+    pub fn processor(&self) -> Option<Processor> {
         match &self.features.arch {
-            Some(arch) => arch == std::env::consts::ARCH,
-            None => self.events.iter().all(|event| event.attr.sample_regs_user & !REGISTERS_MASK == 0),
+            _ if self.order == ByteOrder::Swapped => None,
+            Some(arch) => Processor::of_machine(arch),
+            // Nobody says: it is ours if its registers are.
+            None => Processor::HERE.filter(|here| {
+                self.events.iter().all(|event| event.attr.sample_regs_user & !here.registers_mask() == 0)
+            }),
         }
     }
 }

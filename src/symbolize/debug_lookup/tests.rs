@@ -40,8 +40,8 @@ fn theirs(sections: &DebugSections<'_>, svmas: &[u64]) -> Vec<Frames> {
     svmas.iter().map(frames_of).collect()
 }
 
-/// Compares every `step`th byte of the code.
-fn compare(path: &Path, step: usize) {
+/// Compares every `step`th byte of the code, of which one part in `least` has lines.
+fn compare(path: &Path, step: usize, least: usize) {
     let image = ElfImage::open(path).unwrap();
     let sections = DebugSections::load(&image);
     let section = image.section(".text").unwrap();
@@ -58,7 +58,7 @@ fn compare(path: &Path, step: usize) {
     }
     let inlined = ours.iter().filter(|frames| frames.len() > 1).count();
     println!("{}: {} addresses, {inlined} inlined, {different} different", path.display(), svmas.len());
-    assert!(ours.iter().filter(|frames| frames.iter().any(|frame| frame.2 > 0)).count() > svmas.len() / 20);
+    assert!(ours.iter().filter(|frames| frames.iter().any(|frame| frame.2 > 0)).count() > svmas.len() / least);
     assert_eq!(different, 0, "{}", path.display());
 }
 
@@ -66,14 +66,14 @@ fn compare(path: &Path, step: usize) {
 fn this_program_is_as_addr2line_has_it() {
     let path = std::env::current_exe().unwrap();
     let size = ElfImage::open(&path).unwrap().section(".text").unwrap().size as usize;
-    compare(&path, size / 150);
+    compare(&path, size / 150, 20);
 }
 
 #[test]
 #[ignore = "takes a file: FILE=... STEP=... cargo test --release --lib -- --ignored named_file"]
 fn named_file_is_as_addr2line_has_it() {
     let path = PathBuf::from(std::env::var_os("FILE").expect("FILE names an ELF file"));
-    compare(&path, std::env::var("STEP").map_or(1, |step| step.parse().unwrap()));
+    compare(&path, std::env::var("STEP").map_or(1, |step| step.parse().unwrap()), 20);
 }
 
 #[test]
@@ -100,6 +100,8 @@ fn compiled_programs_are_as_addr2line_has_them() {
             println!("SKIPPED: {compiler} {arguments:?} does not work here");
             continue;
         }
-        compare(&path, if compiler == "rustc" { 211 } else { 3 });
+        // Of a static program nearly all is libc, which has none.
+        let least = if arguments.contains(&"-static") { 2000 } else { 20 };
+        compare(&path, if compiler == "rustc" { 211 } else { 3 }, least);
     }
 }

@@ -1,5 +1,6 @@
-//! Starts of functions compared with what `nm` says of the same program before it was stripped.
+//! Entries found, and starts of functions compared with what `nm` says of the same program before it was stripped.
 
+use super::super::function_starts;
 use super::*;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -111,15 +112,19 @@ fn every_address_of_a_function_gives_its_start() {
     }
 }
 
+fn starts(tables: &FrameTables, image: &ElfImage, svmas: &[u64]) -> Vec<Option<u64>> {
+    svmas.iter().map(|svma| tables.find(image, *svma).map(|entry| entry.start())).collect()
+}
+
 #[test]
-fn table_and_pass_agree() {
+fn table_and_index_agree() {
     let vdso = super::super::vdso::read_own();
     let own = ElfImage::from_bytes(std::fs::read(std::env::current_exe().unwrap()).unwrap());
     for image in [vdso, own].into_iter().flatten() {
         let all = addresses(&image, ".text", 31);
-        let sections = FrameSections::of(&image);
-        let by_table = sections.by_table(&all).unwrap();
-        assert_eq!(Some(&by_table), sections.by_eh_frame(&all).as_ref());
+        let by_table = function_starts(&image, &all);
+        let tables = FrameTables { header: None, ..FrameTables::of(&image) };
+        assert_eq!(by_table, starts(&tables, &image, &all));
         assert!(by_table.iter().flatten().count() * 2 > all.len());
     }
 }
@@ -151,19 +156,23 @@ fn tables_of_other_encodings_are_searched() {
             };
             header.extend(number(value.wrapping_sub(base), size));
         }
-        let bytes = |bytes| Some(EndianSlice::new(bytes, RunTimeEndian::Little));
-        let sections = FrameSections {
-            header: bytes(&header[..]),
-            eh_frame: bytes(&eh_frame[..]),
-            debug_frame: None,
+        // An ELF file without anything, and both behind its header.
+        let mut file = vec![0; 64];
+        file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        let header_range = file.len()..file.len() + header.len();
+        let eh_frame_range = header_range.end..header_range.end + eh_frame.len();
+        let image = ElfImage::from_bytes([file, header, eh_frame.clone()].concat()).unwrap();
+        let tables = FrameTables {
+            header: Some(header_range),
+            eh_frame: Some(eh_frame_range),
             bases: BaseAddresses::default().set_eh_frame_hdr(0x2000).set_eh_frame(0x3000),
-            address_size: 8,
+            ..FrameTables::of(&image)
         };
         let asked = [0xfff, 0x1000, 0x100f, 0x1010, 0x101f, 0x1020, 0x103f, 0x1040, u64::MAX];
         let (first, second) = (Some(0x1000), Some(0x1020));
         let expected = vec![None, first, first, None, None, second, second, None, None];
-        assert_eq!(sections.by_table(&asked).as_ref(), Some(&expected), "{encoding:#x}");
-        assert_eq!(sections.by_eh_frame(&asked), Some(expected));
+        assert_eq!(starts(&tables, &image, &asked), expected, "{encoding:#x}");
+        assert_eq!(starts(&FrameTables { header: None, ..tables }, &image, &asked), expected);
     }
 }
 
@@ -206,22 +215,4 @@ fn survive_corruption(good: &[u8]) {
         }
     }
     assert!(began.elapsed().as_secs() < 120);
-}
-
-#[test]
-#[ignore = "prints figures about a large file: FILE=... cargo test --release --lib -- --ignored function_starts"]
-fn figures() {
-    let path = PathBuf::from(std::env::var_os("FILE").expect("FILE names an ELF file"));
-    let image = ElfImage::from_bytes(std::fs::read(path).unwrap()).unwrap();
-    let all = addresses(&image, ".text", 1);
-    let asked: Vec<u64> = all.iter().copied().step_by(all.len() / 10_000).collect();
-    let sections = FrameSections::of(&image);
-    for _ in 0..3 {
-        let began = std::time::Instant::now();
-        let found = sections.by_table(&asked).unwrap();
-        let (table, count) = (began.elapsed(), found.iter().flatten().count());
-        let began = std::time::Instant::now();
-        assert_eq!(Some(found), sections.by_eh_frame(&asked));
-        println!("{count} of {}: table {table:?}, pass {:?}", asked.len(), began.elapsed());
-    }
 }

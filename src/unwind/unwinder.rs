@@ -1,0 +1,384 @@
+//! The walk up a stack.
+//!
+//! ```text
+//! address --> mapping --> image, offset --> rule (cache; else the row of call frame information) --> caller
+//!                                            no information: frame pointer, if it makes sense; else the stack is cut
+//! ```
+//! The fast walk follows instruction, stack and frame pointer, which nearly all rules need and nothing more. Where a row needs
+//! another register the walk begins anew with all of them: they are in the sample and in the copy of the stack.
+
+use std::sync::Arc;
+
+use gimli::UnwindContext;
+
+use super::cache::RuleCache;
+use super::registers::{Processor, Registers, StackBytes};
+use super::row::{self, Failure};
+use super::rule::{Base, Rule, Saved, Slot};
+use super::without_tables;
+use crate::image::{ElfImage, Images};
+use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, StackEnd, Truncation};
+use crate::process::{AddressSpace, Mapping};
+
+/// More frames than a stack copy of 64 KiB can hold return addresses.
+const MOST_FRAMES: usize = 10_000;
+
+/// A frame of a stack: where its code is, as [`CodeAddress::lookup`] has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalkedFrame {
+    /// In which image; [`ProfileBuilder::UNMAPPED`] if in none that is known.
+    pub image: ImageId,
+    /// How it was found.
+    pub by: FoundBy,
+    /// Where in the image; the address itself if in none.
+    pub offset: u64,
+}
+
+const _: () = assert!(size_of::<WalkedFrame>() == 16, "a batch of samples has a hundred thousand of them");
+
+impl WalkedFrame {
+    /// The frame at an address of a space; in `outside` if nothing is mapped there.
+    pub fn at(space: &AddressSpace, outside: ImageId, address: CodeAddress, by: FoundBy) -> WalkedFrame {
+        let lookup = address.lookup();
+        match space.find(lookup) {
+            Some(mapping) => WalkedFrame { image: mapping.image, by, offset: mapping.offset_of(lookup) },
+            None => WalkedFrame { image: outside, by, offset: lookup },
+        }
+    }
+}
+
+/// Whether frames may be found without call frame information.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WithoutTables {
+    /// By what there is instead: a Go program's table, frame pointers that make sense.
+    #[default]
+    Try,
+    /// The stack is cut there.
+    Stop,
+}
+
+/// Unwinds stacks of any number of processes.
+#[derive(Default)]
+pub struct Unwinder {
+    cache: RuleCache,
+    context: Box<UnwindContext<usize>>,
+    without_tables: WithoutTables,
+    missing: Option<u64>,
+}
+
+impl std::fmt::Debug for Unwinder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (lookups, misses) = self.cache.lookups_and_misses();
+        f.debug_struct("Unwinder").field("lookups", &lookups).field("misses", &misses).finish_non_exhaustive()
+    }
+}
+
+/// What the fast walk knows of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub address: CodeAddress,
+    pub sp: u64,
+    /// 0 if it is not known.
+    pub fp: u64,
+    /// The link register, as long as it is that of the frame.
+    pub lr: Option<u64>,
+    pub by: FoundBy,
+}
+
+/// Why there is no next frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The stack is over, or cut.
+    End(StackEnd),
+    /// The word at this address is wanted, and not there.
+    Memory(u64),
+    /// All registers are needed, and the walk has not followed them.
+    Registers,
+}
+
+impl Unwinder {
+    /// An unwinder that goes on so where code has no call frame information.
+    pub fn new(without_tables: WithoutTables) -> Unwinder {
+        Unwinder { without_tables, ..Unwinder::default() }
+    }
+
+    /// Appends the stack's frames to `frames`, innermost first, and says how it ended.
+    pub fn unwind(
+        &mut self,
+        space: &AddressSpace,
+        images: &Images,
+        registers: &Registers,
+        stack: &StackBytes<'_>,
+        frames: &mut Vec<WalkedFrame>,
+    ) -> StackEnd {
+        let first = frames.len();
+        self.missing = None;
+        let mut walk = Walk { unwinder: self, space, images, stack, processor: registers.processor, at: At::default() };
+        let stop = match walk.run(registers, frames, first, false) {
+            Stop::Registers => {
+                frames.truncate(first);
+                walk.run(registers, frames, first, true)
+            }
+            stop => stop,
+        };
+        match stop {
+            Stop::End(end) => end,
+            Stop::Memory(address) => {
+                self.missing = Some(address);
+                StackEnd::Truncated(if stack.is_behind(address) {
+                    Truncation::StackCopy
+                } else {
+                    Truncation::Unreadable
+                })
+            }
+            Stop::Registers => StackEnd::Truncated(Truncation::NoProgress),
+        }
+    }
+
+    /// The address of the word that the last stack ended for want of, if it did.
+    pub fn missing(&self) -> Option<u64> {
+        self.missing
+    }
+
+    /// How many rules were asked for, and how many of them had to be made.
+    pub fn lookups_and_misses(&self) -> (u64, u64) {
+        self.cache.lookups_and_misses()
+    }
+}
+
+/// The mapping that the last address was in: mostly the next one is in it too.
+#[derive(Debug)]
+struct At<'w> {
+    mapping: Mapping,
+    image: Option<&'w Arc<ElfImage>>,
+}
+
+impl Default for At<'_> {
+    fn default() -> Self {
+        // Nothing is in it.
+        At { mapping: Mapping { start: 0, end: 0, offset: 0, image: ProfileBuilder::UNMAPPED }, image: None }
+    }
+}
+
+pub(super) struct Walk<'w, 'u> {
+    unwinder: &'u mut Unwinder,
+    pub space: &'w AddressSpace,
+    images: &'w Images,
+    pub stack: &'w StackBytes<'w>,
+    pub processor: Processor,
+    at: At<'w>,
+}
+
+impl<'w> Walk<'w, '_> {
+    /// Walks up; with `follow_all` each row is evaluated with all registers.
+    fn run(&mut self, registers: &Registers, frames: &mut Vec<WalkedFrame>, first: usize, follow_all: bool) -> Stop {
+        let processor = self.processor;
+        let mut all = Some(*registers);
+        let mut here = Frame {
+            address: CodeAddress::Ip(registers.ip),
+            sp: registers.sp(),
+            fp: registers.get(processor.fp()).unwrap_or(0),
+            lr: processor.lr().and_then(|lr| registers.get(lr)),
+            by: FoundBy::Sample,
+        };
+        loop {
+            if frames.len() - first >= MOST_FRAMES {
+                return Stop::End(StackEnd::Truncated(Truncation::TooDeep));
+            }
+            let lookup = here.address.lookup();
+            if !self.enter(lookup) {
+                frames.push(WalkedFrame { image: ProfileBuilder::UNMAPPED, by: here.by, offset: lookup });
+                return Stop::End(StackEnd::Truncated(Truncation::NotMapped));
+            }
+            let Mapping { image, .. } = self.at.mapping;
+            let offset = self.at.mapping.offset_of(lookup);
+            let rule = self.rule(image, offset);
+            if rule == Rule::Signal
+                && let CodeAddress::Return(address) = here.address
+            {
+                // A trampoline that the handler returns to was never called: it is looked up where it is.
+                here.address = CodeAddress::Ip(address.get());
+                frames.push(WalkedFrame::at(self.space, ProfileBuilder::UNMAPPED, here.address, here.by));
+            } else {
+                frames.push(WalkedFrame { image, by: here.by, offset });
+            }
+            let next = match rule {
+                Rule::Root => return Stop::End(StackEnd::Root),
+                Rule::NoInfo => match self.unwinder.without_tables {
+                    WithoutTables::Try => {
+                        let found = without_tables::caller(self, &here, offset);
+                        all = all.and_then(|_| found.as_ref().ok().map(|frame| self.registers_of(frame)));
+                        found
+                    }
+                    WithoutTables::Stop => Err(Stop::End(self.end_without_tables(offset))),
+                },
+                Rule::Row | Rule::Signal => self.by_row(&here, image, offset, &mut all),
+                _ if follow_all => self.by_row(&here, image, offset, &mut all),
+                rule => {
+                    all = None;
+                    self.by_rule(&here, rule)
+                }
+            };
+            let next = match next {
+                Ok(next) => next,
+                Err(stop) => return stop,
+            };
+            // A leaf of a processor with a link register may have nothing on the stack.
+            let may_stay = rule == Rule::Signal || here.by == FoundBy::Sample;
+            if next.sp < here.sp && rule != Rule::Signal || next.sp == here.sp && !may_stay {
+                return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
+            }
+            here = next;
+        }
+    }
+
+    /// Makes the mapping of an address the one we are in.
+    #[inline]
+    fn enter(&mut self, address: u64) -> bool {
+        let Mapping { start, end, .. } = self.at.mapping;
+        if start <= address && address < end {
+            return true;
+        }
+        let Some(mapping) = self.space.find(address) else { return false };
+        self.at = At { mapping: *mapping, image: self.images.get(mapping.image) };
+        true
+    }
+
+    /// The file that the frame under work is in.
+    pub fn image(&self) -> Option<&'w ElfImage> {
+        self.at.image.map(|image| &**image)
+    }
+
+    #[inline]
+    fn rule(&mut self, image: ImageId, offset: u64) -> Rule {
+        let Some(file) = self.at.image else { return Rule::NoInfo };
+        let (processor, context) = (self.processor, &mut self.unwinder.context);
+        let mut make = || make(file, offset, processor, context);
+        match RuleCache::key(image.0, offset, processor as u8) {
+            Some(key) => self.unwinder.cache.get(key, make),
+            None => make(),
+        }
+    }
+
+    #[inline]
+    fn by_rule(&self, here: &Frame, rule: Rule) -> Result<Frame, Stop> {
+        let word = self.processor.word();
+        let words = |address: u64, words: i64| address.wrapping_add_signed(words * word as i64);
+        let base = |base: Base| if base == Base::Sp { here.sp } else { here.fp };
+        let (cfa, ra, fp) = match rule {
+            Rule::Offset { base: from, ra, fp, cfa } => (words(base(from), i64::from(cfa)), ra, fp),
+            Rule::Deref { base: from, add, ra, fp, at } => {
+                (words(self.read(words(base(from), i64::from(at)))?, i64::from(add)), ra, fp)
+            }
+            Rule::Plt { from } => {
+                let pushed = u64::from(here.address.lookup() & 15 >= u64::from(from));
+                const { assert!(Slot::new(Saved::AtCfa(-1)).is_some()) };
+                let (Some(ra), Some(fp)) = (Slot::new(Saved::AtCfa(-1)), Slot::new(Saved::InRegister)) else {
+                    return Err(Stop::Registers);
+                };
+                (words(here.sp, 1 + pushed as i64), ra, fp)
+            }
+            _ => return Err(Stop::Registers),
+        };
+        let cfa = self.processor.address(cfa);
+        let ra = match ra.saved() {
+            Saved::AtCfa(at) => self.read(words(cfa, i64::from(at)))?,
+            Saved::InRegister => here.lr.ok_or(Stop::End(StackEnd::Truncated(Truncation::NoProgress)))?,
+            Saved::AtFp => self.read(here.fp)?,
+        };
+        let fp = match fp.saved() {
+            Saved::InRegister => here.fp,
+            // Below the stack pointer it was taken from the stack again, as at a `ret`, of which rows say nothing.
+            Saved::AtCfa(at) => match words(cfa, i64::from(at)) {
+                at if at < here.sp => here.fp,
+                at => self.read(at)?,
+            },
+            Saved::AtFp => self.read(here.fp)?,
+        };
+        self.called(ra, cfa, fp, FoundBy::UnwindInfo)
+    }
+
+    #[cold]
+    fn by_row(
+        &mut self,
+        here: &Frame,
+        image: ImageId,
+        offset: u64,
+        all: &mut Option<Registers>,
+    ) -> Result<Frame, Stop> {
+        debug_assert_eq!(image, self.at.mapping.image);
+        let Some(registers) = all else { return Err(Stop::Registers) };
+        let senseless = Stop::End(StackEnd::Truncated(Truncation::NoProgress));
+        let file = self.at.image.ok_or(senseless)?;
+        let svma = file.svma_of_offset(offset).ok_or(senseless)?;
+        let entry = file.frame_tables().find(file, svma).ok_or(senseless)?;
+        let row = entry.row(svma, &mut self.unwinder.context).ok_or(senseless)?;
+        registers.ip = here.address.lookup();
+        let caller = match row::caller(&entry, row, registers, self.stack) {
+            Ok(Some(caller)) => caller,
+            Ok(None) => return Err(Stop::End(StackEnd::Root)),
+            Err(Failure::Memory(address)) => return Err(Stop::Memory(address)),
+            Err(Failure::Senseless) => return Err(senseless),
+        };
+        *all = Some(caller);
+        let (sp, fp) = (caller.sp(), caller.get(self.processor.fp()).unwrap_or(0));
+        if !entry.is_signal() {
+            return self.called(caller.ip, sp, fp, FoundBy::UnwindInfo);
+        }
+        let lr = self.processor.lr().and_then(|lr| caller.get(lr));
+        Ok(Frame { address: CodeAddress::Ip(caller.ip), sp, fp, lr, by: FoundBy::UnwindInfo })
+    }
+
+    /// The word at an address of the stack.
+    #[inline]
+    pub fn read(&self, address: u64) -> Result<u64, Stop> {
+        let word = match self.processor.word() {
+            8 => self.stack.word(address),
+            size => self.stack.read(address, size),
+        };
+        word.ok_or(Stop::Memory(address))
+    }
+
+    /// A frame that called; one whose address is zero is none.
+    #[inline]
+    pub fn called(&self, ra: u64, sp: u64, fp: u64, by: FoundBy) -> Result<Frame, Stop> {
+        let address = CodeAddress::from_return(self.processor.address(ra)).ok_or(Stop::End(StackEnd::Root))?;
+        Ok(Frame { address, sp, fp, lr: None, by })
+    }
+
+    /// What is known of a frame's registers that was found without tables: others may have been changed.
+    fn registers_of(&self, frame: &Frame) -> Registers {
+        let mut registers = Registers::new(self.processor, 0, frame.sp);
+        registers.set(self.processor.fp(), Some(frame.fp));
+        registers
+    }
+
+    /// How a stack ends in code that nothing is known about.
+    pub fn end_without_tables(&self, offset: u64) -> StackEnd {
+        match self.image() {
+            Some(image) if is_entry(image, offset) => StackEnd::Root,
+            _ => StackEnd::Truncated(Truncation::NoUnwindInfo),
+        }
+    }
+}
+
+fn make(file: &ElfImage, offset: u64, processor: Processor, context: &mut UnwindContext<usize>) -> Rule {
+    // Code of another width or processor has registers of other numbers.
+    if file.is_big_endian() || file.is_64() != (processor.word() == 8) {
+        return Rule::NoInfo;
+    }
+    let Some(svma) = file.svma_of_offset(offset) else { return Rule::NoInfo };
+    let Some(entry) = file.frame_tables().find(file, svma) else { return Rule::NoInfo };
+    match entry.row(svma, context) {
+        Some(row) => Rule::of_row(&entry, row, processor),
+        None => Rule::NoInfo,
+    }
+}
+
+/// Whether code without unwind information is that at which the kernel starts the program or its loader: nothing calls it
+/// (System V ABI, "Process Initialization"). glibc's loader has 61 bytes of it, in assembly.
+fn is_entry(image: &ElfImage, offset: u64) -> bool {
+    const LENGTH: u64 = 64;
+    let distance = image.svma_of_offset(offset).and_then(|svma| svma.checked_sub(image.entry()));
+    distance.is_some_and(|distance| distance < LENGTH)
+}
