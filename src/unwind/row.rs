@@ -69,11 +69,9 @@ pub fn caller(
         }
         caller.set(register.0, value);
     }
-    // Where no rule says otherwise, it is where the call has put it.
-    let ra = ra.or_else(|| {
-        let lr = processor.lr().filter(|lr| Register(*lr) == ra_register && row.register(ra_register).is_none())?;
-        registers.get(lr)
-    });
+    // Where no rule says otherwise, it is in its register still, if it is one: on arm64, glibc's rawmemchr keeps it in x15.
+    let in_register = processor.lr().is_some() && row.register(ra_register).is_none();
+    let ra = ra.or_else(|| registers.get(ra_register.0).filter(|_| in_register));
     caller.ip = processor.address(ra.ok_or(Failure::Senseless)?);
     if caller.get(processor.sp()).is_none() {
         return Err(Failure::Senseless);

@@ -77,23 +77,21 @@ pub enum Rule {
 
 const _: () = assert!(size_of::<Rule>() <= 8, "a slot of the cache is one cache line's quarter");
 
-/// [`Saved`] in a byte.
+/// [`Saved`] in two bytes: on arm64, return address and frame pointer are at the bottom of a frame, which may be large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(i8);
+pub struct Slot(i16);
 
 impl Slot {
-    const IN_REGISTER: i8 = i8::MIN;
-    const AT_FP: i8 = i8::MAX;
+    const IN_REGISTER: i16 = i16::MIN;
+    const AT_FP: i16 = i16::MAX;
 
     /// Nothing if it is too far away.
     pub const fn new(saved: Saved) -> Option<Slot> {
         match saved {
             Saved::InRegister => Some(Slot(Slot::IN_REGISTER)),
             Saved::AtFp => Some(Slot(Slot::AT_FP)),
-            Saved::AtCfa(words) if words > Slot::IN_REGISTER as i16 && words < Slot::AT_FP as i16 => {
-                Some(Slot(words as i8))
-            }
-            Saved::AtCfa(_) => None,
+            Saved::AtCfa(Slot::IN_REGISTER | Slot::AT_FP) => None,
+            Saved::AtCfa(words) => Some(Slot(words)),
         }
     }
 
@@ -103,7 +101,7 @@ impl Slot {
         match self.0 {
             Slot::IN_REGISTER => Saved::InRegister,
             Slot::AT_FP => Saved::AtFp,
-            words => Saved::AtCfa(words as i16),
+            words => Saved::AtCfa(words),
         }
     }
 }

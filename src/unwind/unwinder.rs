@@ -382,3 +382,6 @@ fn is_entry(image: &ElfImage, offset: u64) -> bool {
     let distance = image.svma_of_offset(offset).and_then(|svma| svma.checked_sub(image.entry()));
     distance.is_some_and(|distance| distance < LENGTH)
 }
+
+#[cfg(test)]
+mod tests;
