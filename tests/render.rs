@@ -370,8 +370,8 @@ fn no_escape_sequence_reaches_a_terminal() {
 #[test]
 fn statistics_have_the_promised_keys() {
     let value = stats_json(&every_kind().stats);
-    let keys = "event rate duration_seconds samples lost throttled coverage complete truncated unnamed own_cpu_seconds \
-                peak_rss_bytes";
+    let keys = "event rate duration_seconds samples lost throttled coverage complete truncated no_unwind_info \
+                frames unnamed own_cpu_seconds peak_rss_bytes";
     for key in keys.split(' ') {
         assert!(value.get(key).is_some(), "{key}");
     }

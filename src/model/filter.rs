@@ -159,6 +159,9 @@ impl Filter {
             profile.stats.notes.push(format!("none of the {before} samples matches what was asked for"));
         }
         compact(profile);
+        if left_out > 0 {
+            profile.recount_frames();
+        }
         Ok(())
     }
 
@@ -212,7 +215,7 @@ fn compact(profile: &mut Profile) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FrameKey, FrameKind, ProfileBuilder, StackEnd, Unit};
+    use crate::model::{FoundBy, FrameKey, FrameKind, ProfileBuilder, StackEnd, Unit};
 
     /// Two processes; a sample each second from 10 s on, on CPUs 0, 1, 0, 1, ..., in functions f0, f1, ...
     fn profile() -> Profile {
@@ -267,6 +270,19 @@ mod tests {
         check(Filter { comms: vec!["worker".into()], ..Filter::default() }, &[0, 1, 2, 3, 4]);
         check(Filter { comms: vec!["server".into()], ..Filter::default() }, &[0, 1, 2, 3, 4]);
         check(Filter { pids: vec![8], cpus: vec![1, 3], ..Filter::default() }, &[5, 7, 9]);
+    }
+
+    #[test]
+    fn callers_are_counted_anew() {
+        let mut profile = profile();
+        for (row, frame) in profile.frames.iter_mut().enumerate() {
+            // The first is main, which has called all others.
+            let by = if row == 0 { FoundBy::UnwindInfo } else { FoundBy::Sample };
+            frame.found_by = frame.found_by.with(FoundBy::Sample).with(by);
+        }
+        profile.stats.frames = [("unwind info", 10)].into();
+        Filter { pids: vec![8], ..Filter::default() }.apply(&mut profile).unwrap();
+        assert_eq!(profile.stats.frames, [("unwind info", 5)].into());
     }
 
     #[test]

@@ -205,6 +205,7 @@ fn add_stats(sum: &mut CaptureStats, other: CaptureStats) {
     for (sum, other) in [(&mut sum.records, other.records), (&mut sum.skipped, other.skipped)] {
         add_counts(sum, other);
     }
+    add_counts(&mut sum.frames, other.frames);
     for note in other.notes {
         if !sum.notes.contains(&note) {
             sum.notes.push(note);
@@ -218,7 +219,7 @@ fn add_stats(sum: &mut CaptureStats, other: CaptureStats) {
     sum.started_unix = [sum.started_unix, other.started_unix].into_iter().filter(|time| *time > 0).min().unwrap_or(0);
 }
 
-fn add_counts(sum: &mut BTreeMap<String, u64>, other: BTreeMap<String, u64>) {
+fn add_counts<K: Ord>(sum: &mut BTreeMap<K, u64>, other: BTreeMap<K, u64>) {
     for (what, count) in other {
         let known = sum.entry(what).or_default();
         *known = known.saturating_add(count);
@@ -257,6 +258,7 @@ mod tests {
         profile.frames[frames[0].index()].resolution =
             Resolution::Unknown { reason: Unnamed::NoSymbols, place: super::super::Place::Function(4) };
         profile.stats.records.insert("sample".into(), 1);
+        profile.stats.frames.insert("unwind info", 4);
         profile.check().unwrap();
         profile
     }
@@ -275,7 +277,7 @@ mod tests {
         assert_eq!(merged.frames.len(), 7);
         assert_eq!((merged.processes.len(), merged.threads.len()), (2, 2));
         assert_eq!(merged.samples.iter().map(|sample| sample.time.0).collect::<Vec<_>>(), [10, 20]);
-        assert_eq!(merged.stats.records["sample"], 2);
+        assert_eq!((merged.stats.records["sample"], merged.stats.frames["unwind info"]), (2, 8));
         let again = merge(vec![one.clone(), one.clone()]);
         assert_eq!(again.frames.len(), one.frames.len() + 1, "only the generated code is another");
     }

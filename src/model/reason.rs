@@ -30,11 +30,13 @@ pub enum FoundBy {
     CallChain,
     /// By the processor, which recorded calls that had not returned (LBR).
     CallStack,
+    /// It is the kernel's own code, and the kernel found it.
+    Kernel,
 }
 
 impl FoundBy {
     /// All ways, in the order in which they are listed.
-    pub const ALL: [FoundBy; 7] = [
+    pub const ALL: [FoundBy; 8] = [
         FoundBy::Sample,
         FoundBy::UnwindInfo,
         FoundBy::GoTable,
@@ -42,7 +44,13 @@ impl FoundBy {
         FoundBy::ReturnAddress,
         FoundBy::CallChain,
         FoundBy::CallStack,
+        FoundBy::Kernel,
     ];
+
+    /// Whether it tells how a caller in user mode was found, which is what may go wrong.
+    pub fn is_of_callers(self) -> bool {
+        !matches!(self, FoundBy::Sample | FoundBy::Kernel)
+    }
 
     /// The way in words, as it is shown to the user and used as key in `--stats`.
     pub fn as_str(self) -> &'static str {
@@ -54,6 +62,7 @@ impl FoundBy {
             FoundBy::ReturnAddress => "return address",
             FoundBy::CallChain => "call chain",
             FoundBy::CallStack => "call stack",
+            FoundBy::Kernel => "kernel",
         }
     }
 }

@@ -46,6 +46,11 @@ pub struct CaptureStats {
     pub unstated: f64,
     /// Share of the weight whose stack is cut, by reason.
     pub truncated: BTreeMap<&'static str, f64>,
+    /// Of what is cut for want of unwind information: its share by the file whose code has none.
+    pub no_unwind_info: BTreeMap<String, f64>,
+    /// How many callers in user mode were found in each way, each as often as a sample has it; the ways that found none are
+    /// not there. Empty if somebody else found the stacks.
+    pub frames: BTreeMap<&'static str, u64>,
     /// Share of the frames, each with the weight of its samples, that have no name, by reason.
     pub unnamed: BTreeMap<&'static str, f64>,
     /// The profiler's own CPU time.

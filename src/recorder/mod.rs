@@ -24,6 +24,7 @@ pub use tap::{Tap, Tapped};
 // What samples must carry to be unwound: who opens the events asks for it.
 pub use crate::unwind::{Processor, REGISTERS_MASK};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -72,6 +73,14 @@ pub struct Counters {
     pub open_waits: u64,
     /// Frames by how they were found, each as often as a sample has it, in the order of [`FoundBy::ALL`].
     pub found: [u64; FoundBy::ALL.len()],
+}
+
+impl Counters {
+    /// How many callers in user mode were found in each way.
+    pub fn frames(&self) -> BTreeMap<&'static str, u64> {
+        let ways = FoundBy::ALL.into_iter().zip(self.found);
+        ways.filter(|(by, count)| by.is_of_callers() && *count > 0).map(|(by, count)| (by.as_str(), count)).collect()
+    }
 }
 
 /// A symbol of the kernel that came while it was recorded: a BPF program.

@@ -143,7 +143,7 @@ impl Walk<'_> {
 
     /// Appends the kernel part of the call chain; says what names the user part if that comes later.
     fn kernel_frames(self, sample: &record::Sample<'_>, frames: &mut Vec<WalkedFrame>) -> Option<u64> {
-        let mut chain = Chain::new(self.modules, ProfileBuilder::KERNEL, frames);
+        let mut chain = Chain::new(self.modules, ProfileBuilder::KERNEL, FoundBy::Kernel, frames);
         let mut in_kernel = false;
         let mut deferred = None;
         let mut words = sample.callchain.iter();
@@ -166,7 +166,7 @@ impl Walk<'_> {
 
 /// Appends the user part of a call chain.
 pub(super) fn user_chain(words: impl Iterator<Item = u64>, space: &AddressSpace, frames: &mut Vec<WalkedFrame>) {
-    let mut chain = Chain::new(space, ProfileBuilder::UNMAPPED, frames);
+    let mut chain = Chain::new(space, ProfileBuilder::UNMAPPED, FoundBy::CallChain, frames);
     let mut in_user = false;
     for word in words {
         if word >= context::FIRST {
@@ -186,7 +186,7 @@ fn call_stack(sample: &record::Sample<'_>, space: &AddressSpace, frames: &mut Ve
     let here = chain.next().filter(|word| *word < context::FIRST);
     let latest = sample.branches.iter().next().map(|(_, to)| to);
     if let Some(word) = here.or(latest) {
-        Chain::new(space, ProfileBuilder::UNMAPPED, frames).push(word);
+        Chain::new(space, ProfileBuilder::UNMAPPED, FoundBy::CallChain, frames).push(word);
     }
     // From where a call came is the call itself, not what is behind it.
     let calls = sample.branches.iter().filter(|(from, _)| *from != 0).map(|(from, _)| CodeAddress::Ip(from));
@@ -197,14 +197,15 @@ fn call_stack(sample: &record::Sample<'_>, space: &AddressSpace, frames: &mut Ve
 struct Chain<'c> {
     space: &'c AddressSpace,
     outside: ImageId,
+    by: FoundBy,
     frames: &'c mut Vec<WalkedFrame>,
     first: usize,
 }
 
 impl<'c> Chain<'c> {
-    fn new(space: &'c AddressSpace, outside: ImageId, frames: &'c mut Vec<WalkedFrame>) -> Chain<'c> {
+    fn new(space: &'c AddressSpace, outside: ImageId, by: FoundBy, frames: &'c mut Vec<WalkedFrame>) -> Chain<'c> {
         let first = frames.len();
-        Chain { space, outside, frames, first }
+        Chain { space, outside, by, frames, first }
     }
 
     fn is_empty(&self) -> bool {
@@ -215,7 +216,7 @@ impl<'c> Chain<'c> {
     fn push(&mut self, word: u64) {
         // Frame pointers that are none lead to anything, zeros among it: as perf shows them, they are kept.
         let (address, by) = match CodeAddress::from_return(word) {
-            Some(address) if !self.is_empty() => (address, FoundBy::CallChain),
+            Some(address) if !self.is_empty() => (address, self.by),
             _ => (CodeAddress::Ip(word), FoundBy::Sample),
         };
         self.frames.push(WalkedFrame::at(self.space, self.outside, address, by));

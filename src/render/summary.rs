@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::name::{printable, shorten};
 use super::number::{count_of, grouped, percent, quantity, utc};
-use crate::model::{CaptureStats, Origin, Unit};
+use crate::model::{CaptureStats, Origin, Truncation, Unit};
 
 /// One figure about a recording: what it is about, and the figure in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
             (None, _) => "not known".to_owned(),
         },
     );
-    let truncated = by_reason(stats.truncated_total(), &stats.truncated);
+    let truncated = truncated(stats);
     fact(
         "stacks",
         match is_known {
@@ -69,6 +69,13 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
             false => format!("as another program found them, truncated {truncated}"),
         },
     );
+    let found: u64 = stats.frames.values().sum();
+    if found > 0 && !stats.stacks_unknown {
+        let mut ways: Vec<(&str, u64)> = stats.frames.iter().map(|(way, count)| (*way, *count)).collect();
+        ways.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let share = |(way, count): &(&str, u64)| format!("{way} {}", percent(*count as f64 / found as f64));
+        fact("frames", ways.iter().map(share).collect::<Vec<_>>().join(", "));
+    }
     if !stats.stacks_unknown {
         fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
     }
@@ -134,9 +141,37 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     warnings
 }
 
+/// How much is cut, by reason; for want of unwind information, the files that have none.
+fn truncated(stats: &CaptureStats) -> String {
+    /// So many files are named.
+    const NAMED: usize = 3;
+    let mut files: Vec<(&str, f64)> = stats.no_unwind_info.iter().map(|(path, share)| (&**path, *share)).collect();
+    files.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let reasons = stats.truncated.iter().flat_map(|(reason, share)| {
+        if *reason != Truncation::NoUnwindInfo.as_str() || files.is_empty() {
+            return vec![format!("{reason} {}", percent(*share))];
+        }
+        let named = files.iter().take(NAMED).map(|(path, share)| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            format!("{reason} in {} {}", quoted(name), percent(*share))
+        });
+        let rest = files.get(NAMED..).unwrap_or_default();
+        let others = (!rest.is_empty()).then(|| {
+            let sum = rest.iter().map(|(_, share)| share).sum();
+            format!("{reason} in {} {}", count_of(rest.len() as u64, "other file"), percent(sum))
+        });
+        named.chain(others).collect()
+    });
+    with_reasons(stats.truncated_total(), &reasons.collect::<Vec<_>>())
+}
+
 fn by_reason(total: f64, shares: &BTreeMap<&'static str, f64>) -> String {
     let reasons: Vec<String> = shares.iter().map(|(reason, share)| format!("{reason} {}", percent(*share))).collect();
-    match reasons.as_slice() {
+    with_reasons(total, &reasons)
+}
+
+fn with_reasons(total: f64, reasons: &[String]) -> String {
+    match reasons {
         [] => percent(total),
         reasons => format!("{} ({})", percent(total), reasons.join(", ")),
     }

@@ -151,6 +151,7 @@ fn fill(
     stats.target = options.target.describe();
     stats.lost = account.lost;
     stats.throttled = counters.throttled;
+    stats.frames = counters.frames();
     stats.coverage = account.coverage;
     stats.cpu_time = account.used;
     stats.notes = notes;

@@ -184,6 +184,7 @@ pub fn every_kind() -> Profile {
     let mut profile = s.finish();
     profile.stats.lost = 3;
     profile.stats.coverage = Some(0.984);
+    profile.stats.frames = [("unwind info", 300), ("frame pointer", 9)].into();
     profile
 }
 

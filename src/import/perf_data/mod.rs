@@ -172,6 +172,7 @@ fn finish(scanned: Scanned<Recorder>, options: &ImportOptions) -> Result<Profile
     choose_main(&mut profile);
     let times = profile.samples.iter().map(|sample| sample.time.0).filter(|time| *time > 0);
     let (first, last) = times.fold((u64::MAX, 0), |(first, last), time| (first.min(time), last.max(time)));
+    profile.stats.frames = counters.frames();
     options.filter.apply(&mut profile)?;
     notes.extend(names::name(&mut profile, &code, &features, options));
 
