@@ -4,7 +4,7 @@
 use std::io::Cursor;
 
 use flameprofile::analyze::View;
-use flameprofile::image::JitDump;
+use flameprofile::image::{ElfImage, GoTable, JitDump};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
 use flameprofile::perf::record::{self, parse};
 use flameprofile::perf::{ByteOrder, Layout, Record, SampleFields};
@@ -53,5 +53,18 @@ pub fn read_jit_dump(bytes: &[u8]) {
         assert!(dump.name(code).len() <= bytes.len());
         dump.line_at(code.offset);
         dump.load_at(code.offset.wrapping_add(code.size));
+    }
+}
+
+/// Reads bytes as an ELF file with Go's table, and asks it about all of its code.
+pub fn read_go_table(bytes: &[u8]) {
+    let Some(image) = ElfImage::from_bytes(bytes) else { return };
+    let Some(table) = GoTable::of(&image) else { return };
+    for segment in image.segments().iter().filter(|segment| segment.executable) {
+        for svma in (segment.svma.saturating_sub(1)..).take(bytes.len().min(1000)) {
+            let frame = table.frame(&image, svma);
+            assert!(frame.is_none_or(|frame| (frame.start..frame.end).contains(&svma)));
+            assert!(table.function_name(&image, svma).is_none_or(|name| name.len() <= bytes.len()));
+        }
     }
 }

@@ -67,6 +67,11 @@ fn jitdump() {
 }
 
 #[test]
+fn go_table() {
+    check_by("go_table", one::read_go_table);
+}
+
+#[test]
 fn folded() {
     check("folded", Kind::Folded);
 }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Files of a recording made elsewhere are found by `recorded` instead, by build id; `jitdump` reads the code that a JIT
-//! wrote down. `frame_tables` says how its code is unwound. Afterwards `function_starts` says where a function begins that has no symbol.
+//! wrote down. `frame_tables` says how its code is unwound, `go_table` what Go says of its own functions. Afterwards
+//! `function_starts` says where a function begins that has no symbol.
 //!
 //! All bytes are hostile: offsets and sizes are bounded before use, and a file that is cut short under us costs the
 //! names in it, not our life (see [`MappedFile`]).
@@ -19,6 +20,7 @@ mod elf_headers;
 mod elf_image;
 mod frame_tables;
 mod function_starts;
+mod go_table;
 mod images;
 mod jitdump;
 mod mapped_file;
@@ -31,6 +33,7 @@ pub use elf_headers::{Section, Segment};
 pub use elf_image::ElfImage;
 pub use frame_tables::{Bytes, FrameEntry, FrameTables};
 pub use function_starts::function_starts;
+pub use go_table::{GoFrame, GoTable};
 pub use images::Images;
 pub use jitdump::{JitCode, JitDump, JitLine, JitMove};
 pub use mapped_file::MappedFile;
