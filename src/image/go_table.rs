@@ -48,9 +48,9 @@ pub struct GoFrame {
     /// How many bytes the stack pointer is below its place at entry. On x86 the return address stands right there (the
     /// CFA is one word higher); on arm64 it is at the stack pointer if this is not 0, else in the link register.
     pub depth: i32,
-    /// Whether nobody has called it (`FuncFlagTopFrame`): the end of a goroutine's stack, of a thread's, of a signal's.
+    /// Whether nobody has called it: the end of a goroutine's stack, or of a thread's (`FuncFlagTopFrame`).
     pub outermost: bool,
-    /// Whether it puts another stack in place (`FuncFlagSPWrite`): `depth` cannot be trusted then.
+    /// Whether it puts another stack in place: `depth` is that before (`FuncFlagSPWrite`).
     pub writes_stack_pointer: bool,
 }
 
@@ -67,19 +67,23 @@ enum Version {
     Go120,
 }
 
-/// What `topofstack` of Go 1.16's runtime stops at; earlier ones know less.
-const OUTERMOST: [&str; 6] =
-    ["runtime.goexit", "runtime.mstart", "runtime.mcall", "runtime.morestack", "runtime.rt0_go", "_rt0_go"];
+/// What has no caller: `topofstack` of Go 1.16's runtime, less `morestack`, which a function did call. Of these `mcall` has
+/// no flag in later versions: it has left the goroutine's stack for good, and starts the scheduler on another.
+const OUTERMOST: [&str; 5] = ["runtime.goexit", "runtime.mstart", "runtime.mcall", "runtime.rt0_go", "_rt0_go"];
+/// Functions that the kernel enters with a signal. They have the flag, as Go stops there; but the code that the signal
+/// has interrupted is further up.
+const SIGNAL_ENTRIES: [&str; 3] = ["runtime.sigtramp", "runtime.cgoSigtramp", "runtime.sigprofNonGoWrapper"];
 /// What Go 1.17's assembler marks in the runtime of Go 1.16.
-const WRITE_STACK_POINTER: [&str; 7] = [
+const WRITE_STACK_POINTER: [&str; 6] = [
     "runtime.asmcgocall",
-    "runtime.cgocallback",
     "runtime.gogo",
     "runtime.mcall",
     "runtime.morestack",
     "runtime.rt0_go",
     "runtime.systemstack",
 ];
+/// It changes stacks so that its frame is right on both (`resolveInternal` of Go's `src/runtime/traceback.go`).
+const CALLBACK: &str = "runtime.cgocallback";
 
 /// Most bytes that are searched where no section tells; a table of 32 MiB is a large one.
 const MOST_SEARCHED: usize = 256 << 20;
@@ -129,11 +133,11 @@ impl GoTable {
             Version::Go120 => *table.get(fields.checked_add(37)?)?,
         };
         let (mut outermost, mut writes_stack_pointer) = (flags & 1 != 0, flags & 2 != 0);
-        if self.version < Version::Go118 {
-            // Flags came with Go 1.17, whose table has the magic of 1.16.
+        // Flags came with Go 1.17, whose table has the magic of 1.16.
+        if outermost || writes_stack_pointer || self.version < Version::Go118 {
             let name = self.name(table, fields)?;
-            outermost |= OUTERMOST.contains(&name);
-            writes_stack_pointer |= WRITE_STACK_POINTER.contains(&name);
+            outermost = outermost && !SIGNAL_ENTRIES.contains(&name) || OUTERMOST.contains(&name);
+            writes_stack_pointer = (writes_stack_pointer || WRITE_STACK_POINTER.contains(&name)) && name != CALLBACK;
         }
         Some(GoFrame { start: function.start, end: function.end, depth, outermost, writes_stack_pointer })
     }
