@@ -8,6 +8,7 @@ use rustix::fs::{CWD, ResolveFlags};
 use super::as_seen::open_regular;
 use super::elf_headers::{ElfHeaders, HeaderSource, Section, Segment};
 use super::frame_tables::FrameTables;
+use super::go_table::GoTable;
 use super::mapped_file::MappedFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BuildId;
@@ -18,6 +19,7 @@ pub struct ElfImage {
     bytes: Bytes,
     headers: ElfHeaders,
     frame_tables: OnceLock<FrameTables>,
+    go_table: OnceLock<Option<GoTable>>,
 }
 
 #[derive(Debug)]
@@ -29,7 +31,7 @@ enum Bytes {
 impl ElfImage {
     /// The image of a mapped file whose headers were read already.
     pub(super) fn from_map(map: MappedFile, headers: ElfHeaders) -> ElfImage {
-        ElfImage { bytes: Bytes::Mapped(map), headers, frame_tables: OnceLock::new() }
+        ElfImage { bytes: Bytes::Mapped(map), headers, frame_tables: OnceLock::new(), go_table: OnceLock::new() }
     }
 
     /// Opens a file that the user has named.
@@ -50,7 +52,7 @@ impl ElfImage {
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Option<ElfImage> {
         let bytes = bytes.into();
         let headers = ElfHeaders::read(&HeaderSource::Bytes(&bytes))?;
-        Some(ElfImage { bytes: Bytes::Owned(bytes), headers, frame_tables: OnceLock::new() })
+        Some(ElfImage { bytes: Bytes::Owned(bytes), headers, frame_tables: OnceLock::new(), go_table: OnceLock::new() })
     }
 
     /// All bytes of the file. They are hostile, and what was cut off since reads as zero.
@@ -132,6 +134,11 @@ impl ElfImage {
     /// Its call frame information.
     pub fn frame_tables(&self) -> &FrameTables {
         self.frame_tables.get_or_init(|| FrameTables::of(self))
+    }
+
+    /// What Go says of its functions, if this is a Go program.
+    pub fn go_table(&self) -> Option<&GoTable> {
+        self.go_table.get_or_init(|| GoTable::of(self)).as_ref()
     }
 
     /// Where `PT_GNU_EH_FRAME` says that the index of unwind information is: svma, file offset and size. It is there

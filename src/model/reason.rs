@@ -121,11 +121,13 @@ pub enum Truncation {
     OtherProcessor,
     /// The user part was to come later, and did not.
     Deferred,
+    /// It goes on on another stack, of which there is no copy.
+    OtherStack,
 }
 
 impl Truncation {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Truncation; 11] = [
+    pub const ALL: [Truncation; 12] = [
         Truncation::StackCopy,
         Truncation::NoUnwindInfo,
         Truncation::NotMapped,
@@ -137,6 +139,7 @@ impl Truncation {
         Truncation::NotAsked,
         Truncation::OtherProcessor,
         Truncation::Deferred,
+        Truncation::OtherStack,
     ];
 
     /// The reason in words, as it is shown to the user and used as key in `--stats`.
@@ -153,6 +156,7 @@ impl Truncation {
             Truncation::NotAsked => "not asked",
             Truncation::OtherProcessor => "other processor",
             Truncation::Deferred => "deferred",
+            Truncation::OtherStack => "other stack",
         }
     }
 }

@@ -15,6 +15,7 @@ mod deferred;
 mod existing;
 mod feed;
 mod options;
+mod other_stack;
 mod tap;
 mod walk;
 

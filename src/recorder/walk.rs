@@ -105,7 +105,11 @@ impl Walk<'_> {
         let mut unwind = |registers: &Registers, frames: &mut Vec<WalkedFrame>| {
             let (start, full) = (registers.sp(), sample.user_stack_full);
             let stack = StackBytes { start, bytes: sample.user_stack, full, ..StackBytes::default() };
-            unwinder.unwind(space, self.images, registers, &stack, frames)
+            let end = unwinder.unwind(space, self.images, registers, &stack, frames);
+            if end != StackEnd::Truncated(Truncation::OtherStack) {
+                return end;
+            }
+            self.other_stack(unwinder, space, (registers, &stack), sample, frames)
         };
         if let Some(registers) = registers.filter(|_| copied) {
             return unwind(&registers, frames);

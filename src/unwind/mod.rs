@@ -8,11 +8,13 @@
 //! unwinder         the walk
 //! rule, cache      how to get from a frame to its caller, in 8 bytes, and those that are known already
 //! row              the same the slow way, for rows that no rule covers
+//! go               for code of Go, by its own table
 //! without_tables   for code without call frame information
 //! registers        what a walk begins with
 //! ```
 
 mod cache;
+mod go;
 mod registers;
 mod row;
 mod rule;
@@ -20,5 +22,5 @@ mod unwinder;
 mod without_tables;
 
 pub use registers::{Processor, REGISTERS_MASK, Registers, StackBytes};
-pub use rule::{Base, Rule, Saved, Slot};
+pub use rule::{Base, Rule, Saved, Slot, Switch};
 pub use unwinder::{Unwinder, WalkedFrame, WithoutTables};

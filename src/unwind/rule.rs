@@ -33,6 +33,17 @@ pub enum Saved {
     AtFp,
 }
 
+/// Whether code of Go puts another stack in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// It does not.
+    None,
+    /// It does, and the frame pointer leads back to the one before.
+    LeadsBack,
+    /// It does, and nothing leads back.
+    Lost,
+}
+
 /// How to get from a frame to its caller. Offsets are in words of the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -68,6 +79,13 @@ pub enum Rule {
     Plt {
         /// From which byte.
         from: u8,
+    },
+    /// Code of Go.
+    Go {
+        /// How many words of the stack it has taken.
+        depth: i16,
+        /// Whether it puts another stack in place then.
+        switch: Switch,
     },
     /// None of these: the row is to be evaluated, with all registers.
     Row,

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use gimli::UnwindContext;
 
 use super::cache::RuleCache;
+use super::go;
 use super::registers::{Processor, Registers, StackBytes};
 use super::row::{self, Failure};
-use super::rule::{Base, Rule, Saved, Slot};
+use super::rule::{Base, Rule, Saved, Slot, Switch};
 use super::without_tables;
 use crate::image::{ElfImage, Images};
 use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, StackEnd, Truncation};
@@ -64,6 +65,7 @@ pub struct Unwinder {
     context: Box<UnwindContext<usize>>,
     without_tables: WithoutTables,
     missing: Option<u64>,
+    other_stack: Option<u64>,
 }
 
 impl std::fmt::Debug for Unwinder {
@@ -92,6 +94,8 @@ pub(super) enum Stop {
     End(StackEnd),
     /// The word at this address is wanted, and not there.
     Memory(u64),
+    /// It goes on at this frame pointer, on a stack of which there is no copy.
+    OtherStack(u64),
     /// All registers are needed, and the walk has not followed them.
     Registers,
 }
@@ -113,6 +117,7 @@ impl Unwinder {
     ) -> StackEnd {
         let first = frames.len();
         self.missing = None;
+        self.other_stack = None;
         let mut walk = Walk { unwinder: self, space, images, stack, processor: registers.processor, at: At::default() };
         let stop = match walk.run(registers, frames, first, false) {
             Stop::Registers => {
@@ -131,8 +136,24 @@ impl Unwinder {
                     Truncation::Unreadable
                 })
             }
+            Stop::OtherStack(fp) => {
+                (self.missing, self.other_stack) = (Some(fp), Some(fp));
+                StackEnd::Truncated(Truncation::OtherStack)
+            }
             Stop::Registers => StackEnd::Truncated(Truncation::NoProgress),
         }
+    }
+
+    /// The frame pointer at which the last stack goes on elsewhere, if it ended with [`Truncation::OtherStack`] and that is known.
+    pub fn other_stack(&self) -> Option<u64> {
+        self.other_stack
+    }
+
+    /// Whether nobody has called the code at an address.
+    pub fn is_root(&mut self, space: &AddressSpace, images: &Images, processor: Processor, address: u64) -> bool {
+        let stack = &StackBytes::default();
+        let mut walk = Walk { unwinder: self, space, images, stack, processor, at: At::default() };
+        walk.enter(address) && walk.rule(walk.at.mapping.image, walk.at.mapping.offset_of(address)) == Rule::Root
     }
 
     /// The address of the word that the last stack ended for want of, if it did.
@@ -212,6 +233,12 @@ impl<'w> Walk<'w, '_> {
                     }
                     WithoutTables::Stop => Err(Stop::End(self.end_without_tables(offset))),
                 },
+                Rule::Go { depth, switch } => {
+                    let found = go::caller(self, &here, depth, switch);
+                    // Go's functions keep nothing but the frame pointer.
+                    all = all.and_then(|_| found.as_ref().ok().map(|frame| self.registers_of(frame)));
+                    found
+                }
                 Rule::Row | Rule::Signal => self.by_row(&here, image, offset, &mut all),
                 _ if follow_all => self.by_row(&here, image, offset, &mut all),
                 rule => {
@@ -225,7 +252,8 @@ impl<'w> Walk<'w, '_> {
             };
             // A leaf of a processor with a link register may have nothing on the stack.
             let may_stay = rule == Rule::Signal || here.by == FoundBy::Sample;
-            if next.sp < here.sp && rule != Rule::Signal || next.sp == here.sp && !may_stay {
+            let may_fall = matches!(rule, Rule::Signal | Rule::Go { switch: Switch::LeadsBack, .. });
+            if next.sp < here.sp && !may_fall || next.sp == here.sp && !may_stay {
                 return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
             }
             here = next;
@@ -249,11 +277,23 @@ impl<'w> Walk<'w, '_> {
         self.at.image.map(|image| &**image)
     }
 
+    /// Whether an address is in a function of Go.
+    pub fn is_go(&self, address: u64) -> bool {
+        let find = || {
+            let mapping = self.space.find(address)?;
+            let image = self.images.get(mapping.image)?;
+            let svma = image.svma_of_offset(mapping.offset_of(address))?;
+            image.go_table()?.function_name(image, svma)
+        };
+        find().is_some()
+    }
+
     #[inline]
     fn rule(&mut self, image: ImageId, offset: u64) -> Rule {
         let Some(file) = self.at.image else { return Rule::NoInfo };
         let (processor, context) = (self.processor, &mut self.unwinder.context);
-        let mut make = || make(file, offset, processor, context);
+        let by_go = self.unwinder.without_tables == WithoutTables::Try;
+        let mut make = || make(file, offset, processor, context, by_go);
         match RuleCache::key(image.0, offset, processor as u8) {
             Some(key) => self.unwinder.cache.get(key, make),
             None => make(),
@@ -362,12 +402,16 @@ impl<'w> Walk<'w, '_> {
     }
 }
 
-fn make(file: &ElfImage, offset: u64, processor: Processor, context: &mut UnwindContext<usize>) -> Rule {
+fn make(file: &ElfImage, offset: u64, processor: Processor, context: &mut UnwindContext<usize>, by_go: bool) -> Rule {
     // Code of another width or processor has registers of other numbers.
     if file.is_big_endian() || file.is_64() != (processor.word() == 8) {
         return Rule::NoInfo;
     }
     let Some(svma) = file.svma_of_offset(offset) else { return Rule::NoInfo };
+    // It knows more than what Go's linker makes of it for debuggers, and need not be unpacked.
+    if let Some(rule) = go::rule(file, svma, processor).filter(|_| by_go) {
+        return rule;
+    }
     let Some(entry) = file.frame_tables().find(file, svma) else { return Rule::NoInfo };
     match entry.row(svma, context) {
         Some(row) => Rule::of_row(&entry, row, processor),
