@@ -1,6 +1,6 @@
 # What a developer types. Each target is what .ci/run calls, so that both mean the same.
 
-.PHONY: check test tidy lint docs debug figures bench bless
+.PHONY: check test tidy lint docs debug figures agreement bench bless
 
 # Format, lints as errors, docs as errors, tests (the tidy test is one of them).
 check: lint docs test debug
@@ -29,6 +29,10 @@ debug:
 figures:
 	cargo test --release --test figures -- --nocapture --test-threads=1
 
+# Stacks frame by frame beside those of libdw (elfutils), on the same recordings.
+agreement:
+	cargo test --release --test unwound -- --nocapture --test-threads=1
+
 # Goal and measured, a line each.
 bench:
 	cargo bench --bench cost
@@ -36,6 +40,7 @@ bench:
 	cargo bench --bench accuracy
 	cargo bench --bench import_text
 	cargo bench --bench import
+	cargo bench --bench unwind
 
 # Rewrites the expected output of golden tests; read the difference before it is committed.
 bless:
