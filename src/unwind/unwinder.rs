@@ -96,6 +96,8 @@ pub(super) enum Stop {
     Memory(u64),
     /// It goes on at this frame pointer, on a stack of which there is no copy.
     OtherStack(u64),
+    /// The return address is zero.
+    Zero,
     /// All registers are needed, and the walk has not followed them.
     Registers,
 }
@@ -140,6 +142,7 @@ impl Unwinder {
                 (self.missing, self.other_stack) = (Some(fp), Some(fp));
                 StackEnd::Truncated(Truncation::OtherStack)
             }
+            Stop::Zero => StackEnd::Root,
             Stop::Registers => StackEnd::Truncated(Truncation::NoProgress),
         }
     }
@@ -208,7 +211,10 @@ impl<'w> Walk<'w, '_> {
             }
             let lookup = here.address.lookup();
             if !self.enter(lookup) {
-                frames.push(WalkedFrame { image: ProfileBuilder::UNMAPPED, by: here.by, offset: lookup });
+                // A return address that is in no code is likely to be none: nothing is shown that nobody has run.
+                if here.by == FoundBy::Sample {
+                    frames.push(WalkedFrame { image: ProfileBuilder::UNMAPPED, by: here.by, offset: lookup });
+                }
                 return Stop::End(StackEnd::Truncated(Truncation::NotMapped));
             }
             let Mapping { image, .. } = self.at.mapping;
@@ -248,6 +254,10 @@ impl<'w> Walk<'w, '_> {
             };
             let next = match next {
                 Ok(next) => next,
+                // Who is called puts a return address there: the row is wrong, as those of glibc's i386 memcpy are.
+                Err(Stop::Zero) if here.by == FoundBy::Sample => {
+                    return Stop::End(StackEnd::Truncated(Truncation::NotMapped));
+                }
                 Err(stop) => return stop,
             };
             // A leaf of a processor with a link register may have nothing on the stack.
@@ -382,7 +392,7 @@ impl<'w> Walk<'w, '_> {
     /// A frame that called; one whose address is zero is none.
     #[inline]
     pub fn called(&self, ra: u64, sp: u64, fp: u64, by: FoundBy) -> Result<Frame, Stop> {
-        let address = CodeAddress::from_return(self.processor.address(ra)).ok_or(Stop::End(StackEnd::Root))?;
+        let address = CodeAddress::from_return(self.processor.address(ra)).ok_or(Stop::Zero)?;
         Ok(Frame { address, sp, fp, lr: None, by })
     }
 
