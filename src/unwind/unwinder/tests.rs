@@ -208,6 +208,7 @@ fn kind(rule: Rule) -> &'static str {
         Rule::Plt { .. } => "Plt",
         Rule::Row => "Row",
         Rule::Signal => "Signal",
+        Rule::Go { .. } => "Go",
     }
 }
 
