@@ -64,7 +64,7 @@ pub fn c_in_libc() -> Option<Program> {
 /// A Rust release program.
 pub fn rust() -> Option<Program> {
     let program = programs::rust_with("rust_prog", &[]);
-    Some(Program::new("Rust", 500, [program.into(), OsString::from("1")]))
+    Some(Program::new("Rust", 200, [program.into(), OsString::from("1")]))
 }
 
 /// Half in a signal handler, half in libraries that come and go at the same place.
