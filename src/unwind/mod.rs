@@ -9,17 +9,20 @@
 //! rule, cache      how to get from a frame to its caller, in 8 bytes, and those that are known already
 //! row              the same the slow way, for rows that no rule covers
 //! go               for code of Go, by its own table
+//! flow, x86        where code without call frame information has its return address, by its instructions
 //! without_tables   for code without call frame information
 //! registers        what a walk begins with
 //! ```
 
 mod cache;
+mod flow;
 mod go;
 mod registers;
 mod row;
 mod rule;
 mod unwinder;
 mod without_tables;
+mod x86;
 
 pub use registers::{Processor, REGISTERS_MASK, Registers, StackBytes};
 pub use rule::{Base, Rule, Saved, Slot, Switch};

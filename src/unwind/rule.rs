@@ -13,7 +13,7 @@ use super::registers::Processor;
 use crate::image::{Bytes, FrameEntry};
 
 /// A register that a frame is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Base {
     /// Stack pointer.
@@ -89,6 +89,8 @@ pub enum Rule {
     },
     /// None of these: the row is to be evaluated, with all registers.
     Row,
+    /// As `Signal`, but only its instructions tell: what it returns to lies on the stack as the kernel has put it there.
+    SignalCode,
     /// As `Row`; and the caller was interrupted by a signal, it did not call.
     Signal,
 }

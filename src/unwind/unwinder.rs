@@ -12,11 +12,12 @@ use std::sync::Arc;
 use gimli::UnwindContext;
 
 use super::cache::RuleCache;
+use super::flow;
 use super::go;
 use super::registers::{Processor, Registers, StackBytes};
 use super::row::{self, Failure};
 use super::rule::{Base, Rule, Saved, Slot, Switch};
-use super::without_tables;
+use super::without_tables::{self, Places};
 use crate::image::{ElfImage, Images};
 use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, StackEnd, Truncation};
 use crate::process::{AddressSpace, Mapping};
@@ -66,6 +67,7 @@ pub struct Unwinder {
     without_tables: WithoutTables,
     missing: Option<u64>,
     other_stack: Option<u64>,
+    places: Places,
 }
 
 impl std::fmt::Debug for Unwinder {
@@ -156,7 +158,11 @@ impl Unwinder {
     pub fn is_root(&mut self, space: &AddressSpace, images: &Images, processor: Processor, address: u64) -> bool {
         let stack = &StackBytes::default();
         let mut walk = Walk { unwinder: self, space, images, stack, processor, at: At::default() };
-        walk.enter(address) && walk.rule(walk.at.mapping.image, walk.at.mapping.offset_of(address)) == Rule::Root
+        if !walk.enter(address) {
+            return false;
+        }
+        let Mapping { image, .. } = walk.at.mapping;
+        walk.rule(image, walk.at.mapping.offset_of(address), CodeAddress::Ip(address)) == Rule::Root
     }
 
     /// The address of the word that the last stack ended for want of, if it did.
@@ -219,8 +225,8 @@ impl<'w> Walk<'w, '_> {
             }
             let Mapping { image, .. } = self.at.mapping;
             let offset = self.at.mapping.offset_of(lookup);
-            let rule = self.rule(image, offset);
-            if rule == Rule::Signal
+            let rule = self.rule(image, offset, here.address);
+            if matches!(rule, Rule::Signal | Rule::SignalCode)
                 && let CodeAddress::Return(address) = here.address
             {
                 // A trampoline that the handler returns to was never called: it is looked up where it is.
@@ -239,6 +245,11 @@ impl<'w> Walk<'w, '_> {
                     }
                     WithoutTables::Stop => Err(Stop::End(self.end_without_tables(offset))),
                 },
+                Rule::SignalCode => {
+                    let interrupted = without_tables::interrupted(self, &here);
+                    all = interrupted.as_ref().ok().copied();
+                    interrupted.map(|registers| self.interrupted(&registers))
+                }
                 Rule::Go { depth, switch } => {
                     let found = go::caller(self, &here, depth, switch);
                     // Go's functions keep nothing but the frame pointer.
@@ -261,8 +272,8 @@ impl<'w> Walk<'w, '_> {
                 Err(stop) => return stop,
             };
             // A leaf of a processor with a link register may have nothing on the stack.
-            let may_stay = rule == Rule::Signal || here.by == FoundBy::Sample;
-            let may_fall = matches!(rule, Rule::Signal | Rule::Go { switch: Switch::LeadsBack, .. });
+            let may_stay = matches!(rule, Rule::Signal | Rule::SignalCode) || here.by == FoundBy::Sample;
+            let may_fall = matches!(rule, Rule::Signal | Rule::SignalCode | Rule::Go { switch: Switch::LeadsBack, .. });
             if next.sp < here.sp && !may_fall || next.sp == here.sp && !may_stay {
                 return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
             }
@@ -287,23 +298,35 @@ impl<'w> Walk<'w, '_> {
         self.at.image.map(|image| &**image)
     }
 
+    /// The file that an address is in, and what the file states for the address.
+    pub fn place(&self, address: u64) -> Option<(ImageId, &'w ElfImage, u64)> {
+        let mapping = self.space.find(address)?;
+        let image = self.images.get(mapping.image)?;
+        Some((mapping.image, image, image.svma_of_offset(mapping.offset_of(address))?))
+    }
+
+    /// Of which image the code of the frame under work is.
+    pub fn image_id(&self) -> ImageId {
+        self.at.mapping.image
+    }
+
+    /// What is known of code without tables.
+    pub fn places(&mut self) -> &mut Places {
+        &mut self.unwinder.places
+    }
+
     /// Whether an address is in a function of Go.
     pub fn is_go(&self, address: u64) -> bool {
-        let find = || {
-            let mapping = self.space.find(address)?;
-            let image = self.images.get(mapping.image)?;
-            let svma = image.svma_of_offset(mapping.offset_of(address))?;
-            image.go_table()?.function_name(image, svma)
-        };
-        find().is_some()
+        let name = |(_, image, svma): (ImageId, &'w ElfImage, u64)| image.go_table()?.function_name(image, svma);
+        self.place(address).and_then(name).is_some()
     }
 
     #[inline]
-    fn rule(&mut self, image: ImageId, offset: u64) -> Rule {
+    fn rule(&mut self, image: ImageId, offset: u64, address: CodeAddress) -> Rule {
         let Some(file) = self.at.image else { return Rule::NoInfo };
         let (processor, context) = (self.processor, &mut self.unwinder.context);
         let by_go = self.unwinder.without_tables == WithoutTables::Try;
-        let mut make = || make(file, offset, processor, context, by_go);
+        let mut make = || make(file, offset, address, processor, context, by_go);
         match RuleCache::key(image.0, offset, processor as u8) {
             Some(key) => self.unwinder.cache.get(key, make),
             None => make(),
@@ -371,12 +394,18 @@ impl<'w> Walk<'w, '_> {
             Err(Failure::Senseless) => return Err(senseless),
         };
         *all = Some(caller);
-        let (sp, fp) = (caller.sp(), caller.get(self.processor.fp()).unwrap_or(0));
-        if !entry.is_signal() {
-            return self.called(caller.ip, sp, fp, FoundBy::UnwindInfo);
+        if entry.is_signal() {
+            return Ok(self.interrupted(&caller));
         }
-        let lr = self.processor.lr().and_then(|lr| caller.get(lr));
-        Ok(Frame { address: CodeAddress::Ip(caller.ip), sp, fp, lr, by: FoundBy::UnwindInfo })
+        let (sp, fp) = (caller.sp(), caller.get(self.processor.fp()).unwrap_or(0));
+        self.called(caller.ip, sp, fp, FoundBy::UnwindInfo)
+    }
+
+    /// The frame that a signal has interrupted, with these registers.
+    fn interrupted(&self, registers: &Registers) -> Frame {
+        let get = |number: u16| registers.get(number);
+        let (fp, lr) = (get(self.processor.fp()).unwrap_or(0), self.processor.lr().and_then(get));
+        Frame { address: CodeAddress::Ip(registers.ip), sp: registers.sp(), fp, lr, by: FoundBy::UnwindInfo }
     }
 
     /// The word at an address of the stack.
@@ -406,18 +435,32 @@ impl<'w> Walk<'w, '_> {
     /// How a stack ends in code that nothing is known about.
     pub fn end_without_tables(&self, offset: u64) -> StackEnd {
         match self.image() {
-            Some(image) if is_entry(image, offset) => StackEnd::Root,
+            Some(image) if image.svma_of_offset(offset).is_some_and(|svma| is_entry(image, svma)) => StackEnd::Root,
             _ => StackEnd::Truncated(Truncation::NoUnwindInfo),
         }
     }
 }
 
-fn make(file: &ElfImage, offset: u64, processor: Processor, context: &mut UnwindContext<usize>, by_go: bool) -> Rule {
+fn make(
+    file: &ElfImage,
+    offset: u64,
+    address: CodeAddress,
+    processor: Processor,
+    context: &mut UnwindContext<usize>,
+    by_go: bool,
+) -> Rule {
     // Code of another width or processor has registers of other numbers.
     if file.is_big_endian() || file.is_64() != (processor.word() == 8) {
         return Rule::NoInfo;
     }
     let Some(svma) = file.svma_of_offset(offset) else { return Rule::NoInfo };
+    if matches!(address, CodeAddress::Return(_))
+        && processor == Processor::X86_64
+        && flow::returns_from_signal(file, svma.wrapping_add(1))
+        && by_go
+    {
+        return Rule::SignalCode;
+    }
     // It knows more than what Go's linker makes of it for debuggers, and need not be unpacked.
     if let Some(rule) = go::rule(file, svma, processor).filter(|_| by_go) {
         return rule;
@@ -431,10 +474,9 @@ fn make(file: &ElfImage, offset: u64, processor: Processor, context: &mut Unwind
 
 /// Whether code without unwind information is that at which the kernel starts the program or its loader: nothing calls it
 /// (System V ABI, "Process Initialization"). glibc's loader has 61 bytes of it, in assembly.
-fn is_entry(image: &ElfImage, offset: u64) -> bool {
+pub(super) fn is_entry(image: &ElfImage, svma: u64) -> bool {
     const LENGTH: u64 = 64;
-    let distance = image.svma_of_offset(offset).and_then(|svma| svma.checked_sub(image.entry()));
-    distance.is_some_and(|distance| distance < LENGTH)
+    svma.checked_sub(image.entry()).is_some_and(|distance| distance < LENGTH)
 }
 
 #[cfg(test)]

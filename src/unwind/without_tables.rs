@@ -1,11 +1,93 @@
 //! From a frame to its caller where there is no call frame information: what makes sense is taken, the rest is not guessed.
+//!
+//! ```text
+//! code in a file       its instructions tell where the return address is; believed if a call stands before that
+//! any code             a frame pointer, if it leads up the stack to a return address in code
+//! code in no file      one word above the stack pointer, as in a trampoline, if an indirect call of a file's code stands before
+//! ```
 
-use super::unwinder::{Frame, Stop, Walk};
-use crate::model::FoundBy;
+use rustc_hash::FxHashMap;
+
+use super::flow::{self, Place, Return, Starts};
+use super::registers::{Processor, Registers};
+use super::rule::Base;
+use super::unwinder::{Frame, Stop, Walk, is_entry};
+use crate::image::ElfImage;
+use crate::model::{CodeAddress, FoundBy, ImageId, StackEnd};
+
+/// What is known of code without call frame information, by its place.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Where the return address is by the instructions that follow.
+    returns: FxHashMap<(ImageId, u64), Return>,
+    /// The same by those from the function's begin on.
+    precedents: FxHashMap<(ImageId, u64), Option<Place>>,
+    starts: FxHashMap<ImageId, Starts>,
+    /// Whether the call before a return address, of its image, leads to a place.
+    calls: FxHashMap<(ImageId, u64, ImageId, u64), bool>,
+}
+
+/// How many places are known at most; then it begins anew.
+const MOST_KNOWN: usize = 1 << 15;
+
+impl Places {
+    fn ahead(&mut self, (id, image, svma): Code<'_>) -> Return {
+        bounded(&mut self.returns).entry((id, svma)).or_insert_with(|| flow::to_return(image, svma)).to_owned()
+    }
+
+    fn behind(&mut self, (id, image, svma): Code<'_>) -> Option<Place> {
+        let starts = &mut self.starts;
+        *bounded(&mut self.precedents).entry((id, svma)).or_insert_with(|| {
+            let starts = starts.entry(id).or_insert_with(|| Starts::of(image));
+            flow::from_start(image, starts.before(svma)?, svma)
+        })
+    }
+}
+
+fn bounded<Key, Value>(known: &mut FxHashMap<Key, Value>) -> &mut FxHashMap<Key, Value> {
+    if known.len() >= MOST_KNOWN {
+        known.clear();
+    }
+    known
+}
+
+/// An address of a file: what the file states for it.
+type Code<'a> = (ImageId, &'a ElfImage, u64);
 
 /// The caller of a frame whose code, at `offset` of its image, has no call frame information.
-pub(super) fn caller(walk: &Walk<'_, '_>, here: &Frame, offset: u64) -> Result<Frame, Stop> {
-    by_frame_pointer(walk, here).ok_or(Stop::End(walk.end_without_tables(offset)))
+pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Result<Frame, Stop> {
+    let image = walk.image().filter(|_| walk.processor == Processor::X86_64);
+    let image = image.filter(|image| image.is_64() && !image.is_big_endian());
+    // A frame that has called goes on behind the call.
+    let ahead = u64::from(matches!(here.address, CodeAddress::Return(_)));
+    let code =
+        image.and_then(|image| Some((walk.image_id(), image, image.svma_of_offset(offset)?.checked_add(ahead)?)));
+    let Some(code) = code else {
+        let found = by_frame_pointer(walk, here).or_else(|| by_trampoline(walk, here));
+        return found.ok_or(Stop::End(walk.end_without_tables(offset)));
+    };
+    let mut missing = None;
+    match walk.places().ahead(code) {
+        Return::Never => return Err(Stop::End(StackEnd::Root)),
+        Return::At(place) => match by_place(walk, here, code, place) {
+            Ok(Some(caller)) => return Ok(caller),
+            Ok(None) => {}
+            Err(stop) => missing = Some(stop),
+        },
+        Return::Unknown => {}
+    }
+    if let Some(caller) = by_frame_pointer(walk, here) {
+        return Ok(caller);
+    }
+    if let Some(place) = walk.places().behind(code) {
+        match by_place(walk, here, code, place) {
+            Ok(Some(caller)) => return Ok(caller),
+            Ok(None) => {}
+            Err(stop) => missing = Some(stop),
+        }
+    }
+    let is_behind = |stop: &Stop| matches!(stop, Stop::Memory(address) if walk.stack.is_behind(*address));
+    Err(missing.filter(is_behind).unwrap_or(Stop::End(walk.end_without_tables(offset))))
 }
 
 /// A frame pointer makes sense if it leads up the stack, to a frame whose return address is in code.
@@ -20,4 +102,64 @@ fn by_frame_pointer(walk: &Walk<'_, '_>, here: &Frame) -> Option<Frame> {
     let caller = walk.called(ra, sp, fp, FoundBy::FramePointer).ok()?;
     walk.space.find(caller.address.lookup())?;
     Some(caller)
+}
+
+/// Where the instructions say that it is, if there is a call before it that leads here.
+fn by_place(walk: &mut Walk<'_, '_>, here: &Frame, code: Code<'_>, place: Place) -> Result<Option<Frame>, Stop> {
+    let base = if place.base == Base::Sp { here.sp } else { here.fp };
+    let at = base.wrapping_add_signed(place.ra.into());
+    if at < here.sp {
+        return Ok(None);
+    }
+    let ra = walk.read(at)?;
+    if !leads_to(walk, ra, code) {
+        return Ok(None);
+    }
+    let kept = place.fp.map(|distance| base.wrapping_add_signed(distance.into())).filter(|kept| *kept >= here.sp);
+    let fp = kept.map_or(Ok(here.fp), |kept| walk.read(kept))?;
+    walk.called(ra, at.wrapping_add(8), fp, FoundBy::ReturnAddress).map(Some)
+}
+
+/// Whether a return address has a call before it, which leads to the function of `image` that `svma` is in, or may lead there.
+fn leads_to(walk: &mut Walk<'_, '_>, ra: u64, (id, image, svma): Code<'_>) -> bool {
+    let Some((its_id, its, before)) = ra.checked_sub(1).and_then(|before| walk.place(before)) else { return false };
+    *bounded(&mut walk.places().calls).entry((its_id, before, id, svma)).or_insert_with(|| {
+        match before.checked_add(1).and_then(|address| flow::calls(its, address)) {
+            None => false,
+            Some(None) => true,
+            // All that runs in the program's first thread was called from here, how ever it was reached.
+            Some(Some(_)) if is_entry(its, before) => true,
+            Some(Some(target)) => flow::is_jump(its, target) || its_id == id && flow::reaches(image, target, svma),
+        }
+    })
+}
+
+/// A trampoline of CPython (`-X perf`) is in memory of no file, and takes one word of the stack:
+/// `sub $8,%rsp; call *%rcx; add $8,%rsp; ret` (`Python/asm_trampoline.S`).
+fn by_trampoline(walk: &Walk<'_, '_>, here: &Frame) -> Option<Frame> {
+    if !matches!(here.address, CodeAddress::Return(_)) || walk.processor != Processor::X86_64 {
+        return None;
+    }
+    let at = here.sp.checked_add(8)?;
+    let ra = walk.read(at).ok()?;
+    let (_, image, before) = walk.place(ra.checked_sub(1)?)?;
+    if flow::calls(image, before.checked_add(1)?)?.is_some() {
+        return None;
+    }
+    walk.called(ra, at.checked_add(8)?, here.fp, FoundBy::ReturnAddress).ok()
+}
+
+/// The registers that a signal has interrupted, as the kernel has put them on the stack: `struct ucontext` and
+/// `struct sigcontext` of `arch/x86/include/uapi/asm`.
+pub(super) fn interrupted(walk: &Walk<'_, '_>, here: &Frame) -> Result<Registers, Stop> {
+    /// Where the registers begin: behind `uc_flags`, `uc_link` and `uc_stack`.
+    const BEGIN: u64 = 40;
+    /// DWARF's numbers of the registers there, in their order; then comes the instruction pointer.
+    const NUMBERS: [u16; 16] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7];
+    let at = |row: usize| here.sp.wrapping_add(BEGIN + 8 * row as u64);
+    let mut registers = Registers::new(walk.processor, walk.read(at(NUMBERS.len()))?, 0);
+    for (row, number) in NUMBERS.into_iter().enumerate() {
+        registers.set(number, Some(walk.read(at(row))?));
+    }
+    Ok(registers)
 }

@@ -206,9 +206,10 @@ fn kind(rule: Rule) -> &'static str {
         Rule::Offset { .. } => "Offset",
         Rule::Deref { .. } => "Deref",
         Rule::Plt { .. } => "Plt",
+        Rule::Go { .. } => "Go",
         Rule::Row => "Row",
         Rule::Signal => "Signal",
-        Rule::Go { .. } => "Go",
+        Rule::SignalCode => "SignalCode",
     }
 }
 
@@ -280,7 +281,7 @@ fn compare(path: &Path, stride: usize, account: &mut Account) -> Option<()> {
                     lr: processor.lr().and_then(|lr| registers.get(lr)),
                     by: FoundBy::Sample,
                 };
-                let rule = walk.rule(ImageId(1), offset);
+                let rule = walk.rule(ImageId(1), offset, here.address);
                 *account.kinds.entry(kind(rule)).or_default() += 1;
                 let slow = caller_of(walk.by_row(&here, ImageId(1), offset, &mut Some(registers)));
                 let fast = match rule {
