@@ -23,8 +23,10 @@ use crate::image::ElfImage;
 const MOST_INSTRUCTIONS: usize = 4000;
 /// Most returns that are asked.
 const MOST_RETURNS: usize = 9;
+/// Most places among which the return address is looked for.
+const MOST_PLACES: usize = 4;
 /// Most bytes of code in one file whose functions are looked for.
-const MOST_CODE: usize = 32 << 20;
+const MOST_CODE: usize = 16 << 20;
 /// Longest function that is gone through from its begin.
 const MOST_FUNCTION: u64 = 64 << 10;
 
@@ -42,8 +44,8 @@ pub struct Place {
 /// What the instructions from an address on say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Return {
-    /// It returns, and the return address is there.
-    At(Place),
+    /// It returns, and the return address is at one of these, the likeliest first.
+    At([Option<Place>; MOST_PLACES]),
     /// It ends its thread or process: nobody waits for it.
     Never,
     /// That cannot be told.
@@ -185,7 +187,7 @@ impl Ways {
 /// Where the instructions from `start` on lead.
 pub fn to_return(image: &ElfImage, start: u64) -> Return {
     let mut ways = Ways::from(start);
-    let mut returns: Vec<(Place, u32)> = Vec::new();
+    let mut places = [None; MOST_PLACES];
     let (mut asked, mut ends, mut is_straight, mut after_call) = (0, false, true, false);
     let mut asks_kernel = false;
     let mut here = None;
@@ -204,9 +206,8 @@ pub fn to_return(image: &ElfImage, start: u64) -> Return {
             Effect::Return | Effect::Leap => {
                 asked += 1;
                 let Some(place) = state.at_return() else { continue };
-                match returns.iter_mut().find(|(known, _)| *known == place) {
-                    Some((_, votes)) => *votes += 1,
-                    None => returns.push((place, 1)),
+                if let Some(free) = places.iter_mut().find(|known| known.is_none_or(|known| known == place)) {
+                    *free = Some(place);
                 }
             }
             Effect::Away => ends |= asks_kernel,
@@ -215,10 +216,8 @@ pub fn to_return(image: &ElfImage, start: u64) -> Return {
         }
         here = ways.go_on(next, effect, state);
     }
-    // The first of those with most votes: it is the nearest.
-    let most = returns.iter().map(|(_, votes)| *votes).max();
-    match returns.iter().find(|(_, votes)| Some(*votes) == most) {
-        Some((place, _)) => Return::At(*place),
+    match places[0] {
+        Some(_) => Return::At(places),
         None if ends && is_straight => Return::Never,
         None => Return::Unknown,
     }

@@ -69,11 +69,15 @@ pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Resu
     let mut missing = None;
     match walk.places().ahead(code) {
         Return::Never => return Err(Stop::End(StackEnd::Root)),
-        Return::At(place) => match by_place(walk, here, code, place) {
-            Ok(Some(caller)) => return Ok(caller),
-            Ok(None) => {}
-            Err(stop) => missing = Some(stop),
-        },
+        Return::At(places) => {
+            for place in places.into_iter().flatten() {
+                match by_place(walk, here, code, place) {
+                    Ok(Some(caller)) => return Ok(caller),
+                    Ok(None) => {}
+                    Err(stop) => missing = missing.or(Some(stop)),
+                }
+            }
+        }
         Return::Unknown => {}
     }
     if let Some(caller) = by_frame_pointer(walk, here) {
@@ -83,7 +87,7 @@ pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Resu
         match by_place(walk, here, code, place) {
             Ok(Some(caller)) => return Ok(caller),
             Ok(None) => {}
-            Err(stop) => missing = Some(stop),
+            Err(stop) => missing = missing.or(Some(stop)),
         }
     }
     let is_behind = |stop: &Stop| matches!(stop, Stop::Memory(address) if walk.stack.is_behind(*address));
@@ -123,13 +127,17 @@ fn by_place(walk: &mut Walk<'_, '_>, here: &Frame, code: Code<'_>, place: Place)
 /// Whether a return address has a call before it, which leads to the function of `image` that `svma` is in, or may lead there.
 fn leads_to(walk: &mut Walk<'_, '_>, ra: u64, (id, image, svma): Code<'_>) -> bool {
     let Some((its_id, its, before)) = ra.checked_sub(1).and_then(|before| walk.place(before)) else { return false };
-    *bounded(&mut walk.places().calls).entry((its_id, before, id, svma)).or_insert_with(|| {
+    let Places { calls, starts, .. } = walk.places();
+    *bounded(calls).entry((its_id, before, id, svma)).or_insert_with(|| {
+        let mut begins_at = |target| starts.entry(id).or_insert_with(|| Starts::of(image)).before(svma) == Some(target);
         match before.checked_add(1).and_then(|address| flow::calls(its, address)) {
             None => false,
             Some(None) => true,
             // All that runs in the program's first thread was called from here, how ever it was reached.
             Some(Some(_)) if is_entry(its, before) => true,
-            Some(Some(target)) => flow::is_jump(its, target) || its_id == id && flow::reaches(image, target, svma),
+            Some(Some(target)) => {
+                flow::is_jump(its, target) || its_id == id && (flow::reaches(image, target, svma) || begins_at(target))
+            }
         }
     })
 }
