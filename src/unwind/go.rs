@@ -24,6 +24,7 @@ pub(super) fn rule(file: &ElfImage, svma: u64, processor: Processor) -> Option<R
         return Some(Rule::Root);
     }
     let switch = match table.function_name(file, svma) {
+        Some("runtime.clone") => Switch::NewThread,
         _ if !frame.writes_stack_pointer => Switch::None,
         // `newstack` runs on behalf of a function that has not begun yet, nor has it set the frame pointer.
         Some("runtime.morestack") => Switch::Lost,
@@ -43,6 +44,9 @@ pub(super) fn caller(walk: &Walk<'_, '_>, here: &Frame, depth: i16, switch: Swit
         && walk.is_go(caller.address.lookup())
     {
         return Ok(caller);
+    }
+    if switch == Switch::NewThread {
+        return Err(Stop::End(StackEnd::Root));
     }
     if switch == Switch::Lost || here.fp == 0 {
         return Err(Stop::End(StackEnd::Truncated(Truncation::OtherStack)));

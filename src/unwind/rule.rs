@@ -42,6 +42,8 @@ pub enum Switch {
     LeadsBack,
     /// It does, and nothing leads back.
     Lost,
+    /// It does in a thread that it has made, which nobody has called.
+    NewThread,
 }
 
 /// How to get from a frame to its caller. Offsets are in words of the processor.
