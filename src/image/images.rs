@@ -149,6 +149,11 @@ impl Images {
         id
     }
 
+    /// Whether an image is a vdso.
+    pub fn is_vdso(&self, id: ImageId) -> bool {
+        self.vdsos.values().any(|known| *known == id)
+    }
+
     /// The image of a JIT's dump (`jit-PID.dump`) that the recorded process `pid` has mapped, as its mark that there is
     /// one; offsets are into the dump. `None` if there is no sound dump of this process.
     ///

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use gimli::UnwindContext;
 
+use super::arm64_signal;
 use super::cache::RuleCache;
 use super::flow;
 use super::go;
@@ -202,15 +203,8 @@ pub(super) struct Walk<'w, 'u> {
 impl<'w> Walk<'w, '_> {
     /// Walks up; with `follow_all` each row is evaluated with all registers.
     fn run(&mut self, registers: &Registers, frames: &mut Vec<WalkedFrame>, first: usize, follow_all: bool) -> Stop {
-        let processor = self.processor;
         let mut all = Some(*registers);
-        let mut here = Frame {
-            address: CodeAddress::Ip(registers.ip),
-            sp: registers.sp(),
-            fp: registers.get(processor.fp()).unwrap_or(0),
-            lr: processor.lr().and_then(|lr| registers.get(lr)),
-            by: FoundBy::Sample,
-        };
+        let mut here = Frame { by: FoundBy::Sample, ..self.interrupted(registers) };
         loop {
             if frames.len() - first >= MOST_FRAMES {
                 return Stop::End(StackEnd::Truncated(Truncation::TooDeep));
@@ -226,9 +220,8 @@ impl<'w> Walk<'w, '_> {
             let Mapping { image, .. } = self.at.mapping;
             let offset = self.at.mapping.offset_of(lookup);
             let rule = self.rule(image, offset, here.address);
-            if matches!(rule, Rule::Signal | Rule::SignalCode)
-                && let CodeAddress::Return(address) = here.address
-            {
+            let is_signal = matches!(rule, Rule::Signal | Rule::SignalCode);
+            if is_signal && let CodeAddress::Return(address) = here.address {
                 // A trampoline that the handler returns to was never called: it is looked up where it is.
                 here.address = CodeAddress::Ip(address.get());
                 frames.push(WalkedFrame::at(self.space, ProfileBuilder::UNMAPPED, here.address, here.by));
@@ -246,7 +239,10 @@ impl<'w> Walk<'w, '_> {
                     WithoutTables::Stop => Err(Stop::End(self.end_without_tables(offset))),
                 },
                 Rule::SignalCode => {
-                    let interrupted = without_tables::interrupted(self, &here);
+                    let interrupted = match self.processor {
+                        Processor::Aarch64 => arm64_signal::interrupted(here.sp, |address| self.read(address)),
+                        _ => without_tables::interrupted(self, &here),
+                    };
                     all = interrupted.as_ref().ok().copied();
                     interrupted.map(|registers| self.interrupted(&registers))
                 }
@@ -271,9 +267,9 @@ impl<'w> Walk<'w, '_> {
                 }
                 Err(stop) => return stop,
             };
-            // A leaf of a processor with a link register may have nothing on the stack.
-            let may_stay = matches!(rule, Rule::Signal | Rule::SignalCode) || here.by == FoundBy::Sample;
-            let may_fall = matches!(rule, Rule::Signal | Rule::SignalCode | Rule::Go { switch: Switch::LeadsBack, .. });
+            // A leaf of a processor with a link register may have nothing on the stack, be it sampled or interrupted.
+            let may_stay = matches!(here.address, CodeAddress::Ip(_));
+            let may_fall = is_signal || matches!(rule, Rule::Go { switch: Switch::LeadsBack, .. });
             if next.sp < here.sp && !may_fall || next.sp == here.sp && !may_stay {
                 return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
             }
@@ -323,7 +319,7 @@ impl<'w> Walk<'w, '_> {
 
     #[inline]
     fn rule(&mut self, image: ImageId, offset: u64, address: CodeAddress) -> Rule {
-        let Some(file) = self.at.image else { return Rule::NoInfo };
+        let Some(file) = self.at.image else { return self.rule_without_file(image, offset) };
         let (processor, context) = (self.processor, &mut self.unwinder.context);
         let by_go = self.unwinder.without_tables == WithoutTables::Try;
         let mut make = || make(file, offset, address, processor, context, by_go);
@@ -331,6 +327,13 @@ impl<'w> Walk<'w, '_> {
             Some(key) => self.unwinder.cache.get(key, make),
             None => make(),
         }
+    }
+
+    #[cold]
+    fn rule_without_file(&self, image: ImageId, offset: u64) -> Rule {
+        // Of arm64's vdso nothing is returned to but the trampoline; its functions call none.
+        let is_trampoline = self.processor == Processor::Aarch64 && arm64_signal::is_return(offset);
+        if is_trampoline && self.images.is_vdso(image) { Rule::SignalCode } else { Rule::NoInfo }
     }
 
     #[inline]
@@ -459,6 +462,9 @@ fn make(
         && flow::returns_from_signal(file, svma.wrapping_add(1))
         && by_go
     {
+        return Rule::SignalCode;
+    }
+    if processor == Processor::Aarch64 && arm64_signal::is_trampoline(file.data(), offset) {
         return Rule::SignalCode;
     }
     // It knows more than what Go's linker makes of it for debuggers, and need not be unpacked.
