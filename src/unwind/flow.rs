@@ -334,3 +334,6 @@ pub fn returns_from_signal(image: &ElfImage, svma: u64) -> bool {
     let Some(bytes) = code(image, svma) else { return false };
     bytes.starts_with(b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05") || bytes.starts_with(b"\xb8\x0f\x00\x00\x00\x0f\x05")
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,3 +73,6 @@ fn on_same_stack(walk: &Walk<'_, '_>, here: &Frame, depth: i16) -> Result<Frame,
     let fp = if here.fp == kept && depth > 0 { walk.read(kept)? } else { here.fp };
     walk.called(ra, sp, fp, FoundBy::GoTable)
 }
+
+#[cfg(test)]
+mod tests;

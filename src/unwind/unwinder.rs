@@ -120,10 +120,23 @@ impl Unwinder {
         stack: &StackBytes<'_>,
         frames: &mut Vec<WalkedFrame>,
     ) -> StackEnd {
+        self.unwind_from(At::default(), space, images, registers, stack, frames)
+    }
+
+    /// The same, if it is known already where the innermost frame is.
+    pub(super) fn unwind_from(
+        &mut self,
+        at: At<'_>,
+        space: &AddressSpace,
+        images: &Images,
+        registers: &Registers,
+        stack: &StackBytes<'_>,
+        frames: &mut Vec<WalkedFrame>,
+    ) -> StackEnd {
         let first = frames.len();
         self.missing = None;
         self.other_stack = None;
-        let mut walk = Walk { unwinder: self, space, images, stack, processor: registers.processor, at: At::default() };
+        let mut walk = Walk { unwinder: self, space, images, stack, processor: registers.processor, at };
         let stop = match walk.run(registers, frames, first, false) {
             Stop::Registers => {
                 frames.truncate(first);
@@ -179,9 +192,9 @@ impl Unwinder {
 
 /// The mapping that the last address was in: mostly the next one is in it too.
 #[derive(Debug)]
-struct At<'w> {
-    mapping: Mapping,
-    image: Option<&'w Arc<ElfImage>>,
+pub(super) struct At<'w> {
+    pub mapping: Mapping,
+    pub image: Option<&'w Arc<ElfImage>>,
 }
 
 impl Default for At<'_> {
@@ -296,8 +309,13 @@ impl<'w> Walk<'w, '_> {
 
     /// The file that an address is in, and what the file states for the address.
     pub fn place(&self, address: u64) -> Option<(ImageId, &'w ElfImage, u64)> {
-        let mapping = self.space.find(address)?;
-        let image = self.images.get(mapping.image)?;
+        let Mapping { start, end, .. } = self.at.mapping;
+        let (mapping, image) = if start <= address && address < end {
+            (&self.at.mapping, self.at.image?)
+        } else {
+            let mapping = self.space.find(address)?;
+            (mapping, self.images.get(mapping.image)?)
+        };
         Some((mapping.image, image, image.svma_of_offset(mapping.offset_of(address))?))
     }
 
