@@ -1,6 +1,6 @@
 # What a developer types. Each target is what .ci/run calls, so that both mean the same.
 
-.PHONY: check test tidy lint docs debug figures agreement bench bless
+.PHONY: check test tidy lint docs debug figures accuracy agreement bench bless
 
 # Format, lints as errors, docs as errors, tests (the tidy test is one of them).
 check: lint docs test debug
@@ -28,6 +28,11 @@ debug:
 # The figures with what was measured.
 figures:
 	cargo test --release --test figures -- --nocapture --test-threads=1
+
+# Whether stacks are right, by a register of the program and by where they end, beside perf's: every kind of program that can be built
+# here (about ten minutes).
+accuracy:
+	cargo bench --bench stacks
 
 # Stacks frame by frame beside those of libdw (elfutils), on the same recordings.
 agreement:

@@ -65,6 +65,13 @@ fn by_register(figures: &mut Figures, with_perf: bool) {
         let spoilt = truth::judge(&ours, sabotage);
         println!("{} canary: {name:14} {}", figures.judge(!spoilt.holds()), spoilt.line());
     }
+    for (name, build) in [("FP build", Build::FramePointers), ("no unwind tables", Build::NoTables)] {
+        let tally = truth::judge(&peers::by_perf_data(&truth::words(build, "4")), Sabotage::None);
+        // Without tables a stack may be cut; it may not be wrong.
+        let holds = tally.wrong_of_1000() <= truth::MOST_WRONG && (build == Build::NoTables || tally.holds());
+        println!("{} {name:22} {}", figures.judge(holds), tally.line());
+        print!("{}", tally.worst(8));
+    }
     if !with_perf {
         return println!("SKIPPED perf: not here, or not asked for");
     }
@@ -87,9 +94,11 @@ fn heading() {
     println!(
         "caller; said whole, cut = what profile says; unsaid = said to be whole, and no root; bogus = frames where nothing is mapped;"
     );
-    println!("start, none = samples in the dynamic loader, and without user part, which are left out.");
     println!(
-        "{:4} {:36} {:>6} {:>5} {:>5} {:>8} {:>7} {:>7} {:>7} {:>6} {:>5} | {:>7} {:>7} {:>5} | {:>7} {:>7} {:>5}",
+        "wrong = calls that the program does not make, and other depths; start, none = samples in the dynamic loader, and without user part, which are left out."
+    );
+    println!(
+        "{:4} {:36} {:>6} {:>5} {:>5} {:>8} {:>7} {:>7} {:>7} {:>6} {:>5} {:>5} | {:>7} {:>7} {:>5} | {:>7} {:>7} {:>5}",
         "",
         "row",
         "n",
@@ -101,6 +110,7 @@ fn heading() {
         "cut",
         "unsaid",
         "bogus",
+        "wrong",
         "perf fp",
         "caller",
         "bogus",
@@ -129,7 +139,7 @@ fn by_end(row: &Row, figures: &mut Figures, with_perf: bool) {
     let verdict = figures.judge(ends.holds(row, best, 500));
     let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.1}"));
     print!(
-        "{verdict} {:36} {:6} {:5} {:5} {:8.2} {:>7} {:7.2} {:7.2} {:6} {:5}",
+        "{verdict} {:36} {:6} {:5} {:5} {:8.2} {:>7} {:7.2} {:7.2} {:6} {:5} {:5}",
         row.name,
         ends.samples,
         ends.startup,
@@ -140,6 +150,7 @@ fn by_end(row: &Row, figures: &mut Figures, with_perf: bool) {
         ends.percent(ends.marked),
         ends.unmarked,
         ends.bogus,
+        ends.wrong,
     );
     for theirs in &theirs {
         match theirs {
@@ -149,7 +160,7 @@ fn by_end(row: &Row, figures: &mut Figures, with_perf: bool) {
             Err(why) => print!(" | {why:21}"),
         }
     }
-    println!("{}", if ends.misnamed > 0 { format!("  {} MISNAMED", ends.misnamed) } else { String::new() });
+    println!();
     if verdict == "MISS" || env::var_os("EXAMPLES").is_some() {
         print!("{}", ends.worst(4));
         if let Some(goal) = (row.goal == Goal::AsPerf).then_some(best) {

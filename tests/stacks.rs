@@ -4,5 +4,102 @@ mod common;
 #[path = "stacks/mod.rs"]
 mod stacks;
 
-use stacks::truth::{Build, Sabotage, Tally};
-use stacks::{peers, reach, rows, truth};
+use stacks::rows::ROWS;
+use stacks::truth::{Build, Sabotage};
+use stacks::{peers, reach, truth};
+
+#[test]
+fn each_sample_is_the_path_that_the_register_says() {
+    if cfg!(not(target_arch = "x86_64")) {
+        return common::skip::skip("each_sample_is_the_path_that_the_register_says", "r15 is x86-64's");
+    }
+    let recorded = peers::by_perf_data(&truth::words(Build::Plain, "2.2"));
+    let tally = truth::judge(&recorded, Sabotage::None);
+    println!("{}", tally.line());
+    assert!(tally.by_path.len() >= 30, "only {} paths have samples", tally.by_path.len());
+    assert!(tally.holds(), "{}\n{}", tally.line(), tally.worst(12));
+
+    // The canary: a judge that does not see these sees nothing.
+    for sabotage in [Sabotage::DropFrameOne, Sabotage::CutRoot] {
+        let spoilt = truth::judge(&recorded, sabotage);
+        println!("{sabotage:?}: {}", spoilt.line());
+        assert!(!spoilt.holds(), "{sabotage:?} is not noticed: {}", spoilt.line());
+        assert!(spoilt.wrong_of_1000() >= 10.0, "{sabotage:?}: {}", spoilt.line());
+    }
+}
+
+/// Records the program of a row, live, and asserts its promise.
+fn check(test: &str, name: &str) {
+    let row = ROWS.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("no row {name}"));
+    assert!(row.asserted, "{name} is not said to be asserted");
+    let words = match (row.program)("0.7") {
+        Ok(words) => words,
+        Err(why) => return common::skip::skip(test, &why),
+    };
+    let recorded = peers::live(row.flags, &words);
+    let ends = reach::ends(&recorded, row);
+    let figures = format!(
+        "{name}: {} samples, {:.2} % reach the entry, {} of {} leaves have their caller, {} are whole, {} are cut, {} are cut and \
+         said to be whole, {} have bogus frames, {} are wrong",
+        ends.samples,
+        ends.reached_percent(),
+        ends.leaves.1,
+        ends.leaves.0,
+        ends.complete,
+        ends.marked,
+        ends.unmarked,
+        ends.bogus,
+        ends.wrong,
+    );
+    println!("{figures}");
+    // Programs that work by the clock have less of the CPU on a busy machine.
+    assert!(ends.holds(row, 0.0, 60), "{figures}\n{}", ends.worst(6));
+}
+
+macro_rules! rows {
+    ($($test:ident: $name:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                check(stringify!($test), $name);
+            }
+        )*
+
+        #[test]
+        fn each_asserted_row_has_its_test() {
+            let tested = [$($name),*];
+            let missing: Vec<&str> =
+                ROWS.iter().filter(|row| row.asserted && !tested.contains(&row.name)).map(|row| row.name).collect();
+            assert!(missing.is_empty(), "rows without a test: {missing:?}");
+        }
+    };
+}
+
+rows! {
+    c_without_frame_pointers: "C -O2";
+    c_with_frame_pointers: "C with frame pointers";
+    c_with_frame_pointers_by_chain: "C with frame pointers, --unwind fp";
+    c_in_libc: "C in libc";
+    c_static: "C static glibc";
+    c_static_in_libc: "C static glibc in libc";
+    c_musl_static: "C musl static";
+    c_musl_dynamic: "C musl dynamic";
+    c_debug_frame: "C .debug_frame only";
+    c_no_unwind_tables: "C no unwind tables";
+    c_stripped: "C stripped PIE";
+    c_32_bit: "C -m32";
+    c_32_bit_in_libc: "C -m32 in libc";
+    rust_release: "Rust release";
+    rust_abort: "Rust panic=abort";
+    rust_abort_stripped: "Rust panic=abort, stripped";
+    go: "Go";
+    go_stripped: "Go -s -w";
+    signal_handler: "signal handler";
+    signal_handler_on_its_own_stack: "signal handler on its own stack";
+    recursion_130: "recursion 130";
+    recursion_3000: "recursion 3,000";
+    recursion_50000: "recursion 50,000";
+    large_frames: "120 frames of 0.5 KiB";
+    large_local: "a local of 64 KiB";
+    libraries_at_one_address: "libraries at one address";
+}

@@ -34,12 +34,16 @@ pub struct Row {
     pub goal: Goal,
     /// Functions of the program at which its stacks begin, besides those of every program.
     entries: &'static [&'static str],
-    /// The first functions of its threads.
-    threads: &'static [&'static str],
     /// Functions that nobody has called, besides those of every program.
     pub roots: &'static [&'static str],
+    /// The same program with names, for one that has none.
+    pub twin: Option<fn() -> PathBuf>,
     /// Leaves, and the functions that call them.
     pub leaves: Option<(&'static [&'static str], &'static [&'static str])>,
+    /// Functions of the program, and all who call them.
+    pub calls: &'static [(&'static str, &'static [&'static str])],
+    /// How often a function is in whole stacks with `at_the_bottom`.
+    pub depth: Option<(&'static str, usize)>,
     /// Functions of which no stack has both.
     pub never_together: &'static [[&'static str; 2]],
     /// Whether the test asserts it.
@@ -53,9 +57,11 @@ const fn row(name: &'static str, goal: Goal, program: fn(&str) -> Program) -> Ro
         flags: &[],
         goal,
         entries: &[],
-        threads: &[],
         roots: &[],
+        twin: None,
         leaves: None,
+        calls: CALLS,
+        depth: None,
         never_together: &[],
         asserted: false,
     }
@@ -64,6 +70,10 @@ const fn row(name: &'static str, goal: Goal, program: fn(&str) -> Program) -> Ro
 impl Row {
     const fn asserted(self) -> Row {
         Row { asserted: true, ..self }
+    }
+
+    const fn deep(self, depth: usize) -> Row {
+        Row { depth: Some(("recurses", depth)), ..self }
     }
 
     const fn hot(self) -> Row {
@@ -78,20 +88,34 @@ impl Row {
         Row { entries, ..self }
     }
 
-    const fn threads(self, threads: &'static [&'static str]) -> Row {
-        Row { threads, ..self }
-    }
-
     /// Whether a function is where the program's stacks begin.
     pub fn is_entry(&self, name: &str) -> bool {
-        self.entries.contains(&name) || self.is_thread(name)
-    }
-
-    /// Whether a function is a thread's first.
-    pub fn is_thread(&self, name: &str) -> bool {
-        self.threads.contains(&name)
+        self.entries.contains(&name)
     }
 }
+
+/// Who calls whom in `testdata/programs`: a function has the same callers in each program of that language.
+const CALLS: &[(&str, &[&str])] = &[
+    ("hot_a", &["middle_a"]),
+    ("hot_b", &["middle_b"]),
+    ("middle_a", &["outer"]),
+    ("middle_b", &["outer"]),
+    ("libc_work", &["main"]),
+    ("leaf_40", &["dispatch"]),
+    ("one_round", &["work"]),
+    ("at_the_bottom", &["recurses"]),
+    ("recurses", &["recurses", "main"]),
+    ("child_work", &["main"]),
+    ("spawns", &["main"]),
+    ("only_in_first", &["wants_first"]),
+    ("only_in_second", &["wants_second"]),
+    ("wants_first", &["main"]),
+    ("wants_second", &["main"]),
+    ("main.hotA", &["main.middle", "main.hotB"]),
+    ("main.hotB", &["main.middle"]),
+    ("main.middle", &["main.outer"]),
+    ("main.sorts", &["main.outer"]),
+];
 
 const GO: &[&str] = &["runtime.mcall", "runtime.systemstack", "runtime.morestack"];
 
@@ -101,7 +125,7 @@ pub const ROWS: &[Row] = &[
     row("C with frame pointers", Goal::Native, |s| nested(s, FP)).hot().asserted(),
     Row {
         flags: &["--unwind", "fp"],
-        ..row("C with frame pointers, --unwind fp", Goal::Native, |s| nested(s, FP)).hot()
+        ..row("C with frame pointers, --unwind fp", Goal::Native, |s| nested(s, FP)).hot().asserted()
     },
     Row {
         flags: &["--unwind", "dwarf"],
@@ -109,7 +133,7 @@ pub const ROWS: &[Row] = &[
     },
     row("C, clang", Goal::Native, clang).hot(),
     row("C, linked by lld", Goal::Native, lld).hot(),
-    row("C, 4 threads", Goal::Native, |_| c("shares", &[], &["4", "400"])).threads(&["thread_main"]),
+    row("C, 4 threads", Goal::Native, |_| c("shares", &[], &["4", "400"])).entries(&["thread_main"]),
     row("C in libc", Goal::Native, |s| c("libc_heavy", &[], &[s])).asserted(),
     row("C with frame pointers in libc", Goal::Native, |s| c("libc_heavy", FP, &[s])),
     row("C static glibc", Goal::Native, |s| nested(s, &["-static"])).hot().asserted(),
@@ -133,7 +157,11 @@ pub const ROWS: &[Row] = &[
     row("Rust release", Goal::Native, |s| rust(s, &[])).asserted(),
     row("Rust force-frame-pointers", Goal::Native, |s| rust(s, &["-Cforce-frame-pointers=yes"])),
     row("Rust panic=abort", Goal::Native, |s| rust(s, &["-Cpanic=abort"])).asserted(),
-    row("Rust panic=abort, stripped", Goal::Native, |s| rust(s, &["-Cpanic=abort", "-Cstrip=symbols"])).asserted(),
+    // `main` is exported, so that a stack that reaches it can be known.
+    row("Rust panic=abort, stripped", Goal::Native, |s| {
+        rust(s, &["-Cpanic=abort", "-Cstrip=symbols", "-Clink-arg=-Wl,--export-dynamic-symbol=main"])
+    })
+    .asserted(),
     row("Rust panic=abort, no unwind tables", Goal::AsPerf, |s| {
         rust(s, &["-Cpanic=abort", "-Cforce-unwind-tables=no"])
     }),
@@ -141,14 +169,15 @@ pub const ROWS: &[Row] = &[
         leaves: Some((&["main.hotA"], &["main.middle", "main.hotB"])),
         ..row("Go", Goal::Native, |s| go(s, &[])).roots(GO).asserted()
     },
-    row("Go -s -w", Goal::Native, |s| go(s, &["-ldflags=-s -w"])).roots(GO).asserted(),
+    Row {
+        twin: Some(|| programs::go("nested", &["-ldflags=-w"])),
+        ..row("Go -s -w", Goal::Native, |s| go(s, &["-ldflags=-s -w"])).roots(GO).asserted()
+    },
     row("Node", Goal::AsPerf, |s| script("node", &[], "nested.js", s)).entries(NODE),
     row("Node --perf-basic-prof", Goal::AsPerf, |s| script("node", &["--perf-basic-prof"], "nested.js", s))
         .entries(NODE),
-    row("Java 17", Goal::AsPerf, |s| java(s, &[])).entries(JAVA).threads(JAVA_THREADS),
-    row("Java 17 PreserveFramePointer", Goal::AsPerf, |s| java(s, &["-XX:+PreserveFramePointer"]))
-        .entries(JAVA)
-        .threads(JAVA_THREADS),
+    row("Java 17", Goal::AsPerf, |s| java(s, &[])).entries(JAVA),
+    row("Java 17 PreserveFramePointer", Goal::AsPerf, |s| java(s, &["-XX:+PreserveFramePointer"])).entries(JAVA),
     row("Python 3.11", Goal::AsPerf, |s| python("3.11", s, &[])),
     row("Python 3.12 -X perf", Goal::AsPerf, |s| python("3.12", s, &["-X", "perf"])),
     row("Python 3.13 -X perf", Goal::AsPerf, |s| python("3.13", s, &["-X", "perf"])),
@@ -156,15 +185,15 @@ pub const ROWS: &[Row] = &[
     row("PHP", Goal::AsPerf, |s| script("php", &[], "nested.php", s)),
     row("LuaJIT", Goal::AsPerf, |s| script("luajit", &[], "nested.lua", s)),
     row("signal handler", Goal::Native, handlers).asserted(),
-    row("signal handler on its own stack", Goal::Marked, altstack).threads(&["thread_main"]).asserted(),
-    row("recursion 60", Goal::Native, |s| c("deep", &[], &[s, "60"])),
-    row("recursion 130", Goal::Native, |s| c("deep", &[], &[s, "130"])).asserted(),
-    row("recursion 3,000", Goal::Native, |s| c("deep", &[], &[s, "3000"])).asserted(),
-    row("recursion 50,000", Goal::Marked, |s| c("deep", &[], &[s, "50000"])).asserted(),
-    row("60 frames of 0.5 KiB", Goal::Native, |s| c("deep", &["-DFRAME=512"], &[s, "60"])),
-    row("120 frames of 0.5 KiB", Goal::Native, |s| c("deep", &["-DFRAME=512"], &[s, "120"])).asserted(),
-    row("a local of 64 KiB", Goal::Native, |s| c("deep", &["-DFRAME=65536"], &[s, "1"])).asserted(),
-    row("-m32, recursion 3,000", Goal::Native, |s| c("deep", &["-m32"], &[s, "3000"])),
+    row("signal handler on its own stack", Goal::Marked, altstack).entries(&["thread_main"]).asserted(),
+    row("recursion 60", Goal::Native, |s| c("deep", &[], &[s, "60"])).deep(60),
+    row("recursion 130", Goal::Native, |s| c("deep", &[], &[s, "130"])).deep(130).asserted(),
+    row("recursion 3,000", Goal::Native, |s| c("deep", &[], &[s, "3000"])).deep(3000).asserted(),
+    row("recursion 50,000", Goal::Marked, |s| c("deep", &[], &[s, "50000"])).deep(50000).asserted(),
+    row("60 frames of 0.5 KiB", Goal::Native, |s| c("deep", &["-DFRAME=512"], &[s, "60"])).deep(60),
+    row("120 frames of 0.5 KiB", Goal::Native, |s| c("deep", &["-DFRAME=512"], &[s, "120"])).deep(120).asserted(),
+    row("a local of 64 KiB", Goal::Native, |s| c("deep", &["-DFRAME=65536"], &[s, "1"])).deep(1).asserted(),
+    row("-m32, recursion 3,000", Goal::Native, |s| c("deep", &["-m32"], &[s, "3000"])).deep(3000),
     row("forks", Goal::Native, |_| c("storm_procs", &[], &["fork", "800"])),
     row("forks and execs", Goal::Native, |_| c("storm_procs", &[], &["exec", "800"])),
     row("vforks and execs", Goal::Native, |_| c("vforks", &[], &["500"])),
@@ -178,8 +207,7 @@ pub const ROWS: &[Row] = &[
 const FP: &[&str] = &["-fno-omit-frame-pointer"];
 const NO_TABLES: &[&str] = &["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"];
 const NODE: &[&str] = &["Builtins_JSEntry", "JSEntry", "Builtins_JSRunMicrotasksEntry", "JSRunMicrotasksEntry"];
-const JAVA: &[&str] = &["JavaMain", "call_stub"];
-const JAVA_THREADS: &[&str] = &["thread_native_entry", "ThreadJavaMain"];
+const JAVA: &[&str] = &["JavaMain", "call_stub", "thread_native_entry", "ThreadJavaMain"];
 
 fn c(name: &str, flags: &[&str], arguments: &[&str]) -> Program {
     if flags.contains(&"-m32") && !compiles("cc", &["-m32"]) {

@@ -24,16 +24,19 @@ pub const LEAST_TAGGED: usize = 3000;
 pub enum Build {
     Plain,
     FramePointers,
+    /// The program and its library without any unwind table; libc has its own.
+    NoTables,
 }
 
 /// The program, for so many CPU seconds on each of two threads.
 pub fn words(build: Build, seconds: &str) -> Words {
-    let frames = match build {
-        Build::Plain => "-fomit-frame-pointer",
-        Build::FramePointers => "-fno-omit-frame-pointer",
+    let flags: &[&str] = match build {
+        Build::Plain => &["-ffixed-r15", "-fomit-frame-pointer"],
+        Build::FramePointers => &["-ffixed-r15", "-fno-omit-frame-pointer"],
+        Build::NoTables => &["-ffixed-r15", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"],
     };
-    let program = programs::c_with("truth_paths", &["-ffixed-r15", frames]);
-    let library = programs::c_with("truth_library", &["-ffixed-r15", frames, "-shared", "-fPIC"]);
+    let program = programs::c_with("truth_paths", flags);
+    let library = programs::c_with("truth_library", &[flags, &["-shared", "-fPIC"]].concat());
     Words::new([program.into_os_string(), seconds.into(), "2".into(), library.into_os_string()])
 }
 
