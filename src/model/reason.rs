@@ -24,7 +24,8 @@ pub enum FoundBy {
     GoTable,
     /// By a frame pointer in the copy of the stack, in code without unwind information.
     FramePointer,
-    /// By the return address on top of the stack of code without unwind information, into which the call before it leads.
+    /// By the return address to which the instructions of code without unwind information lead, and before which stands a call
+    /// that leads there.
     ReturnAddress,
     /// By the kernel, which followed frame pointers.
     CallChain,

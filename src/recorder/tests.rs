@@ -57,6 +57,67 @@ fn samples_of_strangers_and_before_the_beginning_are_left_out() {
     assert_eq!(samples(recorder).len(), 1);
 }
 
+/// `main.leaf` of a hand-made Go program runs on a stack of its own, which `runtime.systemstack` has put there; the kernel has
+/// followed the frame pointer to the other one.
+#[test]
+fn stack_goes_on_in_the_call_chain_where_the_copy_ends() {
+    const CODE: u64 = 0x7000_0000;
+    const STACK: u64 = 0xc000_0000;
+    const ELSEWHERE: u64 = 0x1234_5670;
+    // See `src/unwind/go/tests.rs`.
+    let (leaf, main, goexit, systemstack) = (CODE + 0x10, CODE + 0x40, CODE + 0x61, CODE + 0xf0);
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/go_table/go120");
+    let pid = std::process::id();
+    let ends = |fp: u64, chain: &[u64]| {
+        let mut recorder = recorder(options(Membership::All));
+        recorder.record(&Record::Mmap(Mmap {
+            identity: Identity { pid, tid: pid, time: 200, cpu: 0, id: 0 },
+            pid,
+            mode: crate::perf::record::CpuMode::User,
+            start: CODE,
+            length: 0x1000,
+            offset: 0x200,
+            executable: true,
+            build_id: None,
+            device_inode: None,
+            path: program.as_bytes(),
+        }));
+        let words = |words: &[u64]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+        // Frame pointer, stack pointer, instruction pointer: perf's 6, 7 and 8.
+        let registers = words(&[fp, STACK, leaf]);
+        let chain = words(chain);
+        let mut stack = words(&[systemstack]);
+        stack.extend(words(&[0; 31]));
+        // A frame of the first stack, whose frame pointer leads to the other one.
+        stack[0x80..0x88].copy_from_slice(&ELSEWHERE.to_ne_bytes());
+        recorder.record(&Record::Sample(record::Sample {
+            identity: Identity { pid, tid: pid, time: 300, cpu: 0, id: 0 },
+            ip: leaf,
+            period: 4000,
+            callchain: Words::new(&chain, ByteOrder::Native),
+            user_registers: Some(record::UserRegisters {
+                abi: 2,
+                mask: 0b1_1100_0000,
+                values: Words::new(&registers, ByteOrder::Native),
+            }),
+            user_stack: &stack,
+            user_stack_full: true,
+            ..record::Sample::default()
+        }));
+        let recorded = recorder.finish();
+        let profile = &recorded.profile;
+        let sample = profile.samples.iter().next().unwrap();
+        (profile.frames_of(sample.stack).count(), sample.end)
+    };
+    let cut = StackEnd::Truncated(Truncation::OtherStack);
+    assert_eq!(ends(ELSEWHERE, &[USER, leaf, main, goexit]), (4, StackEnd::Root));
+    assert_eq!(ends(ELSEWHERE, &[USER, leaf, main]), (3, StackEnd::Truncated(Truncation::FramePointers)));
+    assert_eq!(ends(ELSEWHERE, &[USER, leaf]), (2, cut), "the kernel has read nothing there");
+    assert_eq!(ends(ELSEWHERE, &[]), (2, cut), "no chain was recorded");
+    assert_eq!(ends(ELSEWHERE, &[USER, leaf + 1, main, goexit]), (2, cut), "a chain of something else");
+    assert_eq!(ends(0, &[USER, leaf, main, goexit]), (2, cut), "nothing leads there");
+}
+
 #[test]
 fn command_is_recorded_from_its_exec_on() {
     let mut options = options(Membership::Tree);

@@ -173,7 +173,7 @@ impl Ways {
     fn go_on(&mut self, next: u64, effect: Effect, state: State) -> Option<(u64, State)> {
         let target = |distance: i32| next.wrapping_add_signed(distance.into());
         match effect {
-            Effect::Return | Effect::Leap | Effect::Away => None,
+            Effect::Return | Effect::Leap | Effect::Anywhere | Effect::Away => None,
             Effect::Jump(distance) => Some((target(distance), state)),
             Effect::Branch(distance) => {
                 self.ways.push_back((target(distance), state));
@@ -306,7 +306,8 @@ pub fn calls(image: &ElfImage, address: u64) -> Option<Option<u64>> {
     (0..=5).any(is_call).then_some(None)
 }
 
-/// Whether the instructions from `start` on lead to `svma`, calls left aside: within the function, or by a jump to another.
+/// Whether the instructions from `start` on lead to `svma`, or may lead there, calls left aside: within the function, or by a
+/// jump to another, which a register may tell.
 pub fn reaches(image: &ElfImage, start: u64, svma: u64) -> bool {
     let mut ways = Ways::from(start);
     let mut here = None;
@@ -315,6 +316,9 @@ pub fn reaches(image: &ElfImage, start: u64, svma: u64) -> bool {
             return true;
         }
         let Some((length, effect)) = code(image, at).and_then(decode) else { continue };
+        if effect == Effect::Anywhere {
+            return true;
+        }
         here = ways.go_on(at.wrapping_add(length as u64), effect, state);
     }
     false

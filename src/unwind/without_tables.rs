@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! code in a file       its instructions tell where the return address is; believed if a call stands before that
-//! any code             a frame pointer, if it leads up the stack to a return address in code
+//! any code             a frame pointer, if it leads up the stack to a return address behind a call
 //! code in no file      one word above the stack pointer, as in a trampoline, if an indirect call of a file's code stands before
 //! ```
 
@@ -23,6 +23,8 @@ pub(super) struct Places {
     /// The same by those from the function's begin on.
     precedents: FxHashMap<(ImageId, u64), Option<Place>>,
     starts: FxHashMap<ImageId, Starts>,
+    /// Whether something may return to what is behind a place.
+    returned_to: FxHashMap<(ImageId, u64), bool>,
     /// Whether the call before a return address, of its image, leads to a place.
     calls: FxHashMap<(ImageId, u64, ImageId, u64), bool>,
 }
@@ -56,6 +58,9 @@ type Code<'a> = (ImageId, &'a ElfImage, u64);
 
 /// The caller of a frame whose code, at `offset` of its image, has no call frame information.
 pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Result<Frame, Stop> {
+    if walk.end_without_tables(offset) == StackEnd::Root {
+        return Err(Stop::End(StackEnd::Root));
+    }
     let image = walk.image().filter(|_| walk.processor == Processor::X86_64);
     let image = image.filter(|image| image.is_64() && !image.is_big_endian());
     // A frame that has called goes on behind the call.
@@ -90,12 +95,11 @@ pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Resu
             Err(stop) => missing = missing.or(Some(stop)),
         }
     }
-    let is_behind = |stop: &Stop| matches!(stop, Stop::Memory(address) if walk.stack.is_behind(*address));
-    Err(missing.filter(is_behind).unwrap_or(Stop::End(walk.end_without_tables(offset))))
+    Err(missing.unwrap_or(Stop::End(walk.end_without_tables(offset))))
 }
 
-/// A frame pointer makes sense if it leads up the stack, to a frame whose return address is in code.
-fn by_frame_pointer(walk: &Walk<'_, '_>, here: &Frame) -> Option<Frame> {
+/// A frame pointer makes sense if it leads up the stack, to a frame whose return address is behind a call.
+fn by_frame_pointer(walk: &mut Walk<'_, '_>, here: &Frame) -> Option<Frame> {
     let word = walk.processor.word();
     if here.fp < here.sp || !here.fp.is_multiple_of(word) {
         return None;
@@ -105,7 +109,21 @@ fn by_frame_pointer(walk: &Walk<'_, '_>, here: &Frame) -> Option<Frame> {
     let sp = here.fp.checked_add(2 * word)?;
     let caller = walk.called(ra, sp, fp, FoundBy::FramePointer).ok()?;
     walk.space.find(caller.address.lookup())?;
-    Some(caller)
+    may_return_to(walk, ra).then_some(caller)
+}
+
+/// Whether something may return to an address of code, as far as that can be seen: a call stands before it, or a signal's
+/// handler returns there. Go puts the begin of `runtime.goexit` there itself.
+fn may_return_to(walk: &mut Walk<'_, '_>, ra: u64) -> bool {
+    if walk.processor != Processor::X86_64 {
+        return true;
+    }
+    let Some((id, image, before)) = ra.checked_sub(1).and_then(|before| walk.place(before)) else { return true };
+    *bounded(&mut walk.places().returned_to).entry((id, before)).or_insert_with(|| {
+        let address = before.saturating_add(1);
+        let is_seen = flow::calls(image, address).is_some() || flow::returns_from_signal(image, address);
+        is_seen || !image.is_64() || image.go_table().is_some()
+    })
 }
 
 /// Where the instructions say that it is, if there is a call before it that leads here.

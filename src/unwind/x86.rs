@@ -35,7 +35,9 @@ pub enum Effect {
     Leap,
     /// Asks the kernel.
     SystemCall,
-    /// What comes next is not said here: a jump to an address in memory or a register, `ud2`, `hlt`, `int3`.
+    /// Jumps to an address that a register tells: within the function, or to another one.
+    Anywhere,
+    /// Does not go on: `ud2`, `hlt`, `int3`.
     Away,
     /// The stack pointer becomes something else.
     Unknown,
@@ -360,7 +362,7 @@ impl Code<'_> {
                     0 | 1 => Some(written(it)),
                     2 => Some(Effect::Call(None)),
                     4 if it.mode == 0 && it.base.is_none() && !it.is_indexed => Some(Effect::Leap),
-                    4 | 5 => Some(Effect::Away),
+                    4 | 5 => Some(Effect::Anywhere),
                     6 => Some(Effect::Push(0)),
                     _ => None,
                 }

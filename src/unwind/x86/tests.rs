@@ -24,7 +24,7 @@ fn effects() {
         (&[0xe8, 1, 0, 0, 0], Effect::Call(Some(1))),
         (&[0xff, 0xd0], Effect::Call(None)),
         (&[0xff, 0x25, 0, 0, 0, 0], Effect::Leap),
-        (&[0xff, 0xe0], Effect::Away),
+        (&[0xff, 0xe0], Effect::Anywhere),
         (&[0x0f, 0x05], Effect::SystemCall),
         (&[0xeb, 0xfe], Effect::Jump(-2)),
         (&[0x0f, 0x84, 4, 0, 0, 0], Effect::Branch(4)),
