@@ -362,33 +362,45 @@ fn debug_file_is_no_code() {
     assert_eq!(images.debug_file(id).unwrap().svma_of_offset(wanted.offset + 0x40), None);
 }
 
+/// A vdso where those of 64-bit processes are, or of 32-bit ones.
+fn vdso(build_id: Option<BuildId>, start: u64) -> Wanted<'static> {
+    let (path, pid, end) = (b"[vdso]", u32::MAX, start + 0x2000);
+    Wanted { path, build_id, device: None, inode: None, pid, start, end, offset: 0, time: 0 }
+}
+
 #[test]
 fn vdso_is_that_of_the_recording() {
+    const HIGH: u64 = 0x7ffc_1234_5000;
+    const LOW: u64 = 0xf7f1_2000;
     let own = {
         let mut images = Images::default();
-        let id = images.intern_vdso(None, |_, _, _| ImageId(2));
+        let id = images.intern_vdso(&vdso(None, HIGH), |_, _, _| ImageId(2));
         images.get(id).cloned()
     };
     let Some(own) = own else { return println!("SKIPPED: no vdso here") };
     let build_id = own.build_id().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let come = |sources: FileSources, build_id| {
+    let come_at = |start, sources: FileSources, build_id: Option<BuildId>| {
         let mut images = Images::recorded(sources);
-        let id = images.intern_vdso(build_id, |kind, path, known| {
+        let id = images.intern_vdso(&vdso(build_id, start), |kind, path, known| {
             assert_eq!((kind, path), (ImageKind::Vdso, "[vdso]"));
             assert!(build_id.is_none() || known == build_id);
             ImageId(2)
         });
-        assert_eq!(images.intern_vdso(build_id, |_, _, _| panic!("it is known")), id);
+        assert_eq!(images.intern_vdso(&vdso(build_id, start), |_, _, _| panic!("it is known")), id);
         images.missing(id)
     };
+    let come = |sources, build_id| come_at(HIGH, sources, build_id);
     let here = FileSources { own_machine: true, ..FileSources::default() };
     let elsewhere = FileSources::default();
     assert_eq!(come(here.clone(), None), None);
     assert_eq!(come(elsewhere.clone(), None), Some(Unnamed::NoBuildId));
     assert_eq!(come(elsewhere, Some(build_id)), None);
     let other = BuildId::new(&[0x0a; 20]).unwrap();
-    assert_eq!(come(here, Some(other)), Some(Unnamed::NoFile));
+    assert_eq!(come(here.clone(), Some(other)), Some(Unnamed::NoFile));
+    // That of 32-bit processes is another one, whatever build id perf states of it: of its own.
+    assert_eq!(come_at(LOW, here.clone(), None), Some(Unnamed::NoBuildId));
+    assert_eq!(come_at(LOW, here, Some(build_id)), Some(Unnamed::NoFile));
     // perf's copy of another one.
     let mut bytes = own.data().to_vec();
     let at = bytes.windows(20).position(|window| window == build_id.as_bytes()).unwrap();

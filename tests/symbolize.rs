@@ -307,7 +307,9 @@ fn stripped_functions_are_one_place_each() {
 #[test]
 fn vdso_and_perf_map_and_nobody() {
     let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
-    let vdso = images.intern_vdso(None, |kind, path, build_id| builder.add_image(kind, path, build_id));
+    let (path, pid) = (b"[vdso]", std::process::id());
+    let wanted = Wanted { path, build_id: None, device: None, inode: None, pid, start: 0, end: 0, offset: 0, time: 0 };
+    let vdso = images.intern_vdso(&wanted, |kind, path, build_id| builder.add_image(kind, path, build_id));
     let text = images.get(vdso).and_then(|image| image.section(".text"));
     let in_vdso: Vec<FrameId> = text
         .iter()

@@ -25,7 +25,7 @@ pub struct Images {
     /// Files of debug information alone, of images whose own file was not found.
     debug_files: FxHashMap<ImageId, Arc<ElfImage>>,
     missing: FxHashMap<ImageId, Missing>,
-    vdsos: FxHashMap<Option<BuildId>, ImageId>,
+    vdsos: FxHashMap<(vdso::Width, Option<BuildId>), ImageId>,
     dumps: FxHashMap<ImageId, Arc<JitDump>>,
     unproven: usize,
 }
@@ -116,23 +116,32 @@ impl Images {
         id
     }
 
-    /// The image of a vdso: of 64-bit processes that run here, or of a recording, with the build id that it tells.
+    /// The image of a vdso: of a process that runs here, or of a recording, with the build id that it tells.
     ///
-    /// A recorded one is perf's copy or our own, whichever has that build id; without one, our own if the recording was
-    /// made on this machine.
+    /// Ours is that of all processes of our width; that of 32-bit ones is read from the memory of the first that has it. A
+    /// recorded one is perf's copy or our own, whichever has that build id; without one, our own if the recording was made
+    /// on this machine.
     pub fn intern_vdso(
         &mut self,
-        build_id: Option<BuildId>,
+        wanted: &Wanted<'_>,
         add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId,
     ) -> ImageId {
-        let build_id = build_id.filter(|_| self.sources.is_some());
-        if let Some(&id) = self.vdsos.get(&build_id) {
+        let width = vdso::Width::of(wanted);
+        let build_id = wanted.build_id.filter(|_| self.sources.is_some());
+        let known = self.vdsos.get(&(width, build_id)).copied();
+        if let Some(id) = known {
+            // The process may have been gone before anybody looked.
+            let try_again = |missing: &Missing| self.sources.is_none() && missing.tries < MOST_TRIES;
+            if width == vdso::Width::Narrow && self.missing.get(&id).is_some_and(try_again) {
+                self.keep(id, vdso::read_of(wanted).ok_or(Unnamed::NoFile));
+            }
             return id;
         }
         let own = || vdso::read_own().ok_or(Unnamed::NoFile);
         let result = match (&self.sources, build_id) {
+            (None, _) if width == vdso::Width::Narrow => vdso::read_of(wanted).ok_or(Unnamed::NoFile),
             (None, _) => own(),
-            (Some(sources), None) if sources.own_machine => own(),
+            (Some(sources), None) if sources.own_machine && width == vdso::Width::Own => own(),
             (Some(_), None) => Err(Unnamed::NoBuildId),
             (Some(sources), Some(build_id)) => match sources.find_vdso(build_id) {
                 Some(found) => map(found),
@@ -142,9 +151,12 @@ impl Images {
                 }),
             },
         };
+        // perf states its own vdso's build id of all that are called so.
+        let is_of_width = |image: &ElfImage| width == vdso::Width::Own || !image.is_64();
+        let result = result.and_then(|image| if is_of_width(&image) { Ok(image) } else { Err(Unnamed::NoFile) });
         let build_id_found = result.as_ref().ok().and_then(ElfImage::build_id);
         let id = add(ImageKind::Vdso, "[vdso]", build_id.or(build_id_found));
-        self.vdsos.insert(build_id, id);
+        self.vdsos.insert((width, build_id), id);
         self.keep(id, result);
         id
     }
@@ -320,8 +332,10 @@ mod tests {
     #[test]
     fn vdso_is_an_elf_image() {
         let mut images = Images::default();
-        let id = images.intern_vdso(None, |_, _, _| ImageId(3));
-        assert_eq!(images.intern_vdso(None, no_row), id);
+        let wanted = wanted(Path::new("[vdso]"));
+        let id = images.intern_vdso(&wanted, |_, _, _| ImageId(3));
+        assert_eq!(images.intern_vdso(&wanted, no_row), id);
+        assert!(images.is_vdso(id) && !images.is_vdso(ImageId(4)));
         match images.get(id) {
             Some(image) => assert_eq!(image.svma_of_offset(0x100), Some(0x100)),
             None => println!("SKIPPED: no vdso here"),

@@ -420,7 +420,7 @@ impl Recorder {
         }
         let (image, offset) = if wanted.path == b"[vdso]" {
             // It is mapped whole; what the kernel states as its file offset is none.
-            (self.images.intern_vdso(wanted.build_id, add), 0)
+            (self.images.intern_vdso(wanted, add), 0)
         } else if is_file_path(wanted.path) || self.options.origin.has_symbols_of(wanted.path) {
             (self.images.intern(wanted, add), offset)
         } else {

@@ -204,7 +204,7 @@ impl Tap {
     fn file(&mut self, wanted: &Wanted<'_>) -> Option<BuildId> {
         let id = ImageId::from_index(self.files.len());
         let found = if wanted.path == b"[vdso]" {
-            self.images.intern_vdso(wanted.build_id, |_, _, _| id)
+            self.images.intern_vdso(wanted, |_, _, _| id)
         } else if is_file_path(wanted.path) {
             self.images.intern(wanted, |_, _, _| id)
         } else {

@@ -324,6 +324,11 @@ impl<'w> Walk<'w, '_> {
         self.at.mapping.image
     }
 
+    /// Whether the frame under work is in a vdso.
+    pub fn is_in_vdso(&self) -> bool {
+        self.images.is_vdso(self.at.mapping.image)
+    }
+
     /// What is known of code without tables.
     pub fn places(&mut self) -> &mut Places {
         &mut self.unwinder.places

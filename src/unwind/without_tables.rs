@@ -68,6 +68,11 @@ pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Resu
     let code =
         image.and_then(|image| Some((walk.image_id(), image, image.svma_of_offset(offset)?.checked_add(ahead)?)));
     let Some(code) = code else {
+        if walk.processor == Processor::X86 && walk.image().is_none() && walk.is_in_vdso() {
+            // Its ways into the kernel and out of a signal's handler keep no frame pointer (arch/x86/entry/vdso/vdso32); which
+            // functions do is not known without it.
+            return Err(Stop::End(walk.end_without_tables(offset)));
+        }
         let found = by_frame_pointer(walk, here).or_else(|| by_trampoline(walk, here));
         return found.ok_or(Stop::End(walk.end_without_tables(offset)));
     };
