@@ -4,6 +4,8 @@ mod common;
 
 #[path = "cli/accounts.rs"]
 mod accounts;
+#[path = "cli/deep_stacks.rs"]
+mod deep_stacks;
 #[path = "cli/endings.rs"]
 mod endings;
 #[path = "cli/outputs.rs"]

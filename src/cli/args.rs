@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use flameprofile::import::Kind;
 use flameprofile::model::TimeRange;
 use flameprofile::recorder::UserStacks;
-use flameprofile::sampler::CpuList;
+use flameprofile::sampler::{CpuList, StackSize};
 
 use super::render::OutputArgs;
 
@@ -99,6 +99,10 @@ pub struct RecordArgs {
     /// How user stacks are found
     #[arg(long, value_enum, default_value_t = Unwind::Auto, help_heading = "How")]
     pub unwind: Unwind,
+
+    /// How much of the user stack each sample copies, a multiple of 8 from 512 to 65528 [default: 65528, less at high rates]
+    #[arg(long, value_name = "BYTES", value_parser = stack_size, help_heading = "How")]
+    pub stack_size: Option<StackSize>,
 
     /// Pack a perf.data with zstd
     #[arg(short = 'z', long, help_heading = "Output")]
@@ -193,6 +197,11 @@ impl From<Unwind> for UserStacks {
 
 fn cpu_list(text: &str) -> Result<CpuList, String> {
     CpuList::parse(text).filter(|cpus| !cpus.is_empty()).ok_or_else(|| "a list of CPUs is like 0-3,8".to_owned())
+}
+
+fn stack_size(text: &str) -> Result<StackSize, String> {
+    let size = text.parse().ok().and_then(StackSize::new);
+    size.ok_or_else(|| "the size of a stack copy is a multiple of 8, from 512 to 65528".to_owned())
 }
 
 fn kind_parser() -> impl TypedValueParser<Value = Kind> {

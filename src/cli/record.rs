@@ -10,7 +10,7 @@ use flameprofile::sampler::{Sampling, Target};
 use flameprofile::session::{Ended, RecordOptions, Stop, record, record_perf_data};
 use flameprofile::{Error, ErrorKind, Result};
 
-use super::args::RecordArgs;
+use super::args::{RecordArgs, Unwind};
 use super::progress::ProgressLine;
 use super::render::Outlet;
 use super::signals;
@@ -32,6 +32,14 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
         _ => Side::Both,
     };
     options.user_stacks = args.unwind.into();
+    if args.stack_size.is_some() && !matches!(args.unwind, Unwind::Auto | Unwind::Dwarf) {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "--stack-size is for copies of the stack, which this --unwind takes none of",
+        )
+        .with_hint("leave one of them out, or use --unwind dwarf"));
+    }
+    options.stack_size = args.stack_size;
     options.names = args.output.names();
     let is_command = matches!(options.target, Target::Command(_));
     // Our result goes to standard output: the command's own output must not get into it.

@@ -7,10 +7,11 @@ use crate::model::{CaptureStats, Origin};
 /// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
 ///
 /// Keys: `origin` (`recording`; `records` of one that was read; `stacks` that another program found, whose `lost`,
-/// `throttled` and `complete` are `null`), `event rate duration_seconds samples lost throttled coverage cpu_seconds complete unstated truncated
-/// no_unwind_info frames unnamed own_cpu_seconds peak_rss_bytes records skipped notes target host started_unix`; `truncated` and
-/// `unnamed` are objects from reason to share, `no_unwind_info` from file to share, `frames` (how callers in user mode were
-/// found), `records` (what was read, by type) and `skipped` (what was passed over, by reason) to number.
+/// `throttled` and `complete` are `null`), `event rate duration_seconds samples lost throttled coverage cpu_seconds complete
+/// unstated truncated completed_late no_unwind_info frames unnamed own_cpu_seconds peak_rss_bytes records skipped notes target
+/// host started_unix`; `truncated` and `unnamed` are objects from reason to share, `no_unwind_info` from file to share, `frames`
+/// (how callers in user mode were found), `records` (what was read, by type) and `skipped` (what was passed over, by reason)
+/// to number; `completed_late` is a number of samples, `null` of what was not recorded here.
 pub fn stats_json(stats: &CaptureStats) -> Value {
     let is_known = stats.origin != Origin::Stacks;
     let origin = match stats.origin {
@@ -31,6 +32,7 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         "complete": (is_known && !stats.stacks_unknown).then_some(stats.complete),
         "unstated": (!stats.stacks_unknown).then_some(stats.unstated),
         "truncated": (!stats.stacks_unknown).then_some(&stats.truncated),
+        "completed_late": (stats.origin == Origin::Recording && !stats.stacks_unknown).then_some(stats.completed_late),
         "no_unwind_info": (!stats.stacks_unknown).then_some(&stats.no_unwind_info),
         "frames": (!stats.stacks_unknown).then_some(&stats.frames),
         "unnamed": (!stats.stacks_unknown).then_some(&stats.unnamed),

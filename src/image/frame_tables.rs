@@ -84,6 +84,11 @@ impl<'a> FrameEntry<'a> {
         self.entry.initial_address()
     }
 
+    /// How many bytes of code it is for.
+    pub fn length(&self) -> u64 {
+        self.entry.len()
+    }
+
     /// The row for an address; nothing if it is in none, or if the entry makes no sense.
     pub fn row<'c>(&self, svma: u64, context: &'c mut UnwindContext<usize>) -> Option<&'c UnwindTableRow<usize>> {
         match &self.section {

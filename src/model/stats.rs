@@ -46,6 +46,8 @@ pub struct CaptureStats {
     pub unstated: f64,
     /// Share of the weight whose stack is cut, by reason.
     pub truncated: BTreeMap<&'static str, f64>,
+    /// Samples whose stack is larger than its copy and was completed from the memory of the process, which had not changed there.
+    pub completed_late: u64,
     /// Of what is cut for want of unwind information: its share by the file whose code has none.
     pub no_unwind_info: BTreeMap<String, f64>,
     /// How many callers in user mode were found in each way, each as often as a sample has it; the ways that found none are

@@ -2,6 +2,7 @@
 
 mod jit_host;
 pub mod kernel;
+mod memory;
 mod off_cpu;
 pub mod own_cost;
 pub mod proc;
@@ -9,6 +10,7 @@ mod space;
 mod table;
 
 pub use jit_host::JitHost;
+pub use memory::ProcessMemory;
 pub use off_cpu::{OffCpu, Wait};
 pub use space::{AddressSpace, Mapping};
 pub use table::{KernelMaps, Membership, ProcessState, ProcessTable, ThreadState};

@@ -47,6 +47,9 @@ pub trait Sink {
     /// Each is given as its bytes, header first and whole, and its layout.
     fn take<'a>(&mut self, records: impl Iterator<Item = (&'a [u8], &'a Layout)>);
 
+    /// A record has come in, out of order; its turn comes later. Only told of what comes from rings.
+    fn arrives(&mut self, _record: &[u8], _layout: &Layout) {}
+
     /// An event became known while records came; the samples of event `n` are of the `n`th.
     fn add_event(&mut self, _event: RecordedEvent) {}
 
@@ -60,6 +63,10 @@ pub trait Sink {
 impl Sink for Recorder {
     fn take<'a>(&mut self, records: impl Iterator<Item = (&'a [u8], &'a Layout)>) {
         self.record_all(records.map(|(bytes, layout)| parse(bytes, layout)));
+    }
+
+    fn arrives(&mut self, record: &[u8], layout: &Layout) {
+        Recorder::arrives(self, record, layout);
     }
 
     fn add_event(&mut self, event: RecordedEvent) {
@@ -130,6 +137,12 @@ impl<'f, S: Sink> Feed<'f, S> {
             }
             offsets.push(offset as u32);
             offset += size;
+        }
+        for offset in &offsets {
+            let record = &bytes[*offset as usize..];
+            if let (Some(layout), Some((_, _, size))) = (self.layouts.of(record), record::header(record, order)) {
+                self.recorder.arrives(&record[..size], layout);
+            }
         }
         self.take_records(bytes, &offsets);
     }

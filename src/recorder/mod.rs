@@ -11,78 +11,43 @@
 //! *admit* (whose is it? what is mapped?), *walk* (which addresses are on its stack?), *add* (a row). So a recording that is there
 //! already is walked by all CPUs, see [`Recorder::record_all`].
 
+mod called;
+mod counters;
 mod deferred;
 mod existing;
 mod feed;
+mod late;
 mod options;
 mod other_stack;
 mod tap;
 mod walk;
 
+pub use counters::Counters;
 pub use feed::{Feed, Sink};
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 pub use tap::{Tap, Tapped};
 // What samples must carry to be unwound: who opens the events asks for it.
 pub use crate::unwind::{Processor, REGISTERS_MASK};
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::image::{Images, JitCode, JitDump, Wanted, is_file_path};
 use crate::model::{
-    EventId, FoundBy, FrameKind, ImageId, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
-    Timestamp, Unit,
+    EventId, FrameKind, ImageId, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp,
+    Unit,
 };
 use crate::perf::record::{self, CpuMode};
-use crate::perf::{Record, data};
+use crate::perf::{Layout, Record, data};
 use crate::process::{AddressSpace, JitHost, KernelMaps, Mapping, OffCpu, ProcessTable};
 use crate::unwind::{Unwinder, WalkedFrame, WithoutTables};
 use deferred::Incomplete;
+use late::Late;
 use walk::{Part, Walk, Walked};
 
 /// The pid of an idle CPU, and of every task that is not in our pid namespace: nothing more is known of those.
 const OUTSIDE: u32 = 0;
-
-/// What was counted on the way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Records lost because a ring was full.
-    pub lost: u64,
-    /// Samples lost before they reached a ring.
-    pub lost_samples: u64,
-    /// How often an event was throttled.
-    pub throttled: u64,
-    /// Records that were shorter than their type says, or contradicted themselves.
-    pub malformed: u64,
-    /// Of those, samples.
-    pub malformed_samples: u64,
-    /// Records that came later than one of a later time had been taken in.
-    pub late: u64,
-    /// Samples kept.
-    pub samples: u64,
-    /// Sum of their values.
-    pub value: u64,
-    /// Bytes of hardware trace, which is not decoded.
-    pub aux_bytes: u64,
-    /// Times that hardware trace was lost.
-    pub aux_lost: u64,
-    /// Waits that ended only with the thread's next sample, and waits that did not end, of a recording of switches.
-    pub waits_by_next_sample: u64,
-    /// See [`Counters::waits_by_next_sample`].
-    pub open_waits: u64,
-    /// Frames by how they were found, each as often as a sample has it, in the order of [`FoundBy::ALL`].
-    pub found: [u64; FoundBy::ALL.len()],
-}
-
-impl Counters {
-    /// How many callers in user mode were found in each way.
-    pub fn frames(&self) -> BTreeMap<&'static str, u64> {
-        let ways = FoundBy::ALL.into_iter().zip(self.found);
-        ways.filter(|(by, count)| by.is_of_callers() && *count > 0).map(|(by, count)| (by.as_str(), count)).collect()
-    }
-}
 
 /// A symbol of the kernel that came while it was recorded: a BPF program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +90,8 @@ pub struct Recorder {
     kernel_symbols: Vec<KernelSymbol>,
     off_cpu: OffCpu,
     incomplete: Incomplete,
+    /// Of processes that run.
+    late: Option<Late>,
     counters: Counters,
     /// Samples before this time are not kept; `u64::MAX` until the recording has begun.
     begin: u64,
@@ -162,6 +129,7 @@ impl Recorder {
             UserStacks::Auto | UserStacks::FramePointers | UserStacks::None => WithoutTables::Try,
         };
         unwinders.resize_with(options.threads.get(), || Unwinder::new(without_tables));
+        let late = matches!(options.origin, Origin::Live).then(Late::default);
         Recorder {
             processes: ProcessTable::new(options.membership.clone()),
             options,
@@ -172,6 +140,7 @@ impl Recorder {
             kernel_symbols: Vec::new(),
             off_cpu: OffCpu::default(),
             incomplete: Incomplete::default(),
+            late,
             counters: Counters::default(),
             begin: u64::MAX,
             events,
@@ -193,7 +162,17 @@ impl Recorder {
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        self.counters
+        let late = self.late.as_ref();
+        Counters {
+            completed_late: late.map_or(0, |late| late.completed),
+            memory_denied: late.is_some_and(Late::was_denied),
+            ..self.counters
+        }
+    }
+
+    /// How many stacks were larger than their copies, so that the memory of their processes was to be read; the sooner the better.
+    pub fn stacks_wanted(&self) -> u64 {
+        self.late.as_ref().map_or(0, |late| late.wanted)
     }
 
     /// Takes in the next record in order of time.
@@ -205,7 +184,7 @@ impl Recorder {
                 frames.clear();
                 let modules = &self.processes.kernel.modules;
                 let walk = Walk { images: &self.images, modules, options: &self.options };
-                let walked = walk.frames(&mut self.unwinders[0], &admitted, &mut frames);
+                let walked = walk.frames(&mut self.unwinders[0], self.late.as_mut(), &admitted, &mut frames);
                 self.add(&admitted, walked, &frames);
                 self.frames = frames;
             }
@@ -213,6 +192,9 @@ impl Recorder {
             Record::Comm(comm) if comm.pid == OUTSIDE => {}
             Record::Comm(comm) => {
                 let name = String::from_utf8_lossy(comm.name);
+                if comm.exec {
+                    self.forget_memory(comm.pid);
+                }
                 let renamed = self.processes.rename(comm.pid, comm.tid, &name, comm.exec);
                 if let Some(process) = renamed {
                     let thread = process.thread(comm.tid).id;
@@ -227,8 +209,17 @@ impl Recorder {
                     self.options.begins_with_exec_of = None;
                 }
             }
-            Record::Fork(task) => self.processes.fork(task.parent_pid, task.parent_tid, task.pid, task.tid),
+            Record::Fork(task) => {
+                // The number may have been another's.
+                if task.pid == task.tid {
+                    self.forget_memory(task.pid);
+                }
+                self.processes.fork(task.parent_pid, task.parent_tid, task.pid, task.tid);
+            }
             Record::Exit(task) => {
+                if task.pid == task.tid {
+                    self.forget_memory(task.pid);
+                }
                 self.off_cpu.ends(task.tid);
                 self.processes.exit(task.pid, task.tid);
             }
@@ -332,13 +323,14 @@ impl Recorder {
     /// The finished recording.
     pub fn finish(mut self) -> Recorded {
         self.add_waits();
+        let counters = self.counters();
         Recorded {
             profile: self.builder.finish(),
             images: self.images,
             jit_hosts: self.jit_hosts,
             kernel: self.processes.kernel,
             kernel_symbols: self.kernel_symbols,
-            counters: self.counters,
+            counters,
         }
     }
 
@@ -353,6 +345,31 @@ impl Recorder {
         for wait in self.off_cpu.waits() {
             let sample = self.builder.profile().samples.get(wait.sample);
             self.builder.add_sample(Sample { event, value: wait.time, count: 1, ..sample });
+        }
+    }
+
+    /// Looks at a record whose turn comes later: what of its stack is not in the copy is read now.
+    fn arrives(&mut self, bytes: &[u8], layout: &Layout) {
+        if self.late.is_none() || self.begin == u64::MAX || self.options.begins_with_exec_of.is_some() {
+            return;
+        }
+        if record::header(bytes, layout.order).is_none_or(|(kind, ..)| kind != record::kind::SAMPLE) {
+            return;
+        }
+        let Record::Sample(sample) = record::parse(bytes, layout) else { return };
+        let identity = sample.identity;
+        if !sample.user_stack_full || self.processes.sampled(identity.pid, identity.tid).is_none() {
+            return;
+        }
+        let Some(registers) = walk::registers_of(&sample, &self.options.origin) else { return };
+        if let Some(late) = &mut self.late {
+            late.arrives(&sample, &walk::stack_of(&sample, &registers));
+        }
+    }
+
+    fn forget_memory(&mut self, pid: u32) {
+        if let Some(late) = &mut self.late {
+            late.forget(pid);
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::options::{RecorderOptions, UserStacks};
+use super::late::{Cut, Late, Place};
+use super::options::{Origin, RecorderOptions, UserStacks};
 use super::{Admitted, record};
 use crate::image::Images;
 use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, StackEnd, Truncation};
@@ -56,7 +57,7 @@ impl Walk<'_> {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((part, samples)) = next else { break };
                 for sample in samples {
-                    let walked = self.frames(unwinder, sample, &mut part.frames);
+                    let walked = self.frames(unwinder, None, sample, &mut part.frames);
                     part.walked.push(walked);
                 }
             }
@@ -73,13 +74,19 @@ impl Walk<'_> {
         });
     }
 
-    /// Appends the frames of a sample's stack, innermost first.
-    pub fn frames(self, unwinder: &mut Unwinder, admitted: &Admitted<'_>, frames: &mut Vec<WalkedFrame>) -> Walked {
+    /// Appends the frames of a sample's stack, innermost first; with `late` stacks that are larger than their copies are completed.
+    pub fn frames(
+        self,
+        unwinder: &mut Unwinder,
+        late: Option<&mut Late>,
+        admitted: &Admitted<'_>,
+        frames: &mut Vec<WalkedFrame>,
+    ) -> Walked {
         let first = frames.len();
         let deferred = self.kernel_frames(&admitted.sample, frames);
         let end = match deferred {
             Some(_) => StackEnd::Truncated(Truncation::Deferred),
-            None => self.user_frames(unwinder, admitted, frames, first),
+            None => self.user_frames(unwinder, late, admitted, frames, first),
         };
         Walked { count: frames.len() - first, end, deferred }
     }
@@ -88,6 +95,7 @@ impl Walk<'_> {
     fn user_frames(
         self,
         unwinder: &mut Unwinder,
+        late: Option<&mut Late>,
         admitted: &Admitted<'_>,
         frames: &mut Vec<WalkedFrame>,
         begin: usize,
@@ -99,20 +107,25 @@ impl Walk<'_> {
         let copied = by_tables && !sample.user_stack.is_empty();
         let values = sample.user_registers.filter(|_| by_tables);
         let processor = values.and_then(|values| origin.processor(values.abi));
-        let registers = values
-            .zip(processor)
-            .and_then(|(values, processor)| Registers::from_sample(processor, |number| values.get(number)));
-        let mut unwind = |registers: &Registers, frames: &mut Vec<WalkedFrame>| {
-            let (start, full) = (registers.sp(), sample.user_stack_full);
-            let stack = StackBytes { start, bytes: sample.user_stack, full, ..StackBytes::default() };
-            let end = unwinder.unwind(space, self.images, registers, &stack, frames);
-            if end != StackEnd::Truncated(Truncation::OtherStack) {
-                return end;
-            }
-            self.other_stack(unwinder, space, (registers, &stack), sample, frames)
-        };
+        let registers = registers_of(sample, origin).filter(|_| by_tables);
         if let Some(registers) = registers.filter(|_| copied) {
-            return unwind(&registers, frames);
+            let stack = &stack_of(sample, &registers);
+            let end = unwinder.unwind(space, self.images, &registers, stack, frames);
+            let known = frames.len() - first;
+            let place = unwinder.missing().map(|missing| Place { first, known, missing });
+            let end = match end {
+                StackEnd::Truncated(Truncation::OtherStack) => {
+                    self.other_stack(unwinder, space, (&registers, stack), sample, frames)
+                }
+                end => end,
+            };
+            let Some(late) = late else { return end };
+            let Some(place) = place.filter(|_| end != StackEnd::Root) else {
+                late.was_not_needed(sample);
+                return end;
+            };
+            let cut = Cut { sample, space, images: self.images, registers: &registers, stack };
+            return late.complete(&cut, place, unwinder, frames).unwrap_or(end);
         }
         if matches!(stacks, UserStacks::Auto) && sample.branches.is_call_stack && sample.branches.count() > 0 {
             call_stack(sample, space, frames);
@@ -124,7 +137,7 @@ impl Walk<'_> {
         }
         // Nothing of the stack could be copied, as in an exec that replaces it: the innermost frame is known all the same.
         if let Some(registers) = registers.filter(|registers| registers.ip != 0) {
-            return unwind(&registers, frames);
+            return unwinder.unwind(space, self.images, &registers, &stack_of(sample, &registers), frames);
         }
         if frames.len() == begin && sample.ip != 0 {
             let ip = CodeAddress::Ip(sample.ip);
@@ -166,6 +179,18 @@ impl Walk<'_> {
         }
         deferred
     }
+}
+
+/// A sample's user registers, if they can be unwound from.
+pub(super) fn registers_of(sample: &record::Sample<'_>, origin: &Origin) -> Option<Registers> {
+    let values = sample.user_registers?;
+    Registers::from_sample(origin.processor(values.abi)?, |number| values.get(number))
+}
+
+/// The copy of a sample's stack.
+pub(super) fn stack_of<'a>(sample: &record::Sample<'a>, registers: &Registers) -> StackBytes<'a> {
+    let (start, bytes, full) = (registers.sp(), sample.user_stack, sample.user_stack_full);
+    StackBytes { start, bytes, full, ..StackBytes::default() }
 }
 
 /// Appends the user part of a call chain.

@@ -62,6 +62,10 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
                 let unstated = percent(stats.unstated);
                 format!("complete {}, truncated {truncated}, not stated {unstated}", percent(stats.complete))
             }
+            true if stats.completed_late > 0 => {
+                let late = grouped(stats.completed_late);
+                format!("complete {} ({late} completed late), truncated {truncated}", percent(stats.complete))
+            }
             true => format!("complete {}, truncated {truncated}", percent(stats.complete)),
             false if stats.truncated.is_empty() => {
                 "as another program found them; how many are complete is not known".into()

@@ -27,6 +27,7 @@ pub use event::EventSpec;
 pub use open::{OpenRequest, Opened, OpenedEvent, Stacks, Tasks, open};
 pub use pmu::Sources;
 pub use ring::RingBuffer;
+pub use ring_sizes::StackSize;
 pub use streams::Streams;
 // The words of this room's own requests.
 pub use crate::perf::Sampling;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::accepted::Accepted;
 use super::cpus::CpuList;
 use super::ring::RingBuffer;
-use super::ring_sizes::{fitting_stack, map_rings, ring_size, stack_size};
+use super::ring_sizes::{StackSize, fitting_stack, map_rings, ring_size, stack_size};
 use super::streams::{Streams, random_numbers};
 use super::sys::{self, OpenEvent, Scope};
 use crate::perf::{AttrFlags, EventAttr, Layout, SampleFields, Sampling, read_format};
@@ -70,6 +70,8 @@ pub struct OpenRequest {
     pub expected_rate: f64,
     /// What stacks samples carry.
     pub stacks: Stacks,
+    /// How large the copies of the user stack are, if not as large as the rate allows.
+    pub stack_size: Option<StackSize>,
     /// The registers that unwinding needs.
     pub registers: u64,
     /// Whether mappings of data are reported too: perf finds unwind tables, which no code is in, only in those.
@@ -165,7 +167,9 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         };
         owners.push((cpu, owner));
     }
-    let wanted_stack = if request.stacks.user_copy { stack_size(request.expected_rate) } else { 0 };
+    let by_rate = || stack_size(request.expected_rate);
+    let stack_size = request.stack_size.map_or_else(by_rate, |size| u64::from(size.bytes()));
+    let wanted_stack = if request.stacks.user_copy { stack_size } else { 0 };
     let wanted_ring = ring_size(request.expected_rate, wanted_stack, owners.len());
     let (rings, ring) = map_rings(&owners, wanted_ring)?;
     let stack = fitting_stack(wanted_stack, ring, request.expected_rate);

@@ -8,6 +8,8 @@ use super::ring::RingBuffer;
 /// Largest copy of the user stack: the record's size is a u16, and the copy a multiple of 8.
 const LARGEST_STACK: u64 = 65_528;
 const SMALLEST_STACK: u64 = 4_096;
+/// The least that may be asked for: some ten frames.
+const SMALLEST_ASKED: u64 = 512;
 /// How much ring space stacks may take in a second on a CPU; at higher rates the copies are smaller.
 const STACK_BYTES_PER_SECOND: f64 = 66e6;
 /// How much time of samples a ring should hold, in seconds.
@@ -18,6 +20,23 @@ const SMALLEST_RING: usize = 512 << 10;
 const LARGEST_RING: usize = 16 << 20;
 /// All rings together.
 const ALL_RINGS: usize = 512 << 20;
+
+/// How much of the user stack a sample copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackSize(u32);
+
+impl StackSize {
+    /// A number of bytes: a multiple of 8 from 512 to 65,528 (`perf_event_open(2)`, `sample_stack_user`); nothing for another one.
+    pub fn new(bytes: u32) -> Option<StackSize> {
+        let fits = (SMALLEST_ASKED..=LARGEST_STACK).contains(&u64::from(bytes)) && bytes.is_multiple_of(8);
+        fits.then_some(StackSize(bytes))
+    }
+
+    /// In bytes.
+    pub fn bytes(self) -> u32 {
+        self.0
+    }
+}
 
 /// Size of the copy of the user stack at a rate.
 pub(super) fn stack_size(rate: f64) -> u64 {
@@ -61,6 +80,14 @@ pub(super) fn map_rings(owners: &[(u32, OwnedFd)], wanted: usize) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_multiples_of_eight_within_limits() {
+        for (bytes, is_one) in [(512, true), (8192, true), (65_528, true), (504, false), (65_536, false), (1001, false)]
+        {
+            assert_eq!(StackSize::new(bytes).map(StackSize::bytes), is_one.then_some(bytes));
+        }
+    }
 
     #[test]
     fn copies_shrink_with_the_rate_and_the_ring() {

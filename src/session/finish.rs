@@ -152,11 +152,19 @@ fn fill(
     stats.lost = account.lost;
     stats.throttled = counters.throttled;
     stats.frames = counters.frames();
+    stats.completed_late = counters.completed_late;
     stats.coverage = account.coverage;
     stats.cpu_time = account.used;
     stats.notes = notes;
     if counters.late > 0 {
         stats.notes.push(format!("{} records came out of order: their frames may be wrong", counters.late));
+    }
+    if counters.memory_denied {
+        stats.notes.push(
+            "stacks larger than their copies stay cut: the memory of the process may not be read (kernel.yama.ptrace_scope, or \
+             CAP_SYS_PTRACE)"
+                .into(),
+        );
     }
     if counters.malformed > 0 {
         stats.notes.push(format!("{} records were malformed", counters.malformed));

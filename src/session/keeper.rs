@@ -45,6 +45,14 @@ impl Keeper {
         }
     }
 
+    /// How many stacks were to be completed from the memory of processes.
+    pub fn stacks_wanted(&self) -> u64 {
+        match self {
+            Keeper::Profile(recorder) => recorder.stacks_wanted(),
+            Keeper::File(_) => 0,
+        }
+    }
+
     /// Whether going on is of no use.
     pub fn has_failed(&self) -> bool {
         match self {
@@ -59,6 +67,13 @@ impl Sink for Keeper {
         match self {
             Keeper::Profile(recorder) => recorder.take(records),
             Keeper::File(tap) => tap.take(records),
+        }
+    }
+
+    fn arrives(&mut self, record: &[u8], layout: &Layout) {
+        match self {
+            Keeper::Profile(recorder) => Sink::arrives(&mut **recorder, record, layout),
+            Keeper::File(_) => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::recorder::UserStacks;
 use crate::sampler::choose::Side;
-use crate::sampler::{CpuList, Sampling, Target};
+use crate::sampler::{CpuList, Sampling, StackSize, Target};
 use crate::symbolize::SymbolizeOptions;
 
 /// What to record.
@@ -22,6 +22,8 @@ pub struct RecordOptions {
     pub side: Side,
     /// How user stacks are found.
     pub user_stacks: UserStacks,
+    /// How much of the user stack a sample copies, in bytes; as much as the rate allows, 65,528 at most, if not given.
+    pub stack_size: Option<StackSize>,
     /// For how long; until the target ends if not given.
     pub duration: Option<Duration>,
     /// Which names are wanted.
@@ -43,6 +45,7 @@ impl RecordOptions {
             sampling: None,
             side: Side::Both,
             user_stacks: UserStacks::Auto,
+            stack_size: None,
             duration: None,
             names: SymbolizeOptions::default(),
             command_output_to_stderr: false,

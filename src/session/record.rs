@@ -147,6 +147,7 @@ fn record_to(
         clock_rate,
         expected_rate: expected_rate(&plan, sampling),
         stacks: stacks(options),
+        stack_size: options.stack_size,
         registers: REGISTERS_MASK,
         data_mappings: perf_data.is_some() && stacks(options).user_copy,
     };

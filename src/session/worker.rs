@@ -17,6 +17,11 @@ pub(super) struct Done {
 /// Takes all chunks in until the drain thread has ended; presses `stop` when going on is of no use.
 pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_, Keeper>, done: &Done, stop: &Stop) -> Keeper {
     let mut pressed = false;
+    let mut wanted = 0;
+    if matches!(feed.recorder(), Keeper::Profile(_)) {
+        // Nothing is known yet of how large the stacks are.
+        chunks.hasten();
+    }
     while let Some(chunk) = chunks.next() {
         if chunk.bytes.is_empty() {
             chunks.recycle(chunk.bytes);
@@ -28,6 +33,10 @@ pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_, Keeper>, done: &Done, stop
             let counters = feed.recorder().counters();
             done.samples.store(counters.samples, Ordering::Relaxed);
             done.lost.store(counters.lost, Ordering::Relaxed);
+            let wanted_before = std::mem::replace(&mut wanted, feed.recorder().stacks_wanted());
+            if wanted > wanted_before {
+                chunks.hasten();
+            }
             if !pressed && feed.recorder().has_failed() {
                 pressed = true;
                 stop.press();
