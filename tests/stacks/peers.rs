@@ -114,14 +114,15 @@ pub fn by_perf_data(words: &Words) -> Recorded {
 }
 
 /// Records by perf, and reads what `perf script` says; or why there is nothing to read.
-///
-/// perf 6.1 dies of some recordings (`assertion failed at util/build-id.c:1010`).
 pub fn by_perf(peer: Peer, words: &Words) -> Result<Recorded, String> {
     let folder = folder();
     let data = folder.path().join("perf.data");
     let mut command = Command::new("perf");
-    // -B: perf 6.1 dies now and then of reading the kernel's build id. Without build ids the files of this machine are meant.
-    command.args(["record", "-q", "-B", "-N", "-F", RATE, "-m", "1024", "-e", "cpu-clock", "-o"]).arg(&data);
+    // --buildid-mmap: perf 6.1 else writes the kernel's mapping with a build id of uninitialized size, and its script dies of that
+    // (`assertion failed at util/build-id.c:1010`) in some environments, always.
+    command
+        .args(["record", "-q", "--buildid-mmap", "-N", "-F", RATE, "-m", "1024", "-e", "cpu-clock", "-o"])
+        .arg(&data);
     match peer {
         Peer::FramePointers => command.args(["-g", "--user-regs=r15"]),
         Peer::Dwarf => command.args(["--call-graph", "dwarf"]),
@@ -133,8 +134,8 @@ pub fn by_perf(peer: Peer, words: &Words) -> Result<Recorded, String> {
     if !output.status.success() {
         return Err(format!("perf script died ({})", output.status));
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(Recorded { seen: Seen::of_perf_script(&text), printed, summary: None, registers: registers(&data) })
+    let seen = Seen::of_perf_script(&String::from_utf8_lossy(&output.stdout));
+    Ok(Recorded { seen, printed, summary: None, registers: registers(&data) })
 }
 
 /// What the samples of a recording have in r15.
