@@ -231,7 +231,7 @@ fn is_padding(instruction: &[u8], svma: u64) -> bool {
         [0x0f, 0x1f, ..] => true,
         _ => false,
     };
-    is_nop && (svma + instruction.len() as u64).is_multiple_of(16)
+    is_nop && svma.wrapping_add(instruction.len() as u64).is_multiple_of(16)
 }
 
 /// Where the return address is at `svma`, by the instructions from the function's begin on.

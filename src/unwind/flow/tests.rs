@@ -94,7 +94,7 @@ fn compare(path: &Path, stride: usize) -> Option<Account> {
 #[test]
 fn instructions_say_what_tables_say() {
     for (file, stride) in
-        [("/lib/x86_64-linux-gnu/libc.so.6", 160), ("/lib/x86_64-linux-gnu/libm.so.6", 160), ("/bin/bash", 80)]
+        [("/lib/x86_64-linux-gnu/libc.so.6", 160), ("/lib/x86_64-linux-gnu/libm.so.6", 40), ("/bin/bash", 80)]
     {
         let Some(account) = compare(Path::new(file), stride) else {
             println!("SKIPPED: no {file} here");
@@ -102,8 +102,98 @@ fn instructions_say_what_tables_say() {
         };
         println!("{file}: {account:?}");
         let share = |part: u32| f64::from(part) / f64::from(account.addresses);
-        assert!(account.addresses > 300, "{file}: {account:?}");
+        assert!(account.addresses > 100, "{file}: {account:?}");
         assert!(share(account.first) > 0.93 && share(account.wrong) < 0.02, "{file}: {account:?}");
         assert!(share(account.start_wrong) < 0.01 && share(account.start_right) > 0.5, "{file}: {account:?}");
+    }
+}
+
+/// A program of these bytes, which begin at this address.
+fn program(svma: u64, code: &[u8]) -> ElfImage {
+    let mut bytes = vec![0; 64];
+    bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    bytes[16..20].copy_from_slice(&[2, 0, 62, 0]);
+    bytes[24..32].copy_from_slice(&svma.to_le_bytes());
+    for (at, value) in [(32, 64), (52, 64), (54, 56), (56, 1)] {
+        bytes[at] = value;
+    }
+    bytes.extend([1, 0, 0, 0, 5, 0, 0, 0]);
+    for word in [120, svma, svma, code.len() as u64, code.len() as u64, 16] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(code);
+    ElfImage::from_bytes(bytes).unwrap()
+}
+
+const HERE: u64 = 0x1000;
+
+#[test]
+fn code_that_ends_its_thread_never_returns() {
+    // What stands behind the call of the thread's function in musl's `__clone`.
+    let ends = program(HERE, b"\x89\xc7\x31\xc0\xb0\x3c\x0f\x05\xf4\xc3");
+    assert_eq!(to_return(&ends, HERE), Return::Never);
+    let returns = program(HERE, b"\x89\xc7\x31\xc0\xb0\x3c\x0f\x05\xc3");
+    assert!(matches!(to_return(&returns, HERE), Return::At([Some(Place { base: Base::Sp, ra: 0, fp: None }), ..])));
+    let spins = program(HERE, b"\xeb\xfe");
+    assert_eq!(to_return(&spins, HERE), Return::Unknown);
+}
+
+#[test]
+fn both_ways_lead_to_the_return_address() {
+    // push %rbp; mov %rsp,%rbp; push %rbx; sub $24,%rsp; nop; add $24,%rsp; pop %rbx; pop %rbp; ret
+    let code = b"\x55\x48\x89\xe5\x53\x48\x83\xec\x18\x90\x48\x83\xc4\x18\x5b\x5d\xc3";
+    let image = program(HERE, code);
+    for (at, ra, fp) in
+        [(0, 0, None), (1, 8, Some(0)), (5, 16, Some(8)), (9, 40, Some(32)), (15, 8, Some(0)), (16, 0, None)]
+    {
+        let place = Place { base: Base::Sp, ra, fp };
+        assert_eq!(from_start(&image, HERE, HERE + at), Some(place), "{at}");
+        // From the begin on, the frame pointer is back in its register.
+        if let Return::At([Some(found), None, ..]) = to_return(&image, HERE + at) {
+            assert_eq!((found.ra, found.fp.or(fp)), (ra, fp), "{at}");
+        } else {
+            panic!("{at}");
+        }
+    }
+    // push %rbp; mov %rsp,%rbp; and $-16,%rsp; nop; leave; ret
+    let image = program(HERE, b"\x55\x48\x89\xe5\x48\x83\xe4\xf0\x90\xc9\xc3");
+    let place = Place { base: Base::Fp, ra: 8, fp: Some(0) };
+    assert_eq!(from_start(&image, HERE, HERE + 8), Some(place));
+    assert!(matches!(to_return(&image, HERE + 8), Return::At([Some(found), ..]) if found == place));
+}
+
+#[test]
+fn calls_are_known_from_behind() {
+    let image =
+        program(HERE, b"\x90\x90\x90\x90\x90\x90\x90\xe8\x10\x00\x00\x00\xff\xd0\x41\xff\x54\x24\x48\xff\xe0\x90");
+    assert_eq!(calls(&image, HERE + 12), Some(Some(HERE + 12 + 0x10)));
+    assert_eq!(calls(&image, HERE + 14), Some(None));
+    assert_eq!(calls(&image, HERE + 19), Some(None));
+    assert_eq!(calls(&image, HERE + 21), None, "a jump");
+    assert_eq!((calls(&image, HERE + 6), calls(&image, 3), calls(&image, u64::MAX)), (None, None, None));
+    assert!(!is_jump(&image, HERE + 19) && reaches(&image, HERE + 12, HERE + 0x500), "it may jump anywhere");
+}
+
+#[test]
+fn any_bytes_are_survived() {
+    let mut random = 1u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) as u8
+    };
+    for round in 0..300 {
+        let code: Vec<u8> = (0..2000).map(|_| next()).collect();
+        // At the upper end addresses would overflow.
+        let start = if round % 2 == 0 { HERE } else { u64::MAX - 2000 };
+        let image = program(start, &code);
+        let starts = Starts::of(&image);
+        for at in (0..2000).step_by(37) {
+            to_return(&image, start + at);
+            from_start(&image, start, start + at);
+            reaches(&image, start + at, start);
+            calls(&image, start + at);
+            assert!(starts.before(start + at).is_none_or(|before| before <= start + at));
+            returns_from_signal(&image, start + at);
+        }
     }
 }
