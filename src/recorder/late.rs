@@ -20,7 +20,7 @@ use rustc_hash::FxHashMap;
 
 use super::called::Calls;
 use crate::image::Images;
-use crate::model::{StackEnd, Truncation};
+use crate::model::StackEnd;
 use crate::perf::record::{Identity, Sample};
 use crate::process::{AddressSpace, ProcessMemory};
 use crate::unwind::{Registers, StackBytes, Unwinder, WalkedFrame};
@@ -123,12 +123,30 @@ pub(super) struct Cut<'a> {
     pub stack: &'a StackBytes<'a>,
 }
 
+/// The last part of a copy, with its address: it must be the same if what follows is to belong to it.
+fn part_of<'a>(stack: &StackBytes<'a>) -> (u64, &'a [u8]) {
+    let copy = stack.bytes;
+    let count = (copy.len() / OVERLAP_PART).max(SMALLEST_OVERLAP).min(copy.len());
+    (stack.end().saturating_sub(count as u64), &copy[copy.len() - count..])
+}
+
+/// What a signal has put on its stack: the stack that it has left stands still as long as this is there, as it holds all the
+/// registers of that moment.
+fn signal_of<'a>(stack: &StackBytes<'a>, address: u64) -> Option<(u64, &'a [u8])> {
+    const SMALLEST: usize = 304;
+    const LARGEST: usize = 1024;
+    let bytes = stack.bytes.get(usize::try_from(address.checked_sub(stack.start)?).ok()?..)?;
+    (bytes.len() >= SMALLEST).then_some((address, &bytes[..bytes.len().min(LARGEST)]))
+}
+
 /// Where it was cut: the frames that are known begin at `first`, and the word at `missing` was not there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub first: usize,
     pub known: usize,
     pub missing: u64,
+    /// Where a signal put the registers that it has interrupted, if the walk came past one.
+    pub signal: Option<u64>,
 }
 
 impl Late {
@@ -150,7 +168,8 @@ impl Late {
             return;
         }
         let mut rest = self.empty();
-        if self.is_same(pid, stack) && self.read(pid, stack.end(), size, &mut rest) && self.is_same(pid, stack) {
+        let overlap = part_of(stack);
+        if self.is_same(pid, overlap) && self.read(pid, stack.end(), size, &mut rest) && self.is_same(pid, overlap) {
             self.bytes_ahead += rest.bytes.len();
             self.ahead.push_back(Ahead { tid, time, rest });
         } else {
@@ -180,7 +199,7 @@ impl Late {
         unwinder: &mut Unwinder,
         frames: &mut Vec<WalkedFrame>,
     ) -> Option<StackEnd> {
-        let Place { first, known, missing } = place;
+        let Place { first, known, .. } = place;
         self.wanted += 1;
         self.need(cut.sample.identity.tid).patience = PATIENCE;
         let mut rest = match self.take_ahead(cut.sample) {
@@ -189,7 +208,7 @@ impl Late {
             None => return None,
         };
         let mut found = std::mem::take(&mut self.frames);
-        let end = self.walk(cut, unwinder, missing, &mut rest, &mut found);
+        let end = self.walk(cut, unwinder, place, &mut rest, &mut found);
         self.free.push(rest.bytes);
         let end = end.filter(|_| {
             found.len() > known
@@ -211,16 +230,21 @@ impl Late {
         &mut self,
         cut: &Cut<'_>,
         unwinder: &mut Unwinder,
-        missing: u64,
+        place: Place,
         rest: &mut Rest,
         found: &mut Vec<WalkedFrame>,
     ) -> Option<StackEnd> {
         let Cut { sample, space, images, registers, stack } = *cut;
         let Identity { pid, tid, .. } = sample.identity;
-        let behind = stack.end();
+        let (behind, missing) = (stack.end(), place.missing);
         // Where the stack goes on behind the copy, or where another one is.
         let goes_on = missing.saturating_add(8) > behind && missing.saturating_sub(behind) < MOST_READ as u64;
         let start = if goes_on { behind } else { missing.saturating_sub(BELOW) };
+        let overlap = match place.signal {
+            _ if goes_on => part_of(stack),
+            Some(signal) => signal_of(stack, signal)?,
+            None => (stack.start, stack.bytes),
+        };
         if !goes_on {
             rest.bytes.clear();
             rest.is_all = false;
@@ -230,23 +254,23 @@ impl Late {
         loop {
             if rest.bytes.len() < wanted && !rest.is_all {
                 // What is read in pieces is of one stack only if it stands still all the while.
-                let is_proven = !rest.bytes.is_empty() || self.is_same(pid, stack);
+                let is_proven = !rest.bytes.is_empty() || self.is_same(pid, overlap);
                 if !is_proven && !stack.full {
                     // The kernel copies no page that has not been touched, as of a large array: from now on it has been.
                     self.read(pid, start, wanted, rest);
                 }
-                if !is_proven || !self.read(pid, start, wanted, rest) || !self.is_same(pid, stack) {
+                if !is_proven || !self.read(pid, start, wanted, rest) || !self.is_same(pid, overlap) {
                     return None;
                 }
             }
             let longer = StackBytes { rest_start: start, rest: &rest.bytes, ..*stack };
             found.clear();
             match unwinder.unwind(space, images, registers, &longer, found) {
-                end @ (StackEnd::Root | StackEnd::Truncated(Truncation::NoUnwindInfo)) => {
+                StackEnd::Root => {
                     if goes_on {
                         self.need(tid).size = rest.bytes.len().next_power_of_two().clamp(FIRST_READ, MOST_READ);
                     }
-                    return Some(end);
+                    return Some(StackEnd::Root);
                 }
                 _ if rest.is_all || rest.bytes.len() >= MOST_READ => return None,
                 _ => unwinder.missing()?,
@@ -265,15 +289,10 @@ impl Late {
         read > 0
     }
 
-    /// Whether the last part of a copy is still in memory.
-    fn is_same(&mut self, pid: u32, stack: &StackBytes<'_>) -> bool {
-        let copy = stack.bytes;
-        let count = (copy.len() / OVERLAP_PART).max(SMALLEST_OVERLAP).min(copy.len());
-        self.overlap.resize(count, 0);
-        let from = stack.end().saturating_sub(count as u64);
-        count > 0
-            && self.memory.read(pid, from, &mut self.overlap) == count
-            && self.overlap == copy[copy.len() - count..]
+    /// Whether what was copied from an address on is still there.
+    fn is_same(&mut self, pid: u32, (address, copy): (u64, &[u8])) -> bool {
+        self.overlap.resize(copy.len(), 0);
+        !copy.is_empty() && self.memory.read(pid, address, &mut self.overlap) == copy.len() && self.overlap == copy
     }
 
     fn need(&mut self, tid: u32) -> &mut Need {

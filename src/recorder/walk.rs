@@ -112,7 +112,8 @@ impl Walk<'_> {
             let stack = &stack_of(sample, &registers);
             let end = unwinder.unwind(space, self.images, &registers, stack, frames);
             let known = frames.len() - first;
-            let place = unwinder.missing().map(|missing| Place { first, known, missing });
+            let signal = unwinder.signal();
+            let place = unwinder.missing().map(|missing| Place { first, known, missing, signal });
             let end = match end {
                 StackEnd::Truncated(Truncation::OtherStack) => {
                     self.other_stack(unwinder, space, (&registers, stack), sample, frames)

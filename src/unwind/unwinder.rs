@@ -68,6 +68,7 @@ pub struct Unwinder {
     without_tables: WithoutTables,
     missing: Option<u64>,
     other_stack: Option<u64>,
+    signal: Option<u64>,
     places: Places,
 }
 
@@ -136,6 +137,7 @@ impl Unwinder {
         let first = frames.len();
         self.missing = None;
         self.other_stack = None;
+        self.signal = None;
         let mut walk = Walk { unwinder: self, space, images, stack, processor: registers.processor, at };
         let stop = match walk.run(registers, frames, first, false) {
             Stop::Registers => {
@@ -166,6 +168,11 @@ impl Unwinder {
     /// The frame pointer at which the last stack goes on elsewhere, if it ended with [`Truncation::OtherStack`] and that is known.
     pub fn other_stack(&self) -> Option<u64> {
         self.other_stack
+    }
+
+    /// Where on the last stack a signal put the registers that it has interrupted; the outermost signal, if there are several.
+    pub fn signal(&self) -> Option<u64> {
+        self.signal
     }
 
     /// Whether nobody has called the code at an address.
@@ -234,6 +241,9 @@ impl<'w> Walk<'w, '_> {
             let offset = self.at.mapping.offset_of(lookup);
             let rule = self.rule(image, offset, here.address);
             let is_signal = matches!(rule, Rule::Signal | Rule::SignalCode);
+            if is_signal {
+                self.unwinder.signal = Some(here.sp);
+            }
             if is_signal && let CodeAddress::Return(address) = here.address {
                 // A trampoline that the handler returns to was never called: it is looked up where it is.
                 here.address = CodeAddress::Ip(address.get());
