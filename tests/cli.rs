@@ -10,6 +10,8 @@ mod deep_stacks;
 mod endings;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/pressure.rs"]
+mod pressure;
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "cli/surroundings.rs"]

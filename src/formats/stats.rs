@@ -7,7 +7,7 @@ use crate::model::{CaptureStats, Origin};
 /// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
 ///
 /// Keys: `origin` (`recording`; `records` of one that was read; `stacks` that another program found, whose `lost`,
-/// `throttled` and `complete` are `null`), `event rate duration_seconds samples lost throttled coverage cpu_seconds complete
+/// `throttled` and `complete` are `null`), `event rate duration_seconds samples lost trimmed throttled coverage cpu_seconds complete
 /// unstated truncated completed_late no_unwind_info frames unnamed own_cpu_seconds peak_rss_bytes records skipped notes target
 /// host started_unix`; `truncated` and `unnamed` are objects from reason to share, `no_unwind_info` from file to share, `frames`
 /// (how callers in user mode were found), `records` (what was read, by type) and `skipped` (what was passed over, by reason)
@@ -26,6 +26,7 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         "duration_seconds": stats.duration.as_secs_f64(),
         "samples": stats.samples,
         "lost": (is_known || stats.lost > 0).then_some(stats.lost),
+        "trimmed": (stats.origin == Origin::Recording).then_some(stats.trimmed),
         "throttled": is_known.then_some(stats.throttled),
         "coverage": stats.coverage,
         "cpu_seconds": stats.cpu_time.map(|time| time.as_secs_f64()),

@@ -205,6 +205,7 @@ fn add_stats(sum: &mut CaptureStats, other: CaptureStats) {
     for (sum, other) in [(&mut sum.records, other.records), (&mut sum.skipped, other.skipped)] {
         add_counts(sum, other);
     }
+    sum.trimmed = sum.trimmed.saturating_add(other.trimmed);
     sum.completed_late = sum.completed_late.saturating_add(other.completed_late);
     add_counts(&mut sum.frames, other.frames);
     for note in other.notes {

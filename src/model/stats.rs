@@ -32,6 +32,8 @@ pub struct CaptureStats {
     pub samples: u64,
     /// Samples lost because a ring was full, as the kernel counts them.
     pub lost: u64,
+    /// Samples whose copy of the stack was cut because they came faster than they could be unwound.
+    pub trimmed: u64,
     /// How often the kernel throttled an event.
     pub throttled: u64,
     /// Samples x period / CPU time of the targets (clock events), or / the event's own count; 1 is perfect.

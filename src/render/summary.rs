@@ -38,6 +38,10 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
     fact(
         "recorded",
         match is_known {
+            true if stats.trimmed > 0 => {
+                let trimmed = grouped(stats.trimmed);
+                format!("{}, {samples}, {lost} lost, {trimmed} trimmed, {throttled}", time(stats.duration))
+            }
             true => format!("{}, {samples}, {lost} lost, {throttled}", time(stats.duration)),
             // Nobody has said how long, or how much is missing.
             false if stats.lost > 0 => format!("{}, {samples}, {lost} lost", time(stats.duration)),
@@ -122,6 +126,9 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     }
     if stats.lost > 0 {
         warnings.push(format!("{} lost", count_of(stats.lost, "sample")));
+    }
+    if stats.trimmed > 0 {
+        warnings.push(format!("the stacks of {} were copied in part only", count_of(stats.trimmed, "sample")));
     }
     if stats.throttled > 0 {
         warnings.push("the kernel throttled the event".to_owned());

@@ -4,13 +4,13 @@
 //! rings --copy--> chunk --bounded queue--> who parses
 //!                   ^------ empty chunks -----'
 //! ```
-//! When the queue is full the thread waits, the rings fill, and the kernel counts what it loses: memory stays bounded and
-//! every loss is known.
+//! When who parses falls behind, stack copies are cut: the fuller the queue, the shorter. When it is full for all that, the rings
+//! fill, and the kernel counts what it loses: memory stays bounded and every loss is known.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,10 @@ use crate::perf::Layout;
 ///
 /// Handing one over wakes the thread that parses, so a round of a small machine is to fit into two or three.
 const CHUNK: usize = 2 << 20;
-/// Most chunks in the queue.
-const QUEUED: usize = 12;
+/// Most bytes in the queue, give or take a chunk.
+const MOST_QUEUED: usize = 24 << 20;
+/// From so many bytes in the queue on, so much of a stack copy is taken: a part of a stack is worth more than none.
+const SHORTER: [(usize, usize); 2] = [(MOST_QUEUED / 4 * 3, 1 << 10), (MOST_QUEUED / 2, 8 << 10)];
 /// How long the thread sleeps if no ring wakes it: records are at most that old. A new process must be found before it is
 /// gone, if its files are to be looked for in its own root.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
@@ -58,18 +60,77 @@ pub struct Drain {
 pub struct Chunks {
     full: Receiver<Chunk>,
     empty: Sender<Vec<u8>>,
-    haste: Arc<AtomicU32>,
+    level: Arc<Level>,
+}
+
+/// What both ends know of the queue.
+#[derive(Debug, Default)]
+struct Level {
+    chunks: AtomicUsize,
+    bytes: AtomicUsize,
+    /// How many more sleeps are to be short.
+    haste: AtomicU32,
+}
+
+/// The thread's end of the queue.
+#[derive(Debug)]
+struct Queue {
+    full: Sender<Chunk>,
+    empty: Receiver<Vec<u8>>,
+    level: Arc<Level>,
+}
+
+impl Queue {
+    /// Hands a chunk over; waits if the queue is full. Says whether anybody is there to take it.
+    fn send(&self, bytes: Vec<u8>, ends_round: bool) -> bool {
+        /// While the rings fill.
+        const SLEEP: Duration = Duration::from_millis(1);
+        while self.level.bytes.load(Ordering::Relaxed) >= MOST_QUEUED {
+            // The other end has the other reference.
+            if Arc::strong_count(&self.level) < 2 {
+                return false;
+            }
+            std::thread::sleep(SLEEP);
+        }
+        self.level.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.level.chunks.fetch_add(1, Ordering::Relaxed);
+        self.full.send(Chunk { bytes, ends_round }).is_ok()
+    }
+
+    /// An empty chunk.
+    fn fresh(&self) -> Vec<u8> {
+        self.empty.try_recv().unwrap_or_default()
+    }
+
+    /// How much of a stack copy is taken, as full as the queue is.
+    fn stack_limit(&self) -> usize {
+        let queued = self.level.bytes.load(Ordering::Relaxed);
+        SHORTER.into_iter().find(|(bytes, _)| queued >= *bytes).map_or(usize::MAX, |(_, stack)| stack)
+    }
+
+    /// Takes one of the short sleeps that were asked for, if there is one left.
+    fn is_hasty(&self) -> bool {
+        self.level.haste.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Whether who parses has taken everything.
+    fn is_empty(&self) -> bool {
+        self.level.chunks.load(Ordering::Relaxed) == 0
+    }
 }
 
 impl Chunks {
     /// The next chunk; nothing once the thread has ended and all chunks are taken.
     pub fn next(&self) -> Option<Chunk> {
-        self.full.recv().ok()
+        let chunk = self.full.recv().ok()?;
+        self.level.bytes.fetch_sub(chunk.bytes.len(), Ordering::Relaxed);
+        self.level.chunks.fetch_sub(1, Ordering::Relaxed);
+        Some(chunk)
     }
 
     /// Lets records come as soon as they are there, for the next second; it costs a hundredth of a CPU.
     pub fn hasten(&self) {
-        self.haste.store(HASTY_SLEEPS, Ordering::Relaxed);
+        self.level.haste.store(HASTY_SLEEPS, Ordering::Relaxed);
     }
 
     /// Gives a chunk's memory back.
@@ -90,19 +151,18 @@ impl Drain {
         let stop =
             rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
         let stopped = stop.try_clone().map_err(failed)?;
-        let (full_sender, full) = sync_channel(QUEUED);
-        let (empty, empty_receiver) = channel();
-        let haste = Arc::new(AtomicU32::new(0));
-        let asked_haste = haste.clone();
+        let ((full_sender, full), (empty, empty_receiver)) = (channel(), channel());
+        let level = Arc::<Level>::default();
+        let queue = Queue { full: full_sender, empty: empty_receiver, level: level.clone() };
         let thread = std::thread::Builder::new()
             .name("drain".into())
             .spawn(move || {
                 // A ring that waits loses samples; where we may, we go before what we measure.
                 let _ = rustix::process::setpriority_process(None, -20);
-                run(rings, &layout, stopped.as_fd(), &full_sender, &empty_receiver, &asked_haste)
+                run(rings, &layout, stopped.as_fd(), &queue)
             })
             .map_err(failed)?;
-        Ok((Drain { stop, thread }, Chunks { full, empty, haste }))
+        Ok((Drain { stop, thread }, Chunks { full, empty, level }))
     }
 
     /// Reads what is still in the rings, and ends the thread; the events must have been stopped before.
@@ -113,33 +173,26 @@ impl Drain {
     }
 }
 
-fn run(
-    mut rings: Vec<RingBuffer>,
-    layout: &Layout,
-    stop: BorrowedFd<'_>,
-    full: &SyncSender<Chunk>,
-    empty: &Receiver<Vec<u8>>,
-    haste: &AtomicU32,
-) -> Vec<RingBuffer> {
+fn run(mut rings: Vec<RingBuffer>, layout: &Layout, stop: BorrowedFd<'_>, queue: &Queue) -> Vec<RingBuffer> {
     // A ring whose task has ended reports a hang-up at once, each time; it is read by the clock from then on.
     let mut hung_up = vec![false; rings.len()];
     // Rounds that must still be ended for all records to have been released.
     let mut open_rounds = 0;
     loop {
-        let stopping = wait(&rings, stop, &mut hung_up, haste);
-        let mut chunk = fresh(empty);
+        let stopping = wait(&rings, stop, &mut hung_up, queue);
+        let mut chunk = queue.fresh();
         for ring in &mut rings {
             // No more than there can be in it: one that fills as fast as it is read must not keep the round from its end.
             for _ in 0..=ring.size() / (CHUNK / 2) {
-                let (_, all) = ring.drain(layout, CHUNK, &mut chunk);
+                let (_, all) = ring.drain(layout, CHUNK, queue.stack_limit(), &mut chunk);
                 if all {
                     break;
                 }
-                if full.send(Chunk { bytes: std::mem::take(&mut chunk), ends_round: false }).is_err() {
+                if !queue.send(std::mem::take(&mut chunk), false) {
                     return rings;
                 }
                 open_rounds = 2;
-                chunk = fresh(empty);
+                chunk = queue.fresh();
             }
         }
         if !chunk.is_empty() {
@@ -147,7 +200,7 @@ fn run(
         }
         if open_rounds > 0 {
             open_rounds -= 1;
-            if full.send(Chunk { bytes: chunk, ends_round: true }).is_err() {
+            if !queue.send(chunk, true) {
                 return rings;
             }
         }
@@ -157,23 +210,19 @@ fn run(
     }
 }
 
-fn fresh(empty: &Receiver<Vec<u8>>) -> Vec<u8> {
-    empty.try_recv().unwrap_or_default()
-}
-
 /// Sleeps until a ring fills up, it is time, or `stop` is written to; says whether it is the last.
-fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool], haste: &AtomicU32) -> bool {
+fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool], queue: &Queue) -> bool {
     let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(rings.len() + 1);
     polled.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
     let rows: Vec<usize> = (0..rings.len()).filter(|row| !hung_up[*row]).collect();
     polled.extend(rows.iter().map(|row| PollFd::from_borrowed_fd(rings[*row].event(), PollFlags::IN)));
-    let in_haste = |left: u32| left.checked_sub(1);
-    let is_hasty = haste.fetch_update(Ordering::Relaxed, Ordering::Relaxed, in_haste).is_ok();
     let longest = if rows.len() == rings.len() { LONGEST_SLEEP } else { SLEEP_BY_THE_CLOCK };
-    let longest = if is_hasty { HASTY_SLEEP } else { longest };
+    let is_hasty = queue.is_hasty();
     let end = Instant::now() + longest;
     loop {
         let left = end.saturating_duration_since(Instant::now());
+        let is_over = left.is_zero();
+        let left = if is_hasty { left.min(HASTY_SLEEP) } else { left };
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
         let Ok(ready) = rustix::event::poll(&mut polled, Some(&timeout)) else { return false };
         let mut ended = false;
@@ -182,9 +231,11 @@ fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool], haste:
             ended |= hung_up[*row];
         }
         let stopping = !polled[0].revents().is_empty();
+        // There is no haste while there is something to parse.
+        let is_time = ready == 0 && (!is_hasty || is_over || queue.is_empty());
         // The kernel wakes us whenever half a ring has been written since it last did, however much of it we have read
         // since. Up to a quarter, the next time comes well before the ring is full.
-        if stopping || ended || ready == 0 || rings.iter().any(|ring| ring.used() > ring.size() / 4) {
+        if stopping || ended || is_time || rings.iter().any(|ring| ring.used() > ring.size() / 4) {
             return stopping;
         }
     }

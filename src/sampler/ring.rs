@@ -29,6 +29,8 @@ pub struct RingBuffer {
     data_offset: usize,
     /// A power of two.
     data_size: usize,
+    /// How many stack copies were cut.
+    trimmed: u64,
 }
 
 // SAFETY: the mapping belongs to the ring alone and is not bound to a thread; what the kernel shares is read by atomics
@@ -56,7 +58,7 @@ impl RingBuffer {
         let (stated_offset, stated_size) = unsafe { ((*header.as_ptr()).data_offset, (*header.as_ptr()).data_size) };
         let (data_offset, data_size) =
             if stated_size == 0 { (page, page * pages) } else { (stated_offset as usize, stated_size as usize) };
-        Ok(RingBuffer { event, header, mapped_size, data_offset, data_size })
+        Ok(RingBuffer { event, header, mapped_size, data_offset, data_size, trimmed: 0 })
     }
 
     /// The event that the ring is mapped on.
@@ -69,6 +71,11 @@ impl RingBuffer {
         self.data_size
     }
 
+    /// How many stack copies were cut as they were read.
+    pub fn trimmed(&self) -> u64 {
+        self.trimmed
+    }
+
     /// How many bytes of it wait to be read.
     pub fn used(&self) -> usize {
         let tail = self.tail().load(Ordering::Relaxed);
@@ -78,9 +85,9 @@ impl RingBuffer {
     /// Appends the records that the kernel has published since the last call to `out`, but no more than `limit` bytes;
     /// what is left stays for the next call.
     ///
-    /// Of a sample's copy of the user stack only what is valid is taken. Returns how many records were read, and whether
-    /// all were.
-    pub fn drain(&mut self, layout: &Layout, limit: usize, out: &mut Vec<u8>) -> (usize, bool) {
+    /// Of a sample's copy of the user stack only what is valid is taken, and no more than `stack` bytes (a multiple of 8); one
+    /// that is cut so says that it is full. Returns how many records were read, and whether all were.
+    pub fn drain(&mut self, layout: &Layout, limit: usize, stack: usize, out: &mut Vec<u8>) -> (usize, bool) {
         let head = self.head().load(Ordering::Acquire);
         let start = self.tail().load(Ordering::Relaxed);
         let (mut tail, mut count) = (start, 0);
@@ -97,7 +104,7 @@ impl RingBuffer {
                 all = false;
                 break;
             }
-            self.copy_record(tail, size, layout, out);
+            self.copy_record(tail, size, layout, stack, out);
             tail += size as u64;
             count += 1;
         }
@@ -106,23 +113,27 @@ impl RingBuffer {
     }
 
     /// Copies the record at `at`, without the part of its stack copy that holds nothing.
-    fn copy_record(&self, at: u64, size: usize, layout: &Layout, out: &mut Vec<u8>) {
+    fn copy_record(&mut self, at: u64, size: usize, layout: &Layout, most: usize, out: &mut Vec<u8>) {
         let kind = self.word(at) as u32;
         let stack = (kind == record::kind::SAMPLE)
             .then(|| record::stack_copy(layout, size, |offset| self.word(at + offset as u64)))
             .flatten();
         let Some(stack) = stack else { return self.copy(at, size, out) };
-        // A shortened copy stays longer than what is valid of it: an equal size would say that the stack goes on.
-        let kept = (stack.valid + 15) & !7;
+        // A shortened copy stays longer than what is valid of it: an equal size would say that the stack goes on, as it does if
+        // it is cut.
+        let is_cut = stack.valid > most;
+        let kept = if is_cut { most } else { (stack.valid + 15) & !7 };
         if kept >= stack.size {
             return self.copy(at, size, out);
         }
+        self.trimmed += u64::from(is_cut);
         let first = out.len();
         self.copy(at, stack.size_at, out);
         out.extend_from_slice(&(kept as u64).to_ne_bytes());
         self.copy(at + stack.size_at as u64 + 8, kept, out);
         // What follows the copy: its valid size, and perhaps more.
-        let behind = stack.size_at + 8 + stack.size;
+        out.extend_from_slice(&(stack.valid.min(most) as u64).to_ne_bytes());
+        let behind = stack.size_at + 8 + stack.size + 8;
         self.copy(at + behind as u64, size - behind, out);
         let shorter = (size - (stack.size - kept)) as u16;
         out[first + 6..first + 8].copy_from_slice(&shorter.to_ne_bytes());

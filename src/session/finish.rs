@@ -20,6 +20,8 @@ pub(super) struct Observed {
     pub times: (Duration, Duration),
     /// Samples that found no room in a ring, if the kernel counts them.
     pub lost_samples: Option<u64>,
+    /// Samples whose stack copies were cut as we fell behind.
+    pub trimmed: u64,
     /// Samples a second, if there is a rate.
     pub rate: Option<f64>,
     /// From the first to the last moment.
@@ -152,6 +154,7 @@ fn fill(
     stats.lost = account.lost;
     stats.throttled = counters.throttled;
     stats.frames = counters.frames();
+    stats.trimmed = observed.trimmed;
     stats.completed_late = counters.completed_late;
     stats.coverage = account.coverage;
     stats.cpu_time = account.used;

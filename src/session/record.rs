@@ -26,7 +26,7 @@ use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
 use crate::sampler::sys::{self, Linux, WaitingChild, Whose};
 use crate::sampler::{
-    self, CpuList, Denominator, Drain, OpenRequest, Opened, Sampling, Sources, Stacks, Target, Tasks,
+    self, CpuList, Denominator, Drain, OpenRequest, Opened, RingBuffer, Sampling, Sources, Stacks, Target, Tasks,
 };
 
 /// How far a recording is.
@@ -235,7 +235,7 @@ fn record_to(
     if ended == Ended::Time {
         tell_to_end(&mut child);
     }
-    drop(drain.stop());
+    let trimmed = drain.stop().iter().map(RingBuffer::trimmed).sum();
     let keeper = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
     let times = child.as_mut().map_or_else(|| split.times(), |child| times_of_child(child, children_before));
     // What the kernel bills the command for has the ends of its short-lived children too, which the counter has left by
@@ -250,6 +250,7 @@ fn record_to(
         counted,
         times,
         lost_samples: opened.lost_samples(),
+        trimmed,
         rate: clock_rate.or_else(|| rate_of(&plan)),
         duration: stopped - began,
         started_unix,
