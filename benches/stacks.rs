@@ -136,7 +136,7 @@ fn by_end(row: &Row, figures: &mut Figures, with_perf: bool) {
         Vec::new()
     };
     let best = theirs.iter().flatten().map(Ends::reached_percent).fold(0.0, f64::max);
-    let verdict = figures.judge(ends.holds(row, best, 500));
+    let verdict = figures.judge(ends.holds(row, best, 200));
     let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.1}"));
     print!(
         "{verdict} {:36} {:6} {:5} {:5} {:8.2} {:>7} {:7.2} {:7.2} {:6} {:5} {:5}",

@@ -152,8 +152,9 @@ pub const ROWS: &[Row] = &[
     row("C stripped PIE", Goal::Native, |s| nested(s, &["-s"])).asserted(),
     row("C -m32", Goal::Native, |s| m32("nested", s, &[])).hot().asserted(),
     row("C -m32 with frame pointers", Goal::Native, |s| m32("nested", s, FP)).hot(),
-    row("C -m32 in libc", Goal::Native, |s| m32("libc_heavy", s, &[])).asserted(),
-    row("C -m32 static in libc", Goal::Native, |s| m32("libc_heavy", s, &["-static"])),
+    // glibc's memcpy for i386 has a `push` that its table does not know of: no return address is where the table says.
+    row("C -m32 in libc", Goal::AsPerf, |s| m32("libc_heavy", s, &[])).asserted(),
+    row("C -m32 static in libc", Goal::AsPerf, |s| m32("libc_heavy", s, &["-static"])),
     row("Rust release", Goal::Native, |s| rust(s, &[])).asserted(),
     row("Rust force-frame-pointers", Goal::Native, |s| rust(s, &["-Cforce-frame-pointers=yes"])),
     row("Rust panic=abort", Goal::Native, |s| rust(s, &["-Cpanic=abort"])).asserted(),
