@@ -226,7 +226,7 @@ fn mapped(bytes: &[u8], pid: u32) -> (Images, AddressSpace) {
             ImageId(rows)
         };
         let is_vdso = mmap.path == b"[vdso]";
-        let image = if is_vdso { images.intern_vdso(None, &mut add) } else { images.intern(&wanted, &mut add) };
+        let image = if is_vdso { images.intern_vdso(&wanted, &mut add) } else { images.intern(&wanted, &mut add) };
         space.insert(Mapping { start: mmap.start, end, offset: if is_vdso { 0 } else { mmap.offset }, image });
     }
     (images, space)

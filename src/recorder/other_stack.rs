@@ -24,7 +24,9 @@ impl Walk<'_> {
     ) -> StackEnd {
         let cut = StackEnd::Truncated(Truncation::OtherStack);
         let processor = registers.processor;
-        let (Some(wanted), Some(mut fp)) = (unwinder.other_stack(), registers.get(processor.fp())) else { return cut };
+        let (Some((wanted, misses_one)), Some(mut fp)) = (unwinder.other_stack(), registers.get(processor.fp())) else {
+            return cut;
+        };
         let mut chain = sample.callchain.iter().skip_while(|word| *word != context::USER);
         let mut chain = chain.by_ref().skip(1).take_while(|word| *word < context::FIRST);
         // The first is the instruction pointer, the next one what the frame pointer leads to.
@@ -41,6 +43,7 @@ impl Walk<'_> {
             last = Some(address.lookup());
         }
         match last {
+            _ if misses_one => cut,
             Some(last) if unwinder.is_root(space, self.images, processor, last) => StackEnd::Root,
             Some(_) => StackEnd::Truncated(Truncation::FramePointers),
             None => cut,

@@ -51,9 +51,13 @@ pub(super) fn caller(walk: &Walk<'_, '_>, here: &Frame, depth: i16, switch: Swit
     if switch == Switch::Lost || here.fp == 0 {
         return Err(Stop::End(StackEnd::Truncated(Truncation::OtherStack)));
     }
+    // Up to Go 1.20 it has no frame: the frame pointer is that of its caller, which so is passed over.
+    if depth == 0 {
+        return Err(Stop::OtherStack { fp: here.fp, misses_one: true });
+    }
     let word = walk.processor.word();
     let (Ok(fp), Ok(ra)) = (walk.read(here.fp), walk.read(here.fp.wrapping_add(word))) else {
-        return Err(Stop::OtherStack(here.fp));
+        return Err(Stop::OtherStack { fp: here.fp, misses_one: false });
     };
     walk.called(ra, here.fp.wrapping_add(2 * word), fp, FoundBy::FramePointer)
 }

@@ -67,7 +67,7 @@ pub struct Unwinder {
     context: Box<UnwindContext<usize>>,
     without_tables: WithoutTables,
     missing: Option<u64>,
-    other_stack: Option<u64>,
+    other_stack: Option<(u64, bool)>,
     signal: Option<u64>,
     places: Places,
 }
@@ -99,7 +99,11 @@ pub(super) enum Stop {
     /// The word at this address is wanted, and not there.
     Memory(u64),
     /// It goes on at this frame pointer, on a stack of which there is no copy.
-    OtherStack(u64),
+    OtherStack {
+        fp: u64,
+        /// Whether a caller is lost on the way there.
+        misses_one: bool,
+    },
     /// The return address is zero.
     Zero,
     /// All registers are needed, and the walk has not followed them.
@@ -156,8 +160,9 @@ impl Unwinder {
                     Truncation::Unreadable
                 })
             }
-            Stop::OtherStack(fp) => {
-                (self.missing, self.other_stack) = (Some(fp), Some(fp));
+            Stop::OtherStack { fp, misses_one } => {
+                self.missing = (!misses_one).then_some(fp);
+                self.other_stack = Some((fp, misses_one));
                 StackEnd::Truncated(Truncation::OtherStack)
             }
             Stop::Zero => StackEnd::Root,
@@ -165,8 +170,9 @@ impl Unwinder {
         }
     }
 
-    /// The frame pointer at which the last stack goes on elsewhere, if it ended with [`Truncation::OtherStack`] and that is known.
-    pub fn other_stack(&self) -> Option<u64> {
+    /// The frame pointer at which the last stack goes on elsewhere, if it ended with [`Truncation::OtherStack`] and that is known;
+    /// and whether a caller is lost on the way there.
+    pub fn other_stack(&self) -> Option<(u64, bool)> {
         self.other_stack
     }
 

@@ -42,7 +42,7 @@ fn unwind(ip: u64, fp: u64, words: &[(u64, u64)]) -> (Vec<(u64, FoundBy)>, Stack
     let at = At { mapping, image: Some(&image) };
     let end = unwinder.unwind_from(at, &space, &images, &registers, &stack, &mut frames);
     let frames = frames.iter().map(|frame| (frame.offset + CODE - CODE_OFFSET, frame.by)).collect();
-    (frames, end, unwinder.other_stack())
+    (frames, end, unwinder.other_stack().map(|(fp, _)| fp))
 }
 
 #[test]
