@@ -19,7 +19,7 @@ use super::registers::{Processor, Registers, StackBytes};
 use super::row::{self, Failure};
 use super::rule::{Base, Rule, Saved, Slot, Switch};
 use super::without_tables::{self, Places};
-use crate::image::{ElfImage, Images};
+use crate::image::{ElfImage, FrameEntry, Images};
 use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, StackEnd, Truncation};
 use crate::process::{AddressSpace, Mapping};
 
@@ -231,6 +231,8 @@ impl<'w> Walk<'w, '_> {
     fn run(&mut self, registers: &Registers, frames: &mut Vec<WalkedFrame>, first: usize, follow_all: bool) -> Stop {
         let mut all = Some(*registers);
         let mut here = Frame { by: FoundBy::Sample, ..self.interrupted(registers) };
+        // Whether some frame was found without tables, so that those above it may be wrong.
+        let mut is_unsure = false;
         loop {
             if frames.len() - first >= MOST_FRAMES {
                 return Stop::End(StackEnd::Truncated(Truncation::TooDeep));
@@ -290,8 +292,8 @@ impl<'w> Walk<'w, '_> {
             };
             let next = match next {
                 Ok(next) => next,
-                // Who is called puts a return address there: the row is wrong, as those of glibc's i386 memcpy are.
-                Err(Stop::Zero) if here.by == FoundBy::Sample => {
+                // Who calls puts a return address there: the row is wrong, as those of glibc's i386 memcpy are, or the frame is none.
+                Err(Stop::Zero) if here.by == FoundBy::Sample || is_unsure => {
                     return Stop::End(StackEnd::Truncated(Truncation::NotMapped));
                 }
                 Err(stop) => return stop,
@@ -302,6 +304,7 @@ impl<'w> Walk<'w, '_> {
             if next.sp < here.sp && !may_fall || next.sp == here.sp && !may_stay {
                 return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
             }
+            is_unsure |= matches!(next.by, FoundBy::FramePointer | FoundBy::ReturnAddress);
             here = next;
         }
     }
@@ -362,7 +365,12 @@ impl<'w> Walk<'w, '_> {
         let (processor, context) = (self.processor, &mut self.unwinder.context);
         let by_go = self.unwinder.without_tables == WithoutTables::Try;
         let mut make = || make(file, offset, address, processor, context, by_go);
-        match RuleCache::key(image.0, offset, processor as u8) {
+        // Only of x86-64 is more looked at than the row: what a handler returns to was not called, and begins one byte behind.
+        let kind = match (processor, address) {
+            (Processor::X86_64, CodeAddress::Return(_)) => 3,
+            (processor, _) => processor as u8,
+        };
+        match RuleCache::key(image.0, offset, kind) {
             Some(key) => self.unwinder.cache.get(key, make),
             None => make(),
         }
@@ -426,7 +434,7 @@ impl<'w> Walk<'w, '_> {
         let senseless = Stop::End(StackEnd::Truncated(Truncation::NoProgress));
         let file = self.at.image.ok_or(senseless)?;
         let svma = file.svma_of_offset(offset).ok_or(senseless)?;
-        let entry = file.frame_tables().find(file, svma).ok_or(senseless)?;
+        let (entry, svma) = entry_of(file, offset, svma).ok_or(senseless)?;
         let row = entry.row(svma, &mut self.unwinder.context).ok_or(senseless)?;
         registers.ip = here.address.lookup();
         let caller = match row::caller(&entry, row, registers, self.stack) {
@@ -510,12 +518,30 @@ fn make(
     if let Some(rule) = go::rule(file, svma, processor).filter(|_| by_go) {
         return rule;
     }
-    let Some(entry) = file.frame_tables().find(file, svma) else { return Rule::NoInfo };
+    let Some((entry, svma)) = entry_of(file, offset, svma) else { return Rule::NoInfo };
     match entry.row(svma, context) {
         Some(row) => Rule::of_row(&entry, row, processor),
         None => Rule::NoInfo,
     }
 }
+
+/// The entry for an address, and the address whose row counts: behind a system call that is not expected to return, as the last
+/// instruction of `__restore_rt`, that is the system call.
+fn entry_of(file: &ElfImage, offset: u64, svma: u64) -> Option<(FrameEntry<'_>, u64)> {
+    if let Some(entry) = file.frame_tables().find(file, svma) {
+        return Some((entry, svma));
+    }
+    let before = usize::try_from(offset).ok()?.checked_sub(2)?;
+    // `syscall`, `int $0x80`, `sysenter`.
+    let is_call = matches!(file.data().get(before..)?.first_chunk()?, [0x0f, 0x05] | [0xcd, 0x80] | [0x0f, 0x34]);
+    let is_x86 = matches!(file.machine(), MACHINE_386 | MACHINE_X86_64);
+    let before = svma.checked_sub(1).filter(|_| is_call && is_x86)?;
+    Some((file.frame_tables().find(file, before)?, before))
+}
+
+/// `EM_386` and `EM_X86_64` (elf(5)).
+const MACHINE_386: u16 = 3;
+const MACHINE_X86_64: u16 = 62;
 
 /// Whether code without unwind information is that at which the kernel starts the program or its loader: nothing calls it
 /// (System V ABI, "Process Initialization"). glibc's loader has 61 bytes of it, in assembly.
