@@ -2,13 +2,18 @@
 #![allow(dead_code, reason = "a target uses one of them")]
 
 use std::io::Cursor;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use flameprofile::analyze::View;
-use flameprofile::image::{ElfImage, GoTable, JitDump};
+use flameprofile::image::{ElfImage, GoTable, Images, JitDump, Wanted};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
+use flameprofile::model::{ImageId, StackEnd};
 use flameprofile::perf::record::{self, parse};
 use flameprofile::perf::{ByteOrder, Layout, Record, SampleFields};
+use flameprofile::process::{AddressSpace, Mapping};
 use flameprofile::render::folded::{self, FoldedOptions};
+use flameprofile::unwind::{Processor, Registers, StackBytes, Unwinder, WithoutTables};
 
 /// Imports bytes as `kind`. That they are refused is fine; a profile must be sound, and can be written.
 pub fn import_one(kind: Kind, bytes: &[u8]) {
@@ -67,4 +72,168 @@ pub fn read_go_table(bytes: &[u8]) {
             assert!(table.function_name(&image, svma).is_none_or(|name| name.len() <= bytes.len()));
         }
     }
+}
+
+/// Where a file's first byte is mapped, and where the stack is.
+const CODE: u64 = 0x2000_0000;
+const STACK: u64 = 0x7000_0000;
+
+/// A file, mapped as a process would have it.
+struct Mapped {
+    images: Images,
+    space: AddressSpace,
+    image: ImageId,
+    length: u64,
+    /// Where its code begins, and how much of it there is.
+    code: (u64, u64),
+}
+
+impl Mapped {
+    fn open(path: &Path, length: u64) -> Mapped {
+        let mut images = Images::default();
+        let (pid, end) = (std::process::id(), CODE + length);
+        let path = path.as_os_str().as_bytes();
+        let wanted =
+            Wanted { path, build_id: None, device: None, inode: None, pid, start: CODE, end, offset: 0, time: 0 };
+        let image = images.intern(&wanted, |_, _, _| ImageId(5));
+        let mut space = AddressSpace::default();
+        space.insert(Mapping { start: CODE, end, offset: 0, image });
+        let file = images.get(image);
+        let text = file.and_then(|file| file.section(".text")).map(|text| (text.file_offset, text.size));
+        let segments = file.map_or(&[][..], |file| file.segments());
+        let by_segment =
+            || segments.iter().find(|segment| segment.executable).map(|code| (code.offset, code.file_size));
+        let (at, size) = text.or_else(by_segment).unwrap_or((0, length));
+        let code = (at.min(length), size.clamp(1, length.max(1)));
+        Mapped { images, space, image, length, code }
+    }
+
+    /// A place of its code.
+    fn place(&self, number: u64) -> u64 {
+        CODE + self.code.0 + number % self.code.1
+    }
+
+    /// A number that leads somewhere: into the code, up the stack, or nowhere.
+    fn leading(&self, word: u64, stack: u64) -> u64 {
+        match word >> 60 {
+            0..=5 => self.place(word & 0xffff_ffff),
+            6..=10 => STACK + (((word & 0xffff_ffff) % stack.max(1)) & !7),
+            11 => STACK + (word & 0xffff_ffff) % stack.max(1),
+            12 => word & 0xff,
+            13 => (word & 0xffff).wrapping_neg(),
+            _ => word,
+        }
+    }
+
+    /// Unwinds one stack, with and without what there is besides tables; what comes out must be bounded and in its place.
+    fn unwind(&self, unwinders: &mut [Unwinder], registers: &Registers, stack: &StackBytes<'_>) {
+        for unwinder in unwinders {
+            let mut frames = Vec::new();
+            let end = unwinder.unwind(&self.space, &self.images, registers, stack, &mut frames);
+            let words = (stack.bytes.len() + stack.rest.len()) / 4;
+            assert!(!frames.is_empty() && frames.len() <= words + 100, "{} frames of {words} words", frames.len());
+            let (_, callers) = frames.split_first().expect("there is one");
+            assert!(callers.iter().all(|frame| frame.image == self.image && frame.offset <= self.length));
+            assert!(end != StackEnd::Unstated);
+        }
+    }
+}
+
+fn unwinders() -> [Unwinder; 2] {
+    [WithoutTables::Try, WithoutTables::Stop].map(Unwinder::new)
+}
+
+/// Reads bytes as an ELF file whose code is on stacks that are made of them, too.
+pub fn unwind_by_file(bytes: &[u8]) {
+    let thread = format!("{:?}", std::thread::current().id());
+    let number: String = thread.chars().filter(char::is_ascii_digit).collect();
+    let path = std::env::temp_dir().join(format!("flameprofile-fuzz-{}-{number}", std::process::id()));
+    std::fs::write(&path, bytes).expect("the temporary folder is writable");
+    let length = bytes.len() as u64;
+    let mapped = Mapped::open(&path, length.max(1));
+    let mut random = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random ^ (random >> 29)
+    };
+    let processor = match mapped.images.get(mapped.image).map(|image| image.machine()) {
+        Some(3) => Processor::X86,
+        Some(183) => Processor::Aarch64,
+        _ => Processor::X86_64,
+    };
+    let mut unwinders = unwinders();
+    let word = processor.word() as usize;
+    for _ in 0..6 {
+        let ip = mapped.place(next());
+        let copy: Vec<u8> = (0..128)
+            .flat_map(|row| {
+                // Every other one is code: return addresses.
+                let word = if row % 2 == 0 { mapped.place(next()) } else { mapped.leading(next(), 1024) };
+                word.to_le_bytes()
+            })
+            .collect::<Vec<u8>>()
+            .chunks(8)
+            .flat_map(|number| number[..word].to_vec())
+            .collect();
+        let mut registers = Registers::new(processor, ip, STACK);
+        (0..31).filter(|number| *number != processor.sp()).for_each(|number| {
+            registers.set(number, Some(mapped.leading(next(), copy.len() as u64)));
+        });
+        let stack = StackBytes { start: STACK, bytes: &copy, full: next() & 1 == 0, ..StackBytes::default() };
+        mapped.unwind(&mut unwinders, &registers, &stack);
+    }
+    std::fs::remove_file(&path).expect("it was written");
+}
+
+/// Reads bytes as registers and a stack, with the code of the program that this runs in: eight registers, then words that
+/// may lead into the code or up the stack.
+pub fn unwind_by_stack(bytes: &[u8]) {
+    thread_local! {
+        static OWN: Mapped = {
+            let path = std::env::current_exe().expect("it runs");
+            let length = path.metadata().expect("it is there").len();
+            Mapped::open(&path, length)
+        };
+    }
+    let (first, rest) = bytes.split_at(bytes.len().min(64 + 1));
+    let kind = first.first().copied().unwrap_or(0);
+    let number = |bytes: &[u8]| {
+        let mut all = [0; 8];
+        all[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(all)
+    };
+    OWN.with(|own| {
+        let size = rest.len() as u64;
+        let lead = |bytes: &[u8]| own.leading(number(bytes), size);
+        // As they are, or as they lead.
+        let copy: Vec<u8> = match kind & 1 {
+            0 => rest.chunks(8).flat_map(|word| lead(word).to_le_bytes()[..word.len()].to_vec()).collect(),
+            _ => rest.to_vec(),
+        };
+        let processor = match kind >> 1 & 7 {
+            0 => Processor::X86,
+            1 => Processor::Aarch64,
+            _ => Processor::X86_64,
+        };
+        let mut words = first.get(1..).unwrap_or_default().chunks(8).map(lead);
+        let ip = words.next().unwrap_or(CODE);
+        let sp = words.next().filter(|_| kind & 16 != 0).unwrap_or(STACK);
+        let mut registers = Registers::new(processor, ip, sp);
+        registers.set(processor.fp(), words.next());
+        words.zip([3, 12, 13, 14, 15]).for_each(|(word, number)| registers.set(number, Some(word)));
+        let middle = copy.len() / 2;
+        let stack = match kind & 32 {
+            0 => StackBytes { start: sp, bytes: &copy, full: true, ..StackBytes::default() },
+            _ => StackBytes {
+                start: sp,
+                bytes: &copy[..middle],
+                rest_start: sp.wrapping_add(middle as u64),
+                rest: &copy[middle..],
+                full: false,
+            },
+        };
+        own.unwind(&mut unwinders(), &registers, &stack);
+    });
 }

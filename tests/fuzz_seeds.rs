@@ -33,6 +33,10 @@ fn check(target: &str, kind: Kind) {
 }
 
 fn check_by(target: &str, run: impl Fn(&[u8])) {
+    check_with(target, run, mutated);
+}
+
+fn check_with(target: &str, run: impl Fn(&[u8]), mutated: impl Fn(&[u8], &mut Random) -> Vec<u8>) {
     let rounds = env::var("FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     for (path, seed) in seeds(target) {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -86,6 +90,20 @@ fn bpftrace() {
     check("bpftrace", Kind::Bpftrace);
 }
 
+#[test]
+fn unwind_by_file() {
+    // Where bytes are moved, headers lead nowhere, and nothing of the tables is read.
+    check_with("unwind_by_file", one::unwind_by_file, |seed, random| match random.below(4) {
+        0 => mutated(seed, random),
+        _ => set(seed, random),
+    });
+}
+
+#[test]
+fn unwind_by_stack() {
+    check_by("unwind_by_stack", one::unwind_by_stack);
+}
+
 /// A seed with one to eight changes: bytes set, removed, repeated, swapped, or cut off.
 fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = seed.to_vec();
@@ -108,6 +126,16 @@ fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
             }
             _ => {}
         }
+    }
+    bytes
+}
+
+/// A seed of which one to eight bytes have other values.
+fn set(seed: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..=random.below(8) {
+        let at = random.below(bytes.len());
+        bytes[at] = [0, 1, 0x7f, 0xff, random.below(256) as u8][random.below(5)];
     }
     bytes
 }

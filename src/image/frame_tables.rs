@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use gimli::{
     BaseAddresses, CieOrFde, CommonInformationEntry, DebugFrame, EhFrame, EhFrameHdr, EhFrameOffset, EhHdrTable,
@@ -24,8 +25,12 @@ use super::elf_image::ElfImage;
 
 /// Longest common part of entries (CIE) that is read; compilers make some 30 bytes.
 const MOST_CIE: u32 = 256;
-/// Longest entry that is read: its instructions are run from the first on for each address.
-const MOST_ENTRY: usize = 1 << 20;
+/// Longest entry that is read; compilers' longest have some 20 KiB, most of them 50 bytes.
+const MOST_ENTRY: usize = 128 << 10;
+/// An entry's instructions are run from the first on for each address. On average so many bytes of them may be run each time,
+const BYTES_A_ROW: i64 = 512;
+/// and so many more in all, which takes two seconds at most: a hostile file has its stacks cut, and does not take minutes.
+const MOST_BYTES_MORE: i64 = 16 << 20;
 /// Most entries that one pass looks at; a browser has a million.
 const MOST_ENTRIES: usize = 8 << 20;
 
@@ -40,6 +45,8 @@ pub struct FrameTables {
     bases: BaseAddresses,
     eh_index: OnceLock<Index>,
     debug_frame: OnceLock<Option<(Packed, Index)>>,
+    /// How many bytes of instructions were run beyond the average that each time may have.
+    bytes_more: AtomicI64,
 }
 
 /// The bytes of a section.
@@ -69,7 +76,7 @@ struct IndexRow {
 pub struct FrameEntry<'a> {
     entry: FrameDescriptionEntry<Bytes<'a>>,
     section: Section<'a>,
-    bases: &'a BaseAddresses,
+    tables: &'a FrameTables,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,11 +96,16 @@ impl<'a> FrameEntry<'a> {
         self.entry.len()
     }
 
-    /// The row for an address; nothing if it is in none, or if the entry makes no sense.
+    /// The row for an address; nothing if it is in none, if the entry makes no sense, or if the file's entries took too much
+    /// time already.
     pub fn row<'c>(&self, svma: u64, context: &'c mut UnwindContext<usize>) -> Option<&'c UnwindTableRow<usize>> {
+        let bases = &self.tables.bases;
+        if !self.tables.may_run(self.entry.entry_len()) {
+            return None;
+        }
         match &self.section {
-            Section::Eh(section) => self.entry.unwind_info_for_address(section, self.bases, context, svma),
-            Section::Debug(section) => self.entry.unwind_info_for_address(section, self.bases, context, svma),
+            Section::Eh(section) => self.entry.unwind_info_for_address(section, bases, context, svma),
+            Section::Debug(section) => self.entry.unwind_info_for_address(section, bases, context, svma),
         }
         .ok()
     }
@@ -159,7 +171,25 @@ impl FrameTables {
             bases = std::mem::take(&mut bases).set_eh_frame(svma);
             range(offset, size)
         });
-        FrameTables { header, eh_frame, bases, eh_index: OnceLock::new(), debug_frame: OnceLock::new() }
+        FrameTables {
+            header,
+            eh_frame,
+            bases,
+            eh_index: OnceLock::new(),
+            debug_frame: OnceLock::new(),
+            bytes_more: AtomicI64::new(0),
+        }
+    }
+
+    /// Whether so many bytes of instructions may be run, see [`BYTES_A_ROW`].
+    fn may_run(&self, bytes: usize) -> bool {
+        let more = self.bytes_more.load(Ordering::Relaxed);
+        let after = (more + bytes as i64 - BYTES_A_ROW).max(0);
+        // Threads may miss each other's; it need not be exact.
+        if after != more && after < MOST_BYTES_MORE {
+            self.bytes_more.store(after, Ordering::Relaxed);
+        }
+        after < MOST_BYTES_MORE
     }
 
     /// The entry whose code an address, as the file states it, is in.
@@ -189,7 +219,7 @@ impl FrameTables {
         };
         let offset = EhFrameOffset(usize::try_from(offset).ok()?);
         let entry = parse(&section, bytes, &self.bases, offset)?;
-        entry.contains(svma).then_some(FrameEntry { entry, section: Section::Eh(section), bases: &self.bases })
+        entry.contains(svma).then_some(FrameEntry { entry, section: Section::Eh(section), tables: self })
     }
 
     fn find_debug<'a>(&'a self, image: &'a ElfImage, svma: u64) -> Option<FrameEntry<'a>> {
@@ -212,7 +242,7 @@ impl FrameTables {
         let section = debug_frame_of(image, bytes);
         let offset = gimli::DebugFrameOffset(index.find(svma)?.entry as usize);
         let entry = parse(&section, bytes, &self.bases, offset)?;
-        entry.contains(svma).then_some(FrameEntry { entry, section: Section::Debug(section), bases: &self.bases })
+        entry.contains(svma).then_some(FrameEntry { entry, section: Section::Debug(section), tables: self })
     }
 }
 

@@ -5,9 +5,6 @@ use gimli::{CfaRule, EvaluationResult, Location, Register, RegisterRule, UnwindT
 use super::registers::{Registers, StackBytes};
 use crate::image::{Bytes, FrameEntry};
 
-/// Most operations of one expression that are run: a hostile one may branch backwards.
-const MOST_OPERATIONS: u32 = 1000;
-
 /// Why a row gives no caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -115,8 +112,10 @@ impl<'a> Frame<'_, 'a> {
     fn evaluate(&self, expression: &gimli::UnwindExpression<usize>, cfa: Option<u64>) -> Result<u64, Failure> {
         let senseless = |_| Failure::Senseless;
         let expression = self.entry.expression(expression).ok_or(Failure::Senseless)?;
+        let length = expression.0.len();
         let mut evaluation = expression.evaluation(self.entry.encoding());
-        evaluation.set_max_iterations(MOST_OPERATIONS);
+        // One that runs more operations than it has bytes goes backwards, as only a hostile one does.
+        evaluation.set_max_iterations(u32::try_from(length).unwrap_or(u32::MAX));
         if let Some(cfa) = cfa {
             evaluation.set_initial_value(cfa);
         }

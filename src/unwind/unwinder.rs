@@ -26,6 +26,9 @@ use crate::process::{AddressSpace, Mapping};
 /// More frames than a stack copy of 64 KiB can hold return addresses.
 const MOST_FRAMES: usize = 10_000;
 
+/// Frames that may need nothing of the stack: the sampled one, and those that signals interrupted.
+const LEAVES: usize = 64;
+
 /// A frame of a stack: where its code is, as [`CodeAddress::lookup`] has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalkedFrame {
@@ -229,13 +232,19 @@ pub(super) struct Walk<'w, 'u> {
 impl<'w> Walk<'w, '_> {
     /// Walks up; with `follow_all` each row is evaluated with all registers.
     fn run(&mut self, registers: &Registers, frames: &mut Vec<WalkedFrame>, first: usize, follow_all: bool) -> Stop {
+        let words = (self.stack.bytes.len() + self.stack.rest.len()) / self.processor.word() as usize;
         let mut all = Some(*registers);
         let mut here = Frame { by: FoundBy::Sample, ..self.interrupted(registers) };
         // Whether some frame was found without tables, so that those above it may be wrong.
         let mut is_unsure = false;
         loop {
-            if frames.len() - first >= MOST_FRAMES {
+            let count = frames.len() - first;
+            if count >= MOST_FRAMES {
                 return Stop::End(StackEnd::Truncated(Truncation::TooDeep));
+            }
+            // Each call puts a word on the stack, but for a leaf's of some processors: more frames come of hostile tables.
+            if count > words + LEAVES {
+                return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
             }
             let lookup = here.address.lookup();
             if !self.enter(lookup) {

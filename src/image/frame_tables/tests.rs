@@ -216,3 +216,41 @@ fn survive_corruption(good: &[u8]) {
     }
     assert!(began.elapsed().as_secs() < 120);
 }
+
+#[test]
+fn long_entries_are_run_for_a_bounded_time() {
+    let number = |value: u64| (value as u32).to_le_bytes().to_vec();
+    // The row is kept and taken back, again and again: nothing that is run takes longer for a byte.
+    let instructions = [0x0a, 0x0b].repeat(50_000);
+    let mut eh_frame = [number(12), number(0), b"\x01zR\0\x01\x78\x10\x01\x03".to_vec()].concat();
+    eh_frame[0] = eh_frame.len() as u8 - 4;
+    let mut starts = Vec::new();
+    for instructions in [&instructions[..], &[]] {
+        starts.push(0x1000 * (1 + starts.len() as u64));
+        let at = eh_frame.len() as u64 + 4;
+        let body =
+            [number(at), number(starts[starts.len() - 1]), number(0x1000), vec![0], instructions.to_vec()].concat();
+        eh_frame.extend([number(body.len() as u64), body].concat());
+    }
+    let mut file = vec![0; 64];
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    let range = file.len()..file.len() + eh_frame.len();
+    let image = ElfImage::from_bytes([file, eh_frame].concat()).unwrap();
+    let bases = BaseAddresses::default().set_eh_frame(0x3000);
+    // Ten are left.
+    let left = 10 * (100_000 - BYTES_A_ROW);
+    let bytes_more = AtomicI64::new(MOST_BYTES_MORE - left);
+    let tables = FrameTables { eh_frame: Some(range), bases, bytes_more, ..FrameTables::of(&image) };
+    let mut context = UnwindContext::new();
+    let mut rows = |svma: u64, times: usize| {
+        let mut row = || tables.find(&image, svma).unwrap().row(svma, &mut context).is_some();
+        (0..times).filter(|_| row()).count()
+    };
+    let begin = std::time::Instant::now();
+    let ran = rows(starts[0], 100_000);
+    println!("{ran} long entries in {:?}", begin.elapsed());
+    assert!((9..=10).contains(&ran), "{ran} of ten");
+    // Others of the file are as they were, and bring time back.
+    assert_eq!(rows(starts[1], 1000), 1000);
+    assert!((4..=6).contains(&rows(starts[0], 1000)));
+}
