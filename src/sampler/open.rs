@@ -20,15 +20,13 @@ use crate::perf::{AttrFlags, EventAttr, Layout, SampleFields, Sampling, read_for
 /// `PERF_TYPE_SOFTWARE` and its `PERF_COUNT_SW_DUMMY`: counts nothing, and reports mappings and tasks.
 const DUMMY: (u32, u64) = (1, 9);
 /// Reports of mappings and tasks.
-const TRACKING: [AttrFlags; 7] = [
-    AttrFlags::MMAP,
-    AttrFlags::MMAP2,
-    AttrFlags::MMAP_DATA,
-    AttrFlags::COMM,
-    AttrFlags::COMM_EXEC,
-    AttrFlags::TASK,
-    AttrFlags::BUILD_ID,
-];
+///
+/// Without `BUILD_ID`: the kernel marks a record of a mapping as one with a build id for the event that asked for it, and leaves
+/// the mark in place for the others that it gives the record to (`perf_event_mmap_output`, kernel/events/core.c; Linux 5.12 to at
+/// least 6.18), so that a `perf record` beside us reads an inode as the size of a build id, and aborts. Device and inode identify
+/// a file too, and its build id is read when it is opened.
+const TRACKING: [AttrFlags; 6] =
+    [AttrFlags::MMAP, AttrFlags::MMAP2, AttrFlags::MMAP_DATA, AttrFlags::COMM, AttrFlags::COMM_EXEC, AttrFlags::TASK];
 /// `CLOCK_MONOTONIC`.
 const CLOCK_MONOTONIC: i32 = 1;
 /// What stacks samples carry.
