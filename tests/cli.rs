@@ -8,6 +8,8 @@ mod accounts;
 mod deep_stacks;
 #[path = "cli/endings.rs"]
 mod endings;
+#[path = "cli/frame_pointers.rs"]
+mod frame_pointers;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/pressure.rs"]

@@ -176,7 +176,7 @@ pub struct ImportArgs {
 pub enum Unwind {
     /// From a copy of the stack, with unwind tables; where there is none, by frame pointers
     Auto,
-    /// By frame pointers, in the kernel
+    /// By frame pointers, in the kernel; with tables only the caller of the innermost function
     Fp,
     /// From a copy of the stack only
     Dwarf,

@@ -1,4 +1,5 @@
-//! The rest of a stack that goes on on another one, of which there is no copy: the kernel has followed frame pointers there.
+//! The rest of a stack that goes on where there is no copy, on another stack or behind the end: the kernel has followed frame
+//! pointers there.
 //!
 //! ```text
 //! frame pointer of the sample --> (read in the copy) --> ... --> the one that leads away
@@ -10,7 +11,7 @@ use super::walk::Walk;
 use crate::model::{CodeAddress, FoundBy, ProfileBuilder, StackEnd, Truncation};
 use crate::perf::record::{Sample, context};
 use crate::process::AddressSpace;
-use crate::unwind::{Registers, StackBytes, Unwinder, WalkedFrame};
+use crate::unwind::{Processor, Registers, StackBytes, Unwinder, WalkedFrame};
 
 impl Walk<'_> {
     /// Appends what the call chain has behind the frame pointer at which `unwinder` has left the stack; says how it ends.
@@ -23,30 +24,100 @@ impl Walk<'_> {
         frames: &mut Vec<WalkedFrame>,
     ) -> StackEnd {
         let cut = StackEnd::Truncated(Truncation::OtherStack);
-        let processor = registers.processor;
-        let (Some((wanted, misses_one)), Some(mut fp)) = (unwinder.other_stack(), registers.get(processor.fp())) else {
-            return cut;
-        };
-        let mut chain = sample.callchain.iter().skip_while(|word| *word != context::USER);
-        let mut chain = chain.by_ref().skip(1).take_while(|word| *word < context::FIRST);
-        // The first is the instruction pointer, the next one what the frame pointer leads to.
-        if chain.next() != Some(registers.ip) {
-            return cut;
+        let Some((wanted, misses_one)) = unwinder.other_stack() else { return cut };
+        let Some(chain) = behind((registers, stack), sample, wanted) else { return cut };
+        let before = frames.len();
+        match self.push_chain(unwinder, space, registers.processor, chain, frames) {
+            true if misses_one => cut,
+            true => StackEnd::Root,
+            false if frames.len() > before => StackEnd::Truncated(Truncation::FramePointers),
+            false => cut,
         }
-        while fp != wanted {
-            let (Some(_), Some(next)) = (chain.next(), stack.read(fp, processor.word())) else { return cut };
-            fp = next;
+    }
+
+    /// Appends what the call chain has behind the end of the copy, if `unwinder` has stopped for want of the very return address that
+    /// is the next one of the chain, and if the chain leads to a root; says whether it does.
+    ///
+    /// A chain skips the callers of functions that keep no frame pointer: one that is cut is left out, and one that is not
+    /// proven to be the continuation too.
+    pub(super) fn behind_copy(
+        self,
+        unwinder: &mut Unwinder,
+        space: &AddressSpace,
+        (registers, stack): (&Registers, &StackBytes<'_>),
+        sample: &Sample<'_>,
+        frames: &mut Vec<WalkedFrame>,
+    ) -> bool {
+        let word = registers.processor.word();
+        let Some(wanted) = unwinder.missing().and_then(|missing| missing.checked_sub(word)) else { return false };
+        let Some(chain) = behind((registers, stack), sample, wanted) else { return false };
+        let before = frames.len();
+        let is_whole = self.push_chain(unwinder, space, registers.processor, chain, frames);
+        if !is_whole {
+            frames.truncate(before);
         }
+        is_whole
+    }
+
+    /// Appends return addresses of a chain; says whether nobody has called the last one's code.
+    fn push_chain(
+        self,
+        unwinder: &mut Unwinder,
+        space: &AddressSpace,
+        processor: Processor,
+        chain: impl Iterator<Item = u64>,
+        frames: &mut Vec<WalkedFrame>,
+    ) -> bool {
         let mut last = None;
         for address in chain.filter_map(|word| CodeAddress::from_return(processor.address(word))) {
             frames.push(WalkedFrame::at(space, ProfileBuilder::UNMAPPED, address, FoundBy::CallChain));
             last = Some(address.lookup());
         }
-        match last {
-            _ if misses_one => cut,
-            Some(last) if unwinder.is_root(space, self.images, processor, last) => StackEnd::Root,
-            Some(_) => StackEnd::Truncated(Truncation::FramePointers),
-            None => cut,
+        last.is_some_and(|last| unwinder.is_root(space, self.images, processor, last))
+    }
+
+    /// Inserts the caller of the innermost function into a chain of frame pointers, if that function has not set up a frame of its
+    /// own: then the frame pointer is still its caller's, and leads to who called that one.
+    pub(super) fn insert_caller(
+        self,
+        unwinder: &mut Unwinder,
+        space: &AddressSpace,
+        (registers, stack): (&Registers, &StackBytes<'_>),
+        sample: &Sample<'_>,
+        (frames, first): (&mut Vec<WalkedFrame>, usize),
+    ) {
+        let chain = &mut user_part(sample);
+        if chain.next() != Some(registers.ip) {
+            return;
+        }
+        let Some((caller, fp)) = unwinder.caller(space, self.images, registers, stack) else { return };
+        if registers.get(registers.processor.fp()) == Some(fp) {
+            frames.insert(first + 1, WalkedFrame::at(space, ProfileBuilder::UNMAPPED, caller, FoundBy::UnwindInfo));
         }
     }
+}
+
+/// What the call chain has behind the frame pointer `wanted`, to which frame pointers in the copy lead.
+fn behind<'s>(
+    (registers, stack): (&Registers, &StackBytes<'_>),
+    sample: &Sample<'s>,
+    wanted: u64,
+) -> Option<impl Iterator<Item = u64> + use<'s>> {
+    let processor = registers.processor;
+    let mut fp = registers.get(processor.fp())?;
+    let mut chain = user_part(sample);
+    // The first is the instruction pointer, the next one what the frame pointer leads to.
+    if chain.next() != Some(registers.ip) {
+        return None;
+    }
+    while fp != wanted {
+        chain.next()?;
+        fp = stack.read(fp, processor.word())?;
+    }
+    Some(chain)
+}
+
+fn user_part<'s>(sample: &Sample<'s>) -> impl Iterator<Item = u64> + use<'s> {
+    let chain = sample.callchain.iter().skip_while(|word| *word != context::USER);
+    chain.skip(1).take_while(|word| *word < context::FIRST)
 }

@@ -107,7 +107,8 @@ impl Walk<'_> {
         let copied = by_tables && !sample.user_stack.is_empty();
         let values = sample.user_registers.filter(|_| by_tables);
         let processor = values.and_then(|values| origin.processor(values.abi));
-        let registers = registers_of(sample, origin).filter(|_| by_tables);
+        let all_registers = registers_of(sample, origin);
+        let registers = all_registers.filter(|_| by_tables);
         if let Some(registers) = registers.filter(|_| copied) {
             let stack = &stack_of(sample, &registers);
             let end = unwinder.unwind(space, self.images, &registers, stack, frames);
@@ -117,6 +118,12 @@ impl Walk<'_> {
             let end = match end {
                 StackEnd::Truncated(Truncation::OtherStack) => {
                     self.other_stack(unwinder, space, (&registers, stack), sample, frames)
+                }
+                _ if stacks == UserStacks::Auto
+                    && self.behind_copy(unwinder, space, (&registers, stack), sample, frames) =>
+                {
+                    // It may have skipped callers that keep no frame pointer.
+                    StackEnd::Truncated(Truncation::FramePointers)
                 }
                 end => end,
             };
@@ -132,6 +139,10 @@ impl Walk<'_> {
             call_stack(sample, space, frames);
         } else if matches!(stacks, UserStacks::Auto | UserStacks::FramePointers) {
             user_chain(sample.callchain.iter(), space, frames);
+            if let Some(registers) = all_registers.filter(|_| frames.len() > first) {
+                let stack = &stack_of(sample, &registers);
+                self.insert_caller(unwinder, space, (&registers, stack), sample, (frames, first));
+            }
         }
         if frames.len() > first {
             return origin.end_of_chain();

@@ -26,6 +26,9 @@ const ALL_RINGS: usize = 512 << 20;
 pub struct StackSize(u32);
 
 impl StackSize {
+    /// Enough for the frame of most functions.
+    pub const SMALLEST: StackSize = StackSize(SMALLEST_ASKED as u32);
+
     /// A number of bytes: a multiple of 8 from 512 to 65,528 (`perf_event_open(2)`, `sample_stack_user`); nothing for another one.
     pub fn new(bytes: u32) -> Option<StackSize> {
         let fits = (SMALLEST_ASKED..=LARGEST_STACK).contains(&u64::from(bytes)) && bytes.is_multiple_of(8);

@@ -26,7 +26,8 @@ use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
 use crate::sampler::sys::{self, Linux, WaitingChild, Whose};
 use crate::sampler::{
-    self, CpuList, Denominator, Drain, OpenRequest, Opened, RingBuffer, Sampling, Sources, Stacks, Target, Tasks,
+    self, CpuList, Denominator, Drain, OpenRequest, Opened, RingBuffer, Sampling, Sources, StackSize, Stacks, Target,
+    Tasks,
 };
 
 /// How far a recording is.
@@ -146,10 +147,10 @@ fn record_to(
         attrs: plan.choice.spec.attrs.clone(),
         clock_rate,
         expected_rate: expected_rate(&plan, sampling),
-        stacks: stacks(options),
-        stack_size: options.stack_size,
+        stacks: stacks(options, perf_data.is_some()),
+        stack_size: stack_size(options),
         registers: REGISTERS_MASK,
-        data_mappings: perf_data.is_some() && stacks(options).user_copy,
+        data_mappings: perf_data.is_some() && stacks(options, true).user_copy,
     };
     let attempt = plan::attempt(&plan, &subject);
     let explained = |error| facts.explain(attempt, error);
@@ -324,8 +325,22 @@ fn expected_rate(plan: &Plan, sampling: Option<Sampling>) -> f64 {
     }
 }
 
-fn stacks(options: &RecordOptions) -> Stacks {
-    let copies = matches!(options.user_stacks, UserStacks::Auto | UserStacks::Dwarf) && options.side != Side::Kernel;
+/// The size of stack copies, if it is given.
+fn stack_size(options: &RecordOptions) -> Option<StackSize> {
+    match options.user_stacks {
+        UserStacks::FramePointers => Some(StackSize::SMALLEST),
+        _ => options.stack_size,
+    }
+}
+
+fn stacks(options: &RecordOptions, to_file: bool) -> Stacks {
+    let copies = match options.user_stacks {
+        UserStacks::Auto | UserStacks::Dwarf => true,
+        // The caller of the innermost function is found by tables, with a little of the stack. perf would show that behind the
+        // chain.
+        UserStacks::FramePointers => !to_file,
+        UserStacks::None => false,
+    } && options.side != Side::Kernel;
     Stacks {
         kernel_chain: options.side != Side::User,
         user_chain: matches!(options.user_stacks, UserStacks::Auto | UserStacks::FramePointers)

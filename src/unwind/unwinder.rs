@@ -184,6 +184,31 @@ impl Unwinder {
         self.signal
     }
 
+    /// Who called the innermost function, by its call frame information, and the frame pointer there; nothing if it has none or if
+    /// that needs memory that is not there.
+    pub fn caller(
+        &mut self,
+        space: &AddressSpace,
+        images: &Images,
+        registers: &Registers,
+        stack: &StackBytes<'_>,
+    ) -> Option<(CodeAddress, u64)> {
+        let processor = registers.processor;
+        let mut walk = Walk { unwinder: self, space, images, stack, processor, at: At::default() };
+        let here = Frame { by: FoundBy::Sample, ..walk.interrupted(registers) };
+        if !walk.enter(here.address.lookup()) {
+            return None;
+        }
+        let image = walk.at.mapping.image;
+        let offset = walk.at.mapping.offset_of(here.address.lookup());
+        let caller = match walk.rule(image, offset, here.address) {
+            rule @ (Rule::Offset { .. } | Rule::Deref { .. } | Rule::Plt { .. }) => walk.by_rule(&here, rule),
+            Rule::Row => walk.by_row(&here, image, offset, &mut Some(*registers)),
+            _ => return None,
+        };
+        caller.ok().map(|caller| (caller.address, caller.fp))
+    }
+
     /// Whether nobody has called the code at an address.
     pub fn is_root(&mut self, space: &AddressSpace, images: &Images, processor: Processor, address: u64) -> bool {
         let stack = &StackBytes::default();
