@@ -146,6 +146,8 @@ fn jumps_to(image: &ElfImage, processor: Processor, from: u64, to: Option<u64>, 
         let Some(target) = target_of_jump(processor, function.start(), at, bytes, code) else { continue };
         match target {
             Jump::Anywhere => return true,
+            Jump::OtherFile if to.is_none() => return true,
+            Jump::OtherFile => {}
             Jump::To(target) if Some(target) == to => return true,
             Jump::To(target) if is_stub(image, target) => return true,
             Jump::To(target) => match start_of(target) {
@@ -166,6 +168,8 @@ enum Jump {
     To(u64),
     /// It does not.
     Anywhere,
+    /// It leads to another file.
+    OtherFile,
 }
 
 /// What looks like a jump at `at` of `code`, which begins at `start`.
@@ -177,8 +181,10 @@ fn target_of_jump(processor: Processor, start: u64, at: usize, bytes: &[u8], cod
                 [0xe9, ..] => 1,
                 [0x0f, 0x80..=0x8f, ..] => 2,
                 // Through rsi or rdi it is not looked for: 0xff ends a short way back, and 0x66 begins many instructions.
-                [0xff, 0x20..=0x23 | 0x25 | 0x60..=0x63 | 0xa0..=0xa3 | 0xe0..=0xe7, ..] => {
-                    return Some(Jump::Anywhere);
+                // By way of the global offset table: the function is in another file.
+                [0xff, 0x25, ..] => return Some(Jump::OtherFile),
+                [0xff, 0x20..=0x23 | 0x60..=0x63 | 0xa0..=0xa3 | 0xe0..=0xe7, ..] => {
+                    return (!is_switch(&code[..at])).then_some(Jump::Anywhere);
                 }
                 _ => return None,
             };
@@ -200,6 +206,13 @@ fn target_of_jump(processor: Processor, start: u64, at: usize, bytes: &[u8], cod
         }
         Processor::Aarch64 => None,
     }
+}
+
+/// Whether the code before a jump is that of a `switch`: the distance out of a table is added to where the table is
+/// (`add %rdx,%rax`), with `notrack` behind it where jumps are guarded.
+fn is_switch(before: &[u8]) -> bool {
+    let before = before.strip_suffix(&[0x3e]).unwrap_or(before);
+    matches!(before, [.., 0x48 | 0x49 | 0x4c | 0x4d, 0x01, 0xc0..=0xff])
 }
 
 fn code_of<'a>(image: &'a ElfImage, function: &FrameEntry<'_>) -> Option<&'a [u8]> {
@@ -249,7 +262,10 @@ mod tests {
                 calls += 1;
                 let neighbour = image.offset_of_svma(pair[1]);
                 wrong += u32::from(may_call(&image, processor, last_byte, neighbour));
-                elsewhere += u32::from(may_call(&image, processor, last_byte, None));
+                // Many end with a jump to libc's `free`.
+                let target = image.frame_tables().find(&image, target).and_then(|entry| code_of(&image, &entry));
+                let leads_away = target.is_some_and(|code| code.windows(2).any(|bytes| bytes == [0xff, 0x25]));
+                elsewhere += u32::from(!leads_away && may_call(&image, processor, last_byte, None));
                 mid += u32::from(may_call(&image, processor, last_byte + 1, None));
             }
         }
