@@ -180,6 +180,8 @@ pub enum Unwind {
     Fp,
     /// From a copy of the stack only
     Dwarf,
+    /// From the calls that the processor records (LBR, Intel's since 2013): 8 to 32 of them
+    Lbr,
     /// Not at all
     None,
 }
@@ -190,6 +192,7 @@ impl From<Unwind> for UserStacks {
             Unwind::Auto => UserStacks::Auto,
             Unwind::Fp => UserStacks::FramePointers,
             Unwind::Dwarf => UserStacks::Dwarf,
+            Unwind::Lbr => UserStacks::CallStack,
             Unwind::None => UserStacks::None,
         }
     }

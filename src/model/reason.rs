@@ -114,6 +114,8 @@ pub enum Truncation {
     TooDeep,
     /// A chain of frame pointers came to its end; that it ended at the root is not proven.
     FramePointers,
+    /// The processor holds so many calls (LBR) and no more.
+    CallStack,
     /// The kernel gave no user registers, nor a call chain.
     NoRegisters,
     /// The user part of stacks was not asked for.
@@ -128,7 +130,7 @@ pub enum Truncation {
 
 impl Truncation {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Truncation; 12] = [
+    pub const ALL: [Truncation; 13] = [
         Truncation::StackCopy,
         Truncation::NoUnwindInfo,
         Truncation::NotMapped,
@@ -136,6 +138,7 @@ impl Truncation {
         Truncation::NoProgress,
         Truncation::TooDeep,
         Truncation::FramePointers,
+        Truncation::CallStack,
         Truncation::NoRegisters,
         Truncation::NotAsked,
         Truncation::OtherProcessor,
@@ -153,6 +156,7 @@ impl Truncation {
             Truncation::NoProgress => "no progress",
             Truncation::TooDeep => "too deep",
             Truncation::FramePointers => "frame pointers",
+            Truncation::CallStack => "call stack of the processor",
             Truncation::NoRegisters => "no registers",
             Truncation::NotAsked => "not asked",
             Truncation::OtherProcessor => "other processor",

@@ -192,8 +192,10 @@ pub mod read_format {
     pub const LOST: u64 = 1 << 4;
 }
 
-/// Bits of `branch_sample_type` that change what a branch stack looks like.
+/// Bits of `branch_sample_type`: what is recorded, and what a branch stack looks like.
 pub mod branch_type {
+    /// Branches in user mode: `PERF_SAMPLE_BRANCH_USER`.
+    pub const USER: u64 = 1 << 0;
     /// Calls that have not returned: `PERF_SAMPLE_BRANCH_CALL_STACK`.
     pub const CALL_STACK: u64 = 1 << 11;
     /// An index stands before the branches: `PERF_SAMPLE_BRANCH_HW_INDEX` (Linux 5.7).

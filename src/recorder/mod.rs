@@ -11,6 +11,7 @@
 //! *admit* (whose is it? what is mapped?), *walk* (which addresses are on its stack?), *add* (a row). So a recording that is there
 //! already is walked by all CPUs, see [`Recorder::record_all`].
 
+mod call_stack;
 mod called;
 mod counters;
 mod deferred;
@@ -126,7 +127,9 @@ impl Recorder {
         let mut unwinders = Vec::new();
         let without_tables = match options.user_stacks {
             UserStacks::Dwarf => WithoutTables::Stop,
-            UserStacks::Auto | UserStacks::FramePointers | UserStacks::None => WithoutTables::Try,
+            UserStacks::Auto | UserStacks::FramePointers | UserStacks::CallStack | UserStacks::None => {
+                WithoutTables::Try
+            }
         };
         unwinders.resize_with(options.threads.get(), || Unwinder::new(without_tables));
         let late = matches!(options.origin, Origin::Live).then(Late::default);

@@ -19,6 +19,9 @@ pub enum UserStacks {
     Dwarf,
     /// From the kernel's chain of frame pointers.
     FramePointers,
+    /// From the calls that the processor has recorded (LBR), as far as it holds them; where the outermost of those is in the copy
+    /// of the stack or in the call chain, it goes on there.
+    CallStack,
     /// Not at all: only the innermost frame.
     None,
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::Truncation;
 use crate::perf::record::{Comm, Identity, Mmap, Task, context};
-use crate::perf::{ByteOrder, Words};
+use crate::perf::{ByteOrder, Layout, SampleFields, Words, branch_type};
 use crate::process::Membership;
 
 fn options(membership: Membership) -> RecorderOptions {
@@ -227,4 +227,52 @@ fn zeros_in_a_chain_of_frame_pointers_are_kept() {
     sample(&mut recorder, 10, 200, &[KERNEL, 0x9000, USER, 0x400, 0, 0x500, 0]);
     let profile = recorder.finish().profile;
     assert_eq!(profile.frames_of(profile.samples.get(0).stack).count(), 5);
+}
+
+/// A sample of a program that has made `calls` (from, to), latest first, as it stands in a ring.
+fn sample_with_calls(recorder: &mut Recorder, calls: &[(u64, u64)], chain: &[u64]) {
+    let fields = [SampleFields::IP, SampleFields::TID, SampleFields::TIME, SampleFields::CALLCHAIN];
+    let fields = fields.into_iter().fold(SampleFields::BRANCH_STACK, SampleFields::with);
+    let layout = Layout { fields, branches: branch_type::CALL_STACK, ..Layout::default() };
+    let mut words = vec![0x400, 10 | 10 << 32, 200, chain.len() as u64];
+    words.extend_from_slice(chain);
+    words.push(calls.len() as u64);
+    words.extend(calls.iter().flat_map(|(from, to)| [*from, *to, 0]));
+    let size = (8 + words.len() * 8) as u64;
+    // Type, mode (user), size.
+    let header = u64::from(record::kind::SAMPLE) | 2 << 32 | size << 48;
+    let bytes: Vec<u8> = [header].into_iter().chain(words).flat_map(u64::to_le_bytes).collect();
+    recorder.record(&record::parse(&bytes, &layout));
+}
+
+#[cfg(target_endian = "little")]
+#[test]
+fn calls_of_the_processor_go_on_in_the_chain() {
+    let check = |stacks: UserStacks, chain: &[u64], expected: &[u64], end: StackEnd| {
+        let mut recorder = recorder(RecorderOptions { user_stacks: stacks, ..options(Membership::All) });
+        sample_with_calls(&mut recorder, &[(0x500, 0x3f0), (0x600, 0x4f0)], chain);
+        let profile = recorder.finish().profile;
+        profile.check().expect("sound tables");
+        let row = profile.samples.get(0);
+        let offsets: Vec<u64> = profile
+            .frames_of(row.stack)
+            .map(|id| match profile.frames[id.index()].key {
+                crate::model::FrameKey::Code { offset, .. } => offset,
+                crate::model::FrameKey::Name { .. } => 0,
+            })
+            .collect();
+        assert_eq!((offsets.as_slice(), row.end), (expected, end));
+    };
+    let (full, cut) = (Truncation::CallStack, Truncation::FramePointers);
+    let [full, cut] = [full, cut].map(StackEnd::Truncated);
+    // The chain has the outermost call: it returns to 0x605.
+    check(UserStacks::CallStack, &[USER, 0x400, 0x605, 0x705, 0x805], &[0x400, 0x500, 0x600, 0x704, 0x804], cut);
+    // It has it twice, or not at all.
+    check(UserStacks::CallStack, &[USER, 0x400, 0x605, 0x605], &[0x400, 0x500, 0x600], full);
+    check(UserStacks::CallStack, &[USER, 0x400, 0x705], &[0x400, 0x500, 0x600], full);
+    check(UserStacks::CallStack, &[], &[0x3f0, 0x500, 0x600], full);
+    // The other ways take no notice.
+    check(UserStacks::FramePointers, &[USER, 0x400, 0x605], &[0x400, 0x604], cut);
+    check(UserStacks::None, &[USER, 0x400, 0x605], &[0x400], StackEnd::Truncated(Truncation::NotAsked));
+    check(UserStacks::Dwarf, &[USER, 0x400, 0x605], &[0x400], StackEnd::Truncated(Truncation::NoRegisters));
 }

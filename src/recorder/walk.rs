@@ -109,6 +109,9 @@ impl Walk<'_> {
         let processor = values.and_then(|values| origin.processor(values.abi));
         let all_registers = registers_of(sample, origin);
         let registers = all_registers.filter(|_| by_tables);
+        if stacks == UserStacks::CallStack {
+            return self.by_call_stack(unwinder, sample, space, all_registers.as_ref(), frames);
+        }
         if let Some(registers) = registers.filter(|_| copied) {
             let stack = &stack_of(sample, &registers);
             let end = unwinder.unwind(space, self.images, &registers, stack, frames);
@@ -135,9 +138,10 @@ impl Walk<'_> {
             let cut = Cut { sample, space, images: self.images, registers: &registers, stack };
             return late.complete(&cut, place, unwinder, frames).unwrap_or(end);
         }
-        if matches!(stacks, UserStacks::Auto) && sample.branches.is_call_stack && sample.branches.count() > 0 {
-            call_stack(sample, space, frames);
-        } else if matches!(stacks, UserStacks::Auto | UserStacks::FramePointers) {
+        if stacks == UserStacks::Auto && sample.branches.is_call_stack && sample.branches.count() > 0 {
+            return self.by_call_stack(unwinder, sample, space, None, frames);
+        }
+        if matches!(stacks, UserStacks::Auto | UserStacks::FramePointers) {
             user_chain(sample.callchain.iter(), space, frames);
             if let Some(registers) = all_registers.filter(|_| frames.len() > first) {
                 let stack = &stack_of(sample, &registers);
@@ -220,7 +224,7 @@ pub(super) fn user_chain(words: impl Iterator<Item = u64>, space: &AddressSpace,
 
 /// Appends the user part of the hardware's call stack: where the latest call went to, and from where each one came
 /// (`resolve_lbr_callchain_sample`, tools/perf/util/machine.c).
-fn call_stack(sample: &record::Sample<'_>, space: &AddressSpace, frames: &mut Vec<WalkedFrame>) {
+pub(super) fn call_stack(sample: &record::Sample<'_>, space: &AddressSpace, frames: &mut Vec<WalkedFrame>) {
     // The branch that led here may be long ago; where the program is now is the first of the user chain.
     let mut chain = sample.callchain.iter().skip_while(|word| *word != context::USER);
     chain.next();

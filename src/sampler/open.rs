@@ -15,7 +15,7 @@ use super::ring::RingBuffer;
 use super::ring_sizes::{StackSize, fitting_stack, map_rings, ring_size, stack_size};
 use super::streams::{Streams, random_numbers};
 use super::sys::{self, OpenEvent, Scope};
-use crate::perf::{AttrFlags, EventAttr, Layout, SampleFields, Sampling, read_format};
+use crate::perf::{AttrFlags, EventAttr, Layout, SampleFields, Sampling, branch_type, read_format};
 
 /// `PERF_TYPE_SOFTWARE` and its `PERF_COUNT_SW_DUMMY`: counts nothing, and reports mappings and tasks.
 const DUMMY: (u32, u64) = (1, 9);
@@ -38,6 +38,8 @@ pub struct Stacks {
     pub user_chain: bool,
     /// User registers and a copy of the user stack.
     pub user_copy: bool,
+    /// The calls that the processor has recorded and that have not returned.
+    pub call_stack: bool,
 }
 
 /// Which tasks events are opened on.
@@ -196,6 +198,10 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
     if stack > 0 {
         fields = fields.with(SampleFields::REGS_USER).with(SampleFields::STACK_USER);
     }
+    let branches = if request.stacks.call_stack { branch_type::CALL_STACK | branch_type::USER } else { 0 };
+    if branches != 0 {
+        fields = fields.with(SampleFields::BRANCH_STACK);
+    }
     if let Some((_, on_exec)) = per_task {
         flags = flags.with(tracking).with(AttrFlags::INHERIT);
         if on_exec {
@@ -205,12 +211,13 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         flags = flags.with(AttrFlags::EXCLUDE_IDLE);
     }
     let regs_user = if stack > 0 { request.registers } else { 0 };
-    let layout = Layout { fields, regs_user, sample_id_all: true, ..Layout::default() };
+    let layout = Layout { fields, regs_user, branches, sample_id_all: true, ..Layout::default() };
     let sampling_attr = |base: &EventAttr, sampling: Sampling| EventAttr {
         sampling,
         sample_fields: fields,
         read_format: read_format::LOST,
         flags: flags.with(base.flags),
+        branch_sample_type: layout.branches,
         sample_regs_user: layout.regs_user,
         sample_stack_user: stack as u32,
         clockid: CLOCK_MONOTONIC,

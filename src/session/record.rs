@@ -153,7 +153,10 @@ fn record_to(
         data_mappings: perf_data.is_some() && stacks(options, true).user_copy,
     };
     let attempt = plan::attempt(&plan, &subject);
-    let explained = |error| facts.explain(attempt, error);
+    let explained = |error: std::io::Error| match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::EINVAL) if request.stacks.call_stack => no_call_stacks(&plan, error),
+        _ => facts.explain(attempt, error),
+    };
     let mut opened = sampler::open(&Linux, &request).map_err(explained)?;
     let mut denominator = denominator(options, &plan, &subject, &cpus);
     let kept = recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid);
@@ -273,6 +276,15 @@ fn record_to(
     Ok(Recording { profile, child, ended, written })
 }
 
+/// Clocks record no branches, nor do processors other than Intel's as call stacks (`perf_event_open(2)`,
+/// `PERF_SAMPLE_BRANCH_CALL_STACK`).
+fn no_call_stacks(plan: &Plan, error: std::io::Error) -> Error {
+    let event = &plan.choice.spec.name;
+    Error::io(format!("the processor records no call stacks (LBR) with {event}"), error).with_hint(
+        "leave --unwind lbr out; or name a hardware event, -e cycles, on an Intel processor that is no virtual one",
+    )
+}
+
 /// The rate that an event is sampled at by the kernel's own adjustment.
 fn rate_of(plan: &Plan) -> Option<f64> {
     match plan.choice.spec.attrs.first()?.0.sampling {
@@ -339,13 +351,14 @@ fn stacks(options: &RecordOptions, to_file: bool) -> Stacks {
         // The caller of the innermost function is found by tables, with a little of the stack. perf would show that behind the
         // chain.
         UserStacks::FramePointers => !to_file,
-        UserStacks::None => false,
+        UserStacks::CallStack | UserStacks::None => false,
     } && options.side != Side::Kernel;
     Stacks {
         kernel_chain: options.side != Side::User,
-        user_chain: matches!(options.user_stacks, UserStacks::Auto | UserStacks::FramePointers)
+        user_chain: matches!(options.user_stacks, UserStacks::Auto | UserStacks::FramePointers | UserStacks::CallStack)
             && options.side != Side::Kernel,
         user_copy: copies,
+        call_stack: options.user_stacks == UserStacks::CallStack && options.side != Side::Kernel,
     }
 }
 

@@ -1,8 +1,8 @@
-//! What the kernel finds by frame pointers, and what is made of it.
+//! What the kernel finds by frame pointers, and the processor by itself, and what is made of it.
 
 use crate::common::account::Account;
 use crate::common::programs;
-use crate::common::run::record;
+use crate::common::run::{finish, profile, record, stderr};
 
 const KEPT: [&str; 2] = ["-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"];
 
@@ -48,4 +48,14 @@ fn what_is_behind_a_copy_is_taken_from_a_chain_that_leads_to_a_root() {
     let by_chain = recording.summary.json()["frames"]["call chain"].as_u64().unwrap_or(0);
     // Half of the frames are behind the copy.
     assert!(by_chain > 20 * whole, "{}", recording.summary.json());
+}
+
+#[test]
+fn calls_of_a_processor_that_records_none_are_refused_with_a_way_out() {
+    let mut command = profile(Account::Own);
+    command.args(["--unwind", "lbr", "-e", "cpu-clock", "-f", "folded", "--", "true"]);
+    let output = finish(command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn());
+    // No clock records branches, on any processor.
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("LBR") && stderr(&output).contains("--unwind lbr"), "{}", stderr(&output));
 }
