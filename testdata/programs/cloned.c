@@ -1,6 +1,6 @@
 /*
- * cloned SECONDS DEPTH: recurses in a task that clone(2) has begun, and uses the time at the bottom. Built with frame pointers, its
- * chain of them leads to clone itself, where the stack ends.
+ * cloned SECONDS DEPTH [HIDDEN]: recurses in a task that clone(2) has begun, and uses the time at the bottom. Built with frame pointers, its
+ * chain of them leads to clone itself, where the stack ends. With HIDDEN its memory is nobody's to read (PR_SET_DUMPABLE, prctl(2)).
  *
  * Prints: CPU <seconds>
  */
@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 static uint64_t nanoseconds;
@@ -41,7 +42,8 @@ __attribute__((noipa)) int begins(void *unused) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) return fprintf(stderr, "usage: cloned SECONDS DEPTH\n"), 2;
+    if (argc < 3) return fprintf(stderr, "usage: cloned SECONDS DEPTH [HIDDEN]\n"), 2;
+    if (argc > 3) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     nanoseconds = (uint64_t)(strtod(argv[1], NULL) * 1e9);
     depth = (unsigned)strtoul(argv[2], NULL, 10);
     int status;
