@@ -24,9 +24,9 @@ pub enum FoundBy {
     GoTable,
     /// By a frame pointer in the copy of the stack, in code without unwind information.
     FramePointer,
-    /// By the return address to which the instructions of code without unwind information lead, and before which stands a call
-    /// that leads there.
-    ReturnAddress,
+    /// By what the code's own instructions do to the stack, as it has no unwind information; a call that leads there stands before
+    /// the return address.
+    Instructions,
     /// By the kernel, which followed frame pointers.
     CallChain,
     /// By the processor, which recorded calls that had not returned (LBR).
@@ -42,7 +42,7 @@ impl FoundBy {
         FoundBy::UnwindInfo,
         FoundBy::GoTable,
         FoundBy::FramePointer,
-        FoundBy::ReturnAddress,
+        FoundBy::Instructions,
         FoundBy::CallChain,
         FoundBy::CallStack,
         FoundBy::Kernel,
@@ -60,7 +60,7 @@ impl FoundBy {
             FoundBy::UnwindInfo => "unwind info",
             FoundBy::GoTable => "go table",
             FoundBy::FramePointer => "frame pointer",
-            FoundBy::ReturnAddress => "return address",
+            FoundBy::Instructions => "instructions",
             FoundBy::CallChain => "call chain",
             FoundBy::CallStack => "call stack",
             FoundBy::Kernel => "kernel",

@@ -338,7 +338,7 @@ impl<'w> Walk<'w, '_> {
             if next.sp < here.sp && !may_fall || next.sp == here.sp && !may_stay {
                 return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
             }
-            is_unsure |= matches!(next.by, FoundBy::FramePointer | FoundBy::ReturnAddress);
+            is_unsure |= matches!(next.by, FoundBy::FramePointer | FoundBy::Instructions);
             here = next;
         }
     }

@@ -74,7 +74,8 @@ pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Resu
             return Err(Stop::End(walk.end_without_tables(offset)));
         }
         let found = by_frame_pointer(walk, here).or_else(|| by_trampoline(walk, here));
-        return found.ok_or(Stop::End(walk.end_without_tables(offset)));
+        let end = Stop::End(walk.end_without_tables(offset));
+        return found.ok_or_else(|| frame_pointer_behind(walk, here).unwrap_or(end));
     };
     let mut missing = None;
     match walk.places().ahead(code) {
@@ -100,7 +101,17 @@ pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Resu
             Err(stop) => missing = missing.or(Some(stop)),
         }
     }
+    let missing = missing.or_else(|| frame_pointer_behind(walk, here));
     Err(missing.unwrap_or(Stop::End(walk.end_without_tables(offset))))
+}
+
+/// The word that a frame pointer leads to, if that lies behind the copy and not too far away to be of the stack.
+fn frame_pointer_behind(walk: &Walk<'_, '_>, here: &Frame) -> Option<Stop> {
+    /// What a thread's stack has by default (setrlimit(2), `RLIMIT_STACK`).
+    const STACK: u64 = 8 << 20;
+    let distance = here.fp.checked_sub(here.sp)?;
+    let is_likely = distance < STACK && here.fp.is_multiple_of(walk.processor.word());
+    (is_likely && walk.stack.is_behind(here.fp)).then_some(Stop::Memory(here.fp))
 }
 
 /// A frame pointer makes sense if it leads up the stack, to a frame whose return address is behind a call.
@@ -144,7 +155,7 @@ fn by_place(walk: &mut Walk<'_, '_>, here: &Frame, code: Code<'_>, place: Place)
     }
     let kept = place.fp.map(|distance| base.wrapping_add_signed(distance.into())).filter(|kept| *kept >= here.sp);
     let fp = kept.map_or(Ok(here.fp), |kept| walk.read(kept))?;
-    walk.called(ra, at.wrapping_add(8), fp, FoundBy::ReturnAddress).map(Some)
+    walk.called(ra, at.wrapping_add(8), fp, FoundBy::Instructions).map(Some)
 }
 
 /// Whether a return address has a call before it, which leads to the function of `image` that `svma` is in, or may lead there.
@@ -177,7 +188,7 @@ fn by_trampoline(walk: &Walk<'_, '_>, here: &Frame) -> Option<Frame> {
     if flow::calls(image, before.checked_add(1)?)?.is_some() {
         return None;
     }
-    walk.called(ra, at.checked_add(8)?, here.fp, FoundBy::ReturnAddress).ok()
+    walk.called(ra, at.checked_add(8)?, here.fp, FoundBy::Instructions).ok()
 }
 
 /// The registers that a signal has interrupted, as the kernel has put them on the stack: `struct ucontext` and
