@@ -168,7 +168,9 @@ impl Unwinder {
                 self.other_stack = Some((fp, misses_one));
                 StackEnd::Truncated(Truncation::OtherStack)
             }
-            Stop::Zero => StackEnd::Root,
+            // Who calls puts a return address there: a zero is of a row that is wrong, as glibc's of i386 memcpy, or of a guess, or of
+            // memory that was read too late.
+            Stop::Zero => StackEnd::Truncated(Truncation::NotMapped),
             Stop::Registers => StackEnd::Truncated(Truncation::NoProgress),
         }
     }
@@ -260,8 +262,6 @@ impl<'w> Walk<'w, '_> {
         let words = (self.stack.bytes.len() + self.stack.rest.len()) / self.processor.word() as usize;
         let mut all = Some(*registers);
         let mut here = Frame { by: FoundBy::Sample, ..self.interrupted(registers) };
-        // Whether some frame was found without tables, so that those above it may be wrong.
-        let mut is_unsure = false;
         loop {
             let count = frames.len() - first;
             if count >= MOST_FRAMES {
@@ -326,10 +326,6 @@ impl<'w> Walk<'w, '_> {
             };
             let next = match next {
                 Ok(next) => next,
-                // Who calls puts a return address there: the row is wrong, as those of glibc's i386 memcpy are, or the frame is none.
-                Err(Stop::Zero) if here.by == FoundBy::Sample || is_unsure => {
-                    return Stop::End(StackEnd::Truncated(Truncation::NotMapped));
-                }
                 Err(stop) => return stop,
             };
             // A leaf of a processor with a link register may have nothing on the stack, be it sampled or interrupted.
@@ -338,7 +334,6 @@ impl<'w> Walk<'w, '_> {
             if next.sp < here.sp && !may_fall || next.sp == here.sp && !may_stay {
                 return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
             }
-            is_unsure |= matches!(next.by, FoundBy::FramePointer | FoundBy::Instructions);
             here = next;
         }
     }
