@@ -2,7 +2,7 @@
 
 use super::walk::{Walk, call_stack, stack_of, user_chain};
 use crate::model::{CodeAddress, FoundBy, ProfileBuilder, StackEnd, Truncation};
-use crate::perf::record::Sample;
+use crate::perf::record::{CpuMode, Sample};
 use crate::process::AddressSpace;
 use crate::unwind::{Registers, Unwinder, WalkedFrame};
 
@@ -21,15 +21,17 @@ impl Walk<'_> {
         frames: &mut Vec<WalkedFrame>,
     ) -> StackEnd {
         let cut = StackEnd::Truncated(Truncation::CallStack);
+        let first = frames.len();
         if !sample.branches.is_call_stack || sample.branches.count() == 0 {
             let ip = registers.map_or(sample.ip, |registers| registers.ip);
-            if frames.is_empty() && ip != 0 {
+            // Of a sample in the kernel the program's own part is not known at all.
+            if ip != 0 && (registers.is_some() || sample.mode != CpuMode::Kernel) {
                 frames.push(WalkedFrame::at(space, ProfileBuilder::UNMAPPED, CodeAddress::Ip(ip), FoundBy::Sample));
             }
             return cut;
         }
         call_stack(sample, space, frames);
-        let Some(outermost) = frames.last().copied() else { return cut };
+        let Some(outermost) = frames[first..].last().copied() else { return cut };
         let mut others = Vec::new();
         let end = match registers.filter(|_| !sample.user_stack.is_empty()) {
             Some(registers) => {

@@ -31,6 +31,8 @@ pub struct Counters {
     pub waits_by_next_sample: u64,
     /// See [`Counters::waits_by_next_sample`].
     pub open_waits: u64,
+    /// Samples of which less of the stack came than was asked for, as they came faster than they could be taken in.
+    pub trimmed: u64,
     /// Stacks larger than their copies that were completed from the memory of the process.
     pub completed_late: u64,
     /// Whether the memory of a process was not ours to read for that.

@@ -60,8 +60,8 @@ pub(super) struct Late {
     free: Vec<Vec<u8>>,
     overlap: Vec<u8>,
     frames: Vec<WalkedFrame>,
-    /// Time that may be used.
-    saved: Duration,
+    /// Time that may be used, in nanoseconds; what was used too much is paid back first.
+    saved: i64,
     last: Instant,
     /// How many stacks were wanted.
     pub wanted: u64,
@@ -105,7 +105,7 @@ impl Default for Late {
             free: Vec::new(),
             overlap: Vec::new(),
             frames: Vec::new(),
-            saved: MOST_SAVED,
+            saved: MOST_SAVED.as_nanos() as i64,
             last: Instant::now(),
             wanted: 0,
             completed: 0,
@@ -202,9 +202,10 @@ impl Late {
         let Place { first, known, .. } = place;
         self.wanted += 1;
         self.need(cut.sample.identity.tid).patience = PATIENCE;
+        let may_read = self.may_read();
         let mut rest = match self.take_ahead(cut.sample) {
             Some(rest) => rest,
-            None if self.may_read() => self.empty(),
+            None if may_read => self.empty(),
             None => return None,
         };
         let mut found = std::mem::take(&mut self.frames);
@@ -323,18 +324,18 @@ impl Late {
         Some(ahead.rest)
     }
 
-    /// Whether there is time to read; if so, it is counted from now on.
+    /// Whether there is time to read; it is counted from now on.
     fn may_read(&mut self) -> bool {
         let now = Instant::now();
-        let earned = now.saturating_duration_since(self.last).mul_f64(SHARE);
-        self.saved = self.saved.saturating_add(earned).min(MOST_SAVED);
+        let earned = now.saturating_duration_since(self.last).mul_f64(SHARE).min(MOST_SAVED);
+        self.saved = (self.saved + earned.as_nanos() as i64).min(MOST_SAVED.as_nanos() as i64);
         self.last = now;
-        !self.saved.is_zero()
+        self.saved > 0
     }
 
     fn stop_reading(&mut self) {
         let now = Instant::now();
-        self.saved = self.saved.saturating_sub(now.saturating_duration_since(self.last));
+        self.saved = self.saved.saturating_sub_unsigned(now.saturating_duration_since(self.last).as_nanos() as u64);
         self.last = now;
     }
 }

@@ -143,6 +143,8 @@ pub struct RecorderOptions {
     pub streams: u64,
     /// How user stacks are found.
     pub user_stacks: UserStacks,
+    /// How many bytes of the stack a sample has if there are as many; 0 if that is not known.
+    pub stack_copy: usize,
     /// A process whose exec begins the recording; what is before is not kept.
     pub begins_with_exec_of: Option<u32>,
     /// Where records come from.

@@ -14,7 +14,18 @@ fn options(membership: Membership) -> RecorderOptions {
         threads: std::num::NonZeroUsize::MIN,
         streams: 4,
         user_stacks: UserStacks::Auto,
+        stack_copy: 0,
         begins_with_exec_of: None,
+    }
+}
+
+/// The origin of a recording that was made elsewhere.
+fn elsewhere() -> Origin {
+    Origin::Recording {
+        processor: None,
+        is_monotonic: true,
+        symbols_of: Default::default(),
+        build_ids: Default::default(),
     }
 }
 
@@ -158,7 +169,7 @@ fn children_are_followed_and_their_exec_is_another_process() {
 
 #[test]
 fn kernel_frames_stand_above_user_frames() {
-    let mut recorder = recorder(options(Membership::All));
+    let mut recorder = recorder(RecorderOptions { origin: elsewhere(), ..options(Membership::All) });
     sample(&mut recorder, 10, 200, &[KERNEL, 0x9000, 0x9100, USER, 0x400, 0x500]);
     let profile = recorder.finish().profile;
     let keys: Vec<_> =
@@ -172,7 +183,7 @@ fn kernel_frames_stand_above_user_frames() {
         .collect();
     // Return addresses are looked up one byte back.
     assert_eq!(offsets, [0x9000, 0x90ff, 0x400, 0x4ff]);
-    assert_eq!(profile.samples.get(0).end, StackEnd::Truncated(Truncation::FramePointers));
+    assert_eq!(profile.samples.get(0).end, StackEnd::Unstated);
 }
 
 #[test]
@@ -222,11 +233,28 @@ fn estimate_of_an_empty_recording_stands_under_the_target() {
 }
 
 #[test]
-fn zeros_in_a_chain_of_frame_pointers_are_kept() {
-    let mut recorder = recorder(options(Membership::All));
-    sample(&mut recorder, 10, 200, &[KERNEL, 0x9000, USER, 0x400, 0, 0x500, 0]);
+fn frame_pointers_that_are_none_are_kept_of_recordings_only() {
+    for (origin, frames) in [(elsewhere(), 5), (Origin::Live, 2)] {
+        let mut recorder = recorder(RecorderOptions { origin, ..options(Membership::All) });
+        sample(&mut recorder, 10, 200, &[KERNEL, 0x9000, USER, 0x400, 0, 0x500, 0]);
+        let profile = recorder.finish().profile;
+        assert_eq!(profile.frames_of(profile.samples.get(0).stack).count(), frames);
+    }
+}
+
+#[test]
+fn samples_without_calls_of_the_processor_keep_their_leaf() {
+    let threads = std::num::NonZeroUsize::new(2).expect("two");
+    let mut recorder =
+        recorder(RecorderOptions { user_stacks: UserStacks::CallStack, threads, ..options(Membership::All) });
+    // Walked together, one behind the other.
+    let samples = (0..100).map(|n| {
+        let identity = Identity { pid: 10, tid: 10, time: 200 + n, cpu: 0, id: 0 };
+        Record::Sample(record::Sample { identity, ip: 0x400 + n, period: 4000, ..record::Sample::default() })
+    });
+    recorder.record_all(samples);
     let profile = recorder.finish().profile;
-    assert_eq!(profile.frames_of(profile.samples.get(0).stack).count(), 5);
+    assert!(profile.samples.iter().all(|row| profile.frames_of(row.stack).count() == 1));
 }
 
 /// A sample of a program that has made `calls` (from, to), latest first, as it stands in a ring.
@@ -272,7 +300,7 @@ fn calls_of_the_processor_go_on_in_the_chain() {
     check(UserStacks::CallStack, &[USER, 0x400, 0x705], &[0x400, 0x500, 0x600], full);
     check(UserStacks::CallStack, &[], &[0x3f0, 0x500, 0x600], full);
     // The other ways take no notice.
-    check(UserStacks::FramePointers, &[USER, 0x400, 0x605], &[0x400, 0x604], cut);
+    check(UserStacks::FramePointers, &[USER, 0x400, 0x605], &[0x400], cut);
     check(UserStacks::None, &[USER, 0x400, 0x605], &[0x400], StackEnd::Truncated(Truncation::NotAsked));
     check(UserStacks::Dwarf, &[USER, 0x400, 0x605], &[0x400], StackEnd::Truncated(Truncation::NoRegisters));
 }

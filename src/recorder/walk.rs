@@ -147,6 +147,11 @@ impl Walk<'_> {
                 let stack = &stack_of(sample, &registers);
                 self.insert_caller(unwinder, space, (&registers, stack), sample, (frames, first));
             }
+            if *origin == Origin::Live {
+                // Frame pointers that are none lead to anything. What was recorded elsewhere is shown as perf shows it.
+                let bogus = frames[first..].iter().skip(1).position(|frame| frame.image == ProfileBuilder::UNMAPPED);
+                frames.truncate(bogus.map_or(frames.len(), |at| first + 1 + at));
+            }
         }
         if frames.len() > first {
             return origin.end_of_chain();

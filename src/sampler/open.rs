@@ -364,6 +364,11 @@ impl Opened {
         Ok(events)
     }
 
+    /// How many bytes of the user stack a sample has if there are as many.
+    pub fn stack_copy(&self) -> usize {
+        self.accepted.attr().map_or(0, |attr| attr.sample_stack_user as usize)
+    }
+
     /// How many events take turns; each change of turns is that many system calls.
     pub fn turn_takers(&self) -> usize {
         self.sampling.iter().filter(|event| event.turn.is_some()).count()

@@ -241,6 +241,11 @@ fn record_to(
     }
     let trimmed = drain.stop().iter().map(RingBuffer::trimmed).sum();
     let keeper = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
+    // In the rings are other tasks' samples too.
+    let trimmed = match &keeper {
+        Keeper::Profile(recorder) => recorder.counters().trimmed,
+        Keeper::File(_) => trimmed,
+    };
     let times = child.as_mut().map_or_else(|| split.times(), |child| times_of_child(child, children_before));
     // What the kernel bills the command for has the ends of its short-lived children too, which the counter has left by
     // then; the counter has those that nobody waited for.
@@ -385,6 +390,7 @@ fn recorder_options(
         threads: NonZeroUsize::MIN,
         streams: opened.streams,
         user_stacks: if options.side == Side::Kernel { UserStacks::None } else { options.user_stacks },
+        stack_copy: opened.stack_copy(),
         begins_with_exec_of: child,
     }
 }

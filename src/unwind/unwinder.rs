@@ -543,9 +543,12 @@ fn make(
     if processor == Processor::Aarch64 && arm64_signal::is_trampoline(file.data(), offset) {
         return Rule::SignalCode;
     }
-    // It knows more than what Go's linker makes of it for debuggers, and need not be unpacked.
-    if let Some(rule) = go::rule(file, svma, processor).filter(|_| by_go) {
-        return rule;
+    // It knows more than what Go's linker makes of it for debuggers, and need not be unpacked. Of functions that put another stack in
+    // place those tables say that they do not.
+    match go::rule(file, svma, processor) {
+        Some(rule) if by_go => return rule,
+        Some(Rule::Go { switch: Switch::LeadsBack | Switch::Lost | Switch::NewThread, .. }) => return Rule::NoInfo,
+        _ => {}
     }
     let Some((entry, svma)) = entry_of(file, offset, svma) else { return Rule::NoInfo };
     match entry.row(svma, context) {

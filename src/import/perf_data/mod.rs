@@ -47,6 +47,7 @@ pub(super) fn read(source: Source, options: &ImportOptions, meter: &Meter) -> Re
             events: known.recorded_events(),
             streams: 1,
             user_stacks: options.user_stacks,
+            stack_copy: 0,
             begins_with_exec_of: None,
             origin: Origin::Recording {
                 processor: known.processor(),

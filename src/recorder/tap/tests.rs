@@ -48,6 +48,7 @@ fn tap(membership: Membership, data_mappings: bool, memory: &Memory) -> Tap {
         threads: std::num::NonZeroUsize::MIN,
         streams: 8,
         user_stacks: UserStacks::Dwarf,
+        stack_copy: 0,
         begins_with_exec_of: None,
     };
     let writer =
