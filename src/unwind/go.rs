@@ -10,7 +10,7 @@
 
 use super::registers::Processor;
 use super::rule::{Rule, Switch};
-use super::unwinder::{Frame, Stop, Walk};
+use super::walk::{Frame, Stop, Walk};
 use crate::image::ElfImage;
 use crate::model::{CodeAddress, FoundBy, StackEnd, Truncation};
 

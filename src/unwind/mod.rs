@@ -19,10 +19,12 @@ mod arm64_signal;
 mod cache;
 mod flow;
 mod go;
+mod places;
 mod registers;
 mod row;
 mod rule;
 mod unwinder;
+mod walk;
 mod without_tables;
 mod x86;
 

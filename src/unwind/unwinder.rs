@@ -7,18 +7,18 @@
 //! The fast walk follows instruction, stack and frame pointer, which nearly all rules need and nothing more. Where a row needs
 //! another register the walk begins anew with all of them: they are in the sample and in the copy of the stack.
 
-use std::sync::Arc;
-
 use gimli::UnwindContext;
 
 use super::arm64_signal;
 use super::cache::RuleCache;
 use super::flow;
 use super::go;
+use super::places::Places;
 use super::registers::{Processor, Registers, StackBytes};
 use super::row::{self, Failure};
 use super::rule::{Base, Rule, Saved, Slot, Switch};
-use super::without_tables::{self, Places};
+use super::walk::{At, Frame, Stop, Walk};
+use super::without_tables;
 use crate::image::{ElfImage, FrameEntry, Images};
 use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, StackEnd, Truncation};
 use crate::process::{AddressSpace, Mapping};
@@ -82,37 +82,6 @@ impl std::fmt::Debug for Unwinder {
     }
 }
 
-/// What the fast walk knows of a frame.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
-    pub address: CodeAddress,
-    pub sp: u64,
-    /// 0 if it is not known.
-    pub fp: u64,
-    /// The link register, as long as it is that of the frame.
-    pub lr: Option<u64>,
-    pub by: FoundBy,
-}
-
-/// Why there is no next frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// The stack is over, or cut.
-    End(StackEnd),
-    /// The word at this address is wanted, and not there.
-    Memory(u64),
-    /// It goes on at this frame pointer, on a stack of which there is no copy.
-    OtherStack {
-        fp: u64,
-        /// Whether a caller is lost on the way there.
-        misses_one: bool,
-    },
-    /// The return address is zero.
-    Zero,
-    /// All registers are needed, and the walk has not followed them.
-    Registers,
-}
-
 impl Unwinder {
     /// An unwinder that goes on so where code has no call frame information.
     pub fn new(without_tables: WithoutTables) -> Unwinder {
@@ -145,7 +114,7 @@ impl Unwinder {
         self.missing = None;
         self.other_stack = None;
         self.signal = None;
-        let mut walk = Walk { unwinder: self, space, images, stack, processor: registers.processor, at };
+        let mut walk = self.walker(at, (space, images), stack, registers.processor);
         let stop = match walk.run(registers, frames, first, false) {
             Stop::Registers => {
                 frames.truncate(first);
@@ -175,6 +144,18 @@ impl Unwinder {
         }
     }
 
+    fn walker<'w, 'u>(
+        &'u mut self,
+        at: At<'w>,
+        (space, images): (&'w AddressSpace, &'w Images),
+        stack: &'w StackBytes<'w>,
+        processor: Processor,
+    ) -> Walker<'w, 'u> {
+        let Unwinder { cache, context, without_tables, signal, places, .. } = self;
+        let walk = Walk { space, images, stack, processor, at, places };
+        Walker { walk, cache, context, without_tables: *without_tables, signal }
+    }
+
     /// The frame pointer at which the last stack goes on elsewhere, if it ended with [`Truncation::OtherStack`] and that is known;
     /// and whether a caller is lost on the way there.
     pub fn other_stack(&self) -> Option<(u64, bool)> {
@@ -196,13 +177,13 @@ impl Unwinder {
         stack: &StackBytes<'_>,
     ) -> Option<(CodeAddress, u64)> {
         let processor = registers.processor;
-        let mut walk = Walk { unwinder: self, space, images, stack, processor, at: At::default() };
-        let here = Frame { by: FoundBy::Sample, ..walk.interrupted(registers) };
-        if !walk.enter(here.address.lookup()) {
+        let mut walk = self.walker(At::default(), (space, images), stack, processor);
+        let here = Frame { by: FoundBy::Sample, ..walk.walk.interrupted(registers) };
+        if !walk.walk.enter(here.address.lookup()) {
             return None;
         }
-        let image = walk.at.mapping.image;
-        let offset = walk.at.mapping.offset_of(here.address.lookup());
+        let image = walk.walk.at.mapping.image;
+        let offset = walk.walk.at.mapping.offset_of(here.address.lookup());
         let caller = match walk.rule(image, offset, here.address) {
             rule @ (Rule::Offset { .. } | Rule::Deref { .. } | Rule::Plt { .. }) => walk.by_rule(&here, rule),
             Rule::Row => walk.by_row(&here, image, offset, &mut Some(*registers)),
@@ -214,12 +195,12 @@ impl Unwinder {
     /// Whether nobody has called the code at an address.
     pub fn is_root(&mut self, space: &AddressSpace, images: &Images, processor: Processor, address: u64) -> bool {
         let stack = &StackBytes::default();
-        let mut walk = Walk { unwinder: self, space, images, stack, processor, at: At::default() };
-        if !walk.enter(address) {
+        let mut walk = self.walker(At::default(), (space, images), stack, processor);
+        if !walk.walk.enter(address) {
             return false;
         }
-        let Mapping { image, .. } = walk.at.mapping;
-        walk.rule(image, walk.at.mapping.offset_of(address), CodeAddress::Ip(address)) == Rule::Root
+        let Mapping { image, .. } = walk.walk.at.mapping;
+        walk.rule(image, walk.walk.at.mapping.offset_of(address), CodeAddress::Ip(address)) == Rule::Root
     }
 
     /// The address of the word that the last stack ended for want of, if it did.
@@ -233,35 +214,21 @@ impl Unwinder {
     }
 }
 
-/// The mapping that the last address was in: mostly the next one is in it too.
-#[derive(Debug)]
-pub(super) struct At<'w> {
-    pub mapping: Mapping,
-    pub image: Option<&'w Arc<ElfImage>>,
+/// A walk, and what it learns.
+struct Walker<'w, 'u> {
+    walk: Walk<'w, 'u>,
+    cache: &'u mut RuleCache,
+    context: &'u mut UnwindContext<usize>,
+    without_tables: WithoutTables,
+    signal: &'u mut Option<u64>,
 }
 
-impl Default for At<'_> {
-    fn default() -> Self {
-        // Nothing is in it.
-        At { mapping: Mapping { start: 0, end: 0, offset: 0, image: ProfileBuilder::UNMAPPED }, image: None }
-    }
-}
-
-pub(super) struct Walk<'w, 'u> {
-    unwinder: &'u mut Unwinder,
-    pub space: &'w AddressSpace,
-    images: &'w Images,
-    pub stack: &'w StackBytes<'w>,
-    pub processor: Processor,
-    at: At<'w>,
-}
-
-impl<'w> Walk<'w, '_> {
+impl Walker<'_, '_> {
     /// Walks up; with `follow_all` each row is evaluated with all registers.
     fn run(&mut self, registers: &Registers, frames: &mut Vec<WalkedFrame>, first: usize, follow_all: bool) -> Stop {
-        let words = (self.stack.bytes.len() + self.stack.rest.len()) / self.processor.word() as usize;
+        let words = (self.walk.stack.bytes.len() + self.walk.stack.rest.len()) / self.walk.processor.word() as usize;
         let mut all = Some(*registers);
-        let mut here = Frame { by: FoundBy::Sample, ..self.interrupted(registers) };
+        let mut here = Frame { by: FoundBy::Sample, ..self.walk.interrupted(registers) };
         loop {
             let count = frames.len() - first;
             if count >= MOST_FRAMES {
@@ -272,49 +239,49 @@ impl<'w> Walk<'w, '_> {
                 return Stop::End(StackEnd::Truncated(Truncation::NoProgress));
             }
             let lookup = here.address.lookup();
-            if !self.enter(lookup) {
+            if !self.walk.enter(lookup) {
                 // A return address that is in no code is likely to be none: nothing is shown that nobody has run.
                 if here.by == FoundBy::Sample {
                     frames.push(WalkedFrame { image: ProfileBuilder::UNMAPPED, by: here.by, offset: lookup });
                 }
                 return Stop::End(StackEnd::Truncated(Truncation::NotMapped));
             }
-            let Mapping { image, .. } = self.at.mapping;
-            let offset = self.at.mapping.offset_of(lookup);
+            let Mapping { image, .. } = self.walk.at.mapping;
+            let offset = self.walk.at.mapping.offset_of(lookup);
             let rule = self.rule(image, offset, here.address);
             let is_signal = matches!(rule, Rule::Signal | Rule::SignalCode);
             if is_signal {
-                self.unwinder.signal = Some(here.sp);
+                *self.signal = Some(here.sp);
             }
             if is_signal && let CodeAddress::Return(address) = here.address {
                 // A trampoline that the handler returns to was never called: it is looked up where it is.
                 here.address = CodeAddress::Ip(address.get());
-                frames.push(WalkedFrame::at(self.space, ProfileBuilder::UNMAPPED, here.address, here.by));
+                frames.push(WalkedFrame::at(self.walk.space, ProfileBuilder::UNMAPPED, here.address, here.by));
             } else {
                 frames.push(WalkedFrame { image, by: here.by, offset });
             }
             let next = match rule {
                 Rule::Root => return Stop::End(StackEnd::Root),
-                Rule::NoInfo => match self.unwinder.without_tables {
+                Rule::NoInfo => match self.without_tables {
                     WithoutTables::Try => {
-                        let found = without_tables::caller(self, &here, offset);
-                        all = all.and_then(|_| found.as_ref().ok().map(|frame| self.registers_of(frame)));
+                        let found = without_tables::caller(&mut self.walk, &here, offset);
+                        all = all.and_then(|_| found.as_ref().ok().map(|frame| self.walk.registers_of(frame)));
                         found
                     }
-                    WithoutTables::Stop => Err(Stop::End(self.end_without_tables(offset))),
+                    WithoutTables::Stop => Err(Stop::End(self.walk.end_without_tables(offset))),
                 },
                 Rule::SignalCode => {
-                    let interrupted = match self.processor {
-                        Processor::Aarch64 => arm64_signal::interrupted(here.sp, |address| self.read(address)),
-                        _ => without_tables::interrupted(self, &here),
+                    let interrupted = match self.walk.processor {
+                        Processor::Aarch64 => arm64_signal::interrupted(here.sp, |address| self.walk.read(address)),
+                        _ => without_tables::interrupted(&self.walk, &here),
                     };
                     all = interrupted.as_ref().ok().copied();
-                    interrupted.map(|registers| self.interrupted(&registers))
+                    interrupted.map(|registers| self.walk.interrupted(&registers))
                 }
                 Rule::Go { depth, switch } => {
-                    let found = go::caller(self, &here, depth, switch);
+                    let found = go::caller(&self.walk, &here, depth, switch);
                     // Go's functions keep nothing but the frame pointer.
-                    all = all.and_then(|_| found.as_ref().ok().map(|frame| self.registers_of(frame)));
+                    all = all.and_then(|_| found.as_ref().ok().map(|frame| self.walk.registers_of(frame)));
                     found
                 }
                 Rule::Row | Rule::Signal => self.by_row(&here, image, offset, &mut all),
@@ -338,61 +305,11 @@ impl<'w> Walk<'w, '_> {
         }
     }
 
-    /// Makes the mapping of an address the one we are in.
-    #[inline]
-    fn enter(&mut self, address: u64) -> bool {
-        let Mapping { start, end, .. } = self.at.mapping;
-        if start <= address && address < end {
-            return true;
-        }
-        let Some(mapping) = self.space.find(address) else { return false };
-        self.at = At { mapping: *mapping, image: self.images.get(mapping.image) };
-        true
-    }
-
-    /// The file that the frame under work is in.
-    pub fn image(&self) -> Option<&'w ElfImage> {
-        self.at.image.map(|image| &**image)
-    }
-
-    /// The file that an address is in, and what the file states for the address.
-    pub fn place(&self, address: u64) -> Option<(ImageId, &'w ElfImage, u64)> {
-        let Mapping { start, end, .. } = self.at.mapping;
-        let (mapping, image) = if start <= address && address < end {
-            (&self.at.mapping, self.at.image?)
-        } else {
-            let mapping = self.space.find(address)?;
-            (mapping, self.images.get(mapping.image)?)
-        };
-        Some((mapping.image, image, image.svma_of_offset(mapping.offset_of(address))?))
-    }
-
-    /// Of which image the code of the frame under work is.
-    pub fn image_id(&self) -> ImageId {
-        self.at.mapping.image
-    }
-
-    /// Whether the frame under work is in a vdso.
-    pub fn is_in_vdso(&self) -> bool {
-        self.images.is_vdso(self.at.mapping.image)
-    }
-
-    /// What is known of code without tables.
-    pub fn places(&mut self) -> &mut Places {
-        &mut self.unwinder.places
-    }
-
-    /// Whether an address is in a function of Go.
-    pub fn is_go(&self, address: u64) -> bool {
-        let name = |(_, image, svma): (ImageId, &'w ElfImage, u64)| image.go_table()?.function_name(image, svma);
-        self.place(address).and_then(name).is_some()
-    }
-
     #[inline]
     fn rule(&mut self, image: ImageId, offset: u64, address: CodeAddress) -> Rule {
-        let Some(file) = self.at.image else { return self.rule_without_file(image, offset) };
-        let (processor, context) = (self.processor, &mut self.unwinder.context);
-        let by_go = self.unwinder.without_tables == WithoutTables::Try;
+        let Some(file) = self.walk.at.image else { return self.rule_without_file(image, offset) };
+        let (processor, context) = (self.walk.processor, &mut *self.context);
+        let by_go = self.without_tables == WithoutTables::Try;
         let mut make = || make(file, offset, address, processor, context, by_go);
         // Only of x86-64 is more looked at than the row: what a handler returns to was not called, and begins one byte behind.
         let kind = match (processor, address) {
@@ -400,7 +317,7 @@ impl<'w> Walk<'w, '_> {
             (processor, _) => processor as u8,
         };
         match RuleCache::key(image.0, offset, kind) {
-            Some(key) => self.unwinder.cache.get(key, make),
+            Some(key) => self.cache.get(key, make),
             None => make(),
         }
     }
@@ -408,19 +325,19 @@ impl<'w> Walk<'w, '_> {
     #[cold]
     fn rule_without_file(&self, image: ImageId, offset: u64) -> Rule {
         // Of arm64's vdso nothing is returned to but the trampoline; its functions call none.
-        let is_trampoline = self.processor == Processor::Aarch64 && arm64_signal::is_return(offset);
-        if is_trampoline && self.images.is_vdso(image) { Rule::SignalCode } else { Rule::NoInfo }
+        let is_trampoline = self.walk.processor == Processor::Aarch64 && arm64_signal::is_return(offset);
+        if is_trampoline && self.walk.images.is_vdso(image) { Rule::SignalCode } else { Rule::NoInfo }
     }
 
     #[inline]
     fn by_rule(&self, here: &Frame, rule: Rule) -> Result<Frame, Stop> {
-        let word = self.processor.word();
+        let word = self.walk.processor.word();
         let words = |address: u64, words: i64| address.wrapping_add_signed(words * word as i64);
         let base = |base: Base| if base == Base::Sp { here.sp } else { here.fp };
         let (cfa, ra, fp) = match rule {
             Rule::Offset { base: from, ra, fp, cfa } => (words(base(from), i64::from(cfa)), ra, fp),
             Rule::Deref { base: from, add, ra, fp, at } => {
-                (words(self.read(words(base(from), i64::from(at)))?, i64::from(add)), ra, fp)
+                (words(self.walk.read(words(base(from), i64::from(at)))?, i64::from(add)), ra, fp)
             }
             Rule::Plt { from } => {
                 let pushed = u64::from(here.address.lookup() & 15 >= u64::from(from));
@@ -432,22 +349,22 @@ impl<'w> Walk<'w, '_> {
             }
             _ => return Err(Stop::Registers),
         };
-        let cfa = self.processor.address(cfa);
+        let cfa = self.walk.processor.address(cfa);
         let ra = match ra.saved() {
-            Saved::AtCfa(at) => self.read(words(cfa, i64::from(at)))?,
+            Saved::AtCfa(at) => self.walk.read(words(cfa, i64::from(at)))?,
             Saved::InRegister => here.lr.ok_or(Stop::End(StackEnd::Truncated(Truncation::NoProgress)))?,
-            Saved::AtFp => self.read(here.fp)?,
+            Saved::AtFp => self.walk.read(here.fp)?,
         };
         let fp = match fp.saved() {
             Saved::InRegister => here.fp,
             // Below the stack pointer it was taken from the stack again, as at a `ret`, of which rows say nothing.
             Saved::AtCfa(at) => match words(cfa, i64::from(at)) {
                 at if at < here.sp => here.fp,
-                at => self.read(at)?,
+                at => self.walk.read(at)?,
             },
-            Saved::AtFp => self.read(here.fp)?,
+            Saved::AtFp => self.walk.read(here.fp)?,
         };
-        self.called(ra, cfa, fp, FoundBy::UnwindInfo)
+        self.walk.called(ra, cfa, fp, FoundBy::UnwindInfo)
     }
 
     #[cold]
@@ -458,15 +375,15 @@ impl<'w> Walk<'w, '_> {
         offset: u64,
         all: &mut Option<Registers>,
     ) -> Result<Frame, Stop> {
-        debug_assert_eq!(image, self.at.mapping.image);
+        debug_assert_eq!(image, self.walk.at.mapping.image);
         let Some(registers) = all else { return Err(Stop::Registers) };
         let senseless = Stop::End(StackEnd::Truncated(Truncation::NoProgress));
-        let file = self.at.image.ok_or(senseless)?;
+        let file = self.walk.at.image.ok_or(senseless)?;
         let svma = file.svma_of_offset(offset).ok_or(senseless)?;
         let (entry, svma) = entry_of(file, offset, svma).ok_or(senseless)?;
-        let row = entry.row(svma, &mut self.unwinder.context).ok_or(senseless)?;
+        let row = entry.row(svma, &mut *self.context).ok_or(senseless)?;
         registers.ip = here.address.lookup();
-        let caller = match row::caller(&entry, row, registers, self.stack) {
+        let caller = match row::caller(&entry, row, registers, self.walk.stack) {
             Ok(Some(caller)) => caller,
             Ok(None) => return Err(Stop::End(StackEnd::Root)),
             Err(Failure::Memory(address)) => return Err(Stop::Memory(address)),
@@ -474,49 +391,10 @@ impl<'w> Walk<'w, '_> {
         };
         *all = Some(caller);
         if entry.is_signal() {
-            return Ok(self.interrupted(&caller));
+            return Ok(self.walk.interrupted(&caller));
         }
-        let (sp, fp) = (caller.sp(), caller.get(self.processor.fp()).unwrap_or(0));
-        self.called(caller.ip, sp, fp, FoundBy::UnwindInfo)
-    }
-
-    /// The frame that a signal has interrupted, with these registers.
-    fn interrupted(&self, registers: &Registers) -> Frame {
-        let get = |number: u16| registers.get(number);
-        let (fp, lr) = (get(self.processor.fp()).unwrap_or(0), self.processor.lr().and_then(get));
-        Frame { address: CodeAddress::Ip(registers.ip), sp: registers.sp(), fp, lr, by: FoundBy::UnwindInfo }
-    }
-
-    /// The word at an address of the stack.
-    #[inline]
-    pub fn read(&self, address: u64) -> Result<u64, Stop> {
-        let word = match self.processor.word() {
-            8 => self.stack.word(address),
-            size => self.stack.read(address, size),
-        };
-        word.ok_or(Stop::Memory(address))
-    }
-
-    /// A frame that called; one whose address is zero is none.
-    #[inline]
-    pub fn called(&self, ra: u64, sp: u64, fp: u64, by: FoundBy) -> Result<Frame, Stop> {
-        let address = CodeAddress::from_return(self.processor.address(ra)).ok_or(Stop::Zero)?;
-        Ok(Frame { address, sp, fp, lr: None, by })
-    }
-
-    /// What is known of a frame's registers that was found without tables: others may have been changed.
-    fn registers_of(&self, frame: &Frame) -> Registers {
-        let mut registers = Registers::new(self.processor, 0, frame.sp);
-        registers.set(self.processor.fp(), Some(frame.fp));
-        registers
-    }
-
-    /// How a stack ends in code that nothing is known about.
-    pub fn end_without_tables(&self, offset: u64) -> StackEnd {
-        match self.image() {
-            Some(image) if image.svma_of_offset(offset).is_some_and(|svma| is_entry(image, svma)) => StackEnd::Root,
-            _ => StackEnd::Truncated(Truncation::NoUnwindInfo),
-        }
+        let (sp, fp) = (caller.sp(), caller.get(self.walk.processor.fp()).unwrap_or(0));
+        self.walk.called(caller.ip, sp, fp, FoundBy::UnwindInfo)
     }
 }
 
@@ -574,13 +452,6 @@ fn entry_of(file: &ElfImage, offset: u64, svma: u64) -> Option<(FrameEntry<'_>, 
 /// `EM_386` and `EM_X86_64` (elf(5)).
 const MACHINE_386: u16 = 3;
 const MACHINE_X86_64: u16 = 62;
-
-/// Whether code without unwind information is that at which the kernel starts the program or its loader: nothing calls it
-/// (System V ABI, "Process Initialization"). glibc's loader has 61 bytes of it, in assembly.
-pub(super) fn is_entry(image: &ElfImage, svma: u64) -> bool {
-    const LENGTH: u64 = 64;
-    svma.checked_sub(image.entry()).is_some_and(|distance| distance < LENGTH)
-}
 
 #[cfg(test)]
 mod tests;

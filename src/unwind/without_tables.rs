@@ -6,55 +6,12 @@
 //! code in no file      one word above the stack pointer, as in a trampoline, if an indirect call of a file's code stands before
 //! ```
 
-use rustc_hash::FxHashMap;
-
 use super::flow::{self, Place, Return, Starts};
+use super::places::{Code, Places, bounded};
 use super::registers::{Processor, Registers};
 use super::rule::Base;
-use super::unwinder::{Frame, Stop, Walk, is_entry};
-use crate::image::ElfImage;
-use crate::model::{CodeAddress, FoundBy, ImageId, StackEnd};
-
-/// What is known of code without call frame information, by its place.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// Where the return address is by the instructions that follow.
-    returns: FxHashMap<(ImageId, u64), Return>,
-    /// The same by those from the function's begin on.
-    precedents: FxHashMap<(ImageId, u64), Option<Place>>,
-    starts: FxHashMap<ImageId, Starts>,
-    /// Whether something may return to what is behind a place.
-    returned_to: FxHashMap<(ImageId, u64), bool>,
-    /// Whether the call before a return address, of its image, leads to a place.
-    calls: FxHashMap<(ImageId, u64, ImageId, u64), bool>,
-}
-
-/// How many places are known at most; then it begins anew.
-const MOST_KNOWN: usize = 1 << 15;
-
-impl Places {
-    fn ahead(&mut self, (id, image, svma): Code<'_>) -> Return {
-        bounded(&mut self.returns).entry((id, svma)).or_insert_with(|| flow::to_return(image, svma)).to_owned()
-    }
-
-    fn behind(&mut self, (id, image, svma): Code<'_>) -> Option<Place> {
-        let starts = &mut self.starts;
-        *bounded(&mut self.precedents).entry((id, svma)).or_insert_with(|| {
-            let starts = starts.entry(id).or_insert_with(|| Starts::of(image));
-            flow::from_start(image, starts.before(svma)?, svma)
-        })
-    }
-}
-
-fn bounded<Key, Value>(known: &mut FxHashMap<Key, Value>) -> &mut FxHashMap<Key, Value> {
-    if known.len() >= MOST_KNOWN {
-        known.clear();
-    }
-    known
-}
-
-/// An address of a file: what the file states for it.
-type Code<'a> = (ImageId, &'a ElfImage, u64);
+use super::walk::{Frame, Stop, Walk, is_entry};
+use crate::model::{CodeAddress, FoundBy, StackEnd};
 
 /// The caller of a frame whose code, at `offset` of its image, has no call frame information.
 pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Result<Frame, Stop> {
@@ -78,7 +35,7 @@ pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Resu
         return found.ok_or_else(|| frame_pointer_behind(walk, here).unwrap_or(end));
     };
     let mut missing = None;
-    match walk.places().ahead(code) {
+    match walk.places.ahead(code) {
         Return::Never => return Err(Stop::End(StackEnd::Root)),
         Return::At(places) => {
             for place in places.into_iter().flatten() {
@@ -94,7 +51,7 @@ pub(super) fn caller(walk: &mut Walk<'_, '_>, here: &Frame, offset: u64) -> Resu
     if let Some(caller) = by_frame_pointer(walk, here) {
         return Ok(caller);
     }
-    if let Some(place) = walk.places().behind(code) {
+    if let Some(place) = walk.places.behind(code) {
         match by_place(walk, here, code, place) {
             Ok(Some(caller)) => return Ok(caller),
             Ok(None) => {}
@@ -135,7 +92,7 @@ fn may_return_to(walk: &mut Walk<'_, '_>, ra: u64) -> bool {
         return true;
     }
     let Some((id, image, before)) = ra.checked_sub(1).and_then(|before| walk.place(before)) else { return true };
-    *bounded(&mut walk.places().returned_to).entry((id, before)).or_insert_with(|| {
+    *bounded(&mut walk.places.returned_to).entry((id, before)).or_insert_with(|| {
         let address = before.saturating_add(1);
         let is_seen = flow::calls(image, address).is_some() || flow::returns_from_signal(image, address);
         is_seen || !image.is_64() || image.go_table().is_some()
@@ -161,7 +118,7 @@ fn by_place(walk: &mut Walk<'_, '_>, here: &Frame, code: Code<'_>, place: Place)
 /// Whether a return address has a call before it, which leads to the function of `image` that `svma` is in, or may lead there.
 fn leads_to(walk: &mut Walk<'_, '_>, ra: u64, (id, image, svma): Code<'_>) -> bool {
     let Some((its_id, its, before)) = ra.checked_sub(1).and_then(|before| walk.place(before)) else { return false };
-    let Places { calls, starts, .. } = walk.places();
+    let Places { calls, starts, .. } = walk.places;
     *bounded(calls).entry((its_id, before, id, svma)).or_insert_with(|| {
         let mut begins_at = |target| starts.entry(id).or_insert_with(|| Starts::of(image)).before(svma) == Some(target);
         match before.checked_add(1).and_then(|address| flow::calls(its, address)) {

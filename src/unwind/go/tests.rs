@@ -7,7 +7,7 @@ use super::*;
 use crate::image::Images;
 use crate::model::ImageId;
 use crate::process::{AddressSpace, Mapping};
-use crate::unwind::unwinder::At;
+use crate::unwind::walk::At;
 use crate::unwind::{Registers, StackBytes, Unwinder, WithoutTables};
 
 /// Where the file's code is mapped, and at which offset of the file it is.

@@ -1,6 +1,8 @@
 //! Row by row over whole libraries: what the fast walk makes of a row, what the slow one makes of it, and what the row says, read
 //! here by gimli alone and evaluated anew.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -272,8 +274,7 @@ fn compare(path: &Path, stride: usize, account: &mut Account) -> Option<()> {
                 };
                 let mapping = Mapping { start: BASE, end: BASE + bytes.len() as u64, offset: 0, image: ImageId(1) };
                 let at = At { mapping, image: Some(&image) };
-                let mut walk =
-                    Walk { unwinder: &mut unwinder, space: &space, images: &images, stack: &stack, processor, at };
+                let mut walk = unwinder.walker(at, (&space, &images), &stack, processor);
                 let here = Frame {
                     address: CodeAddress::Ip(ip),
                     sp: registers.sp(),
