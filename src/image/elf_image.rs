@@ -1,37 +1,43 @@
-//! One ELF file, open for as long as somebody holds it.
+//! One ELF file, open for as long as somebody holds it, and the tables that were found in it.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::fs::{CWD, ResolveFlags};
 
 use super::as_seen::open_regular;
-use super::elf_headers::{ElfHeaders, HeaderSource, Section, Segment};
+use super::elf_file::{Bytes, ElfFile};
+use super::elf_headers::{ElfHeaders, HeaderSource};
 use super::frame_tables::FrameTables;
 use super::go_table::GoTable;
 use super::mapped_file::MappedFile;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::BuildId;
 
-/// An ELF file: what its headers say, and its bytes.
+/// An ELF file that is mapped somewhere, with the tables that say how its code is unwound.
 #[derive(Debug)]
 pub struct ElfImage {
-    bytes: Bytes,
-    headers: ElfHeaders,
+    file: ElfFile,
     frame_tables: OnceLock<FrameTables>,
     go_table: OnceLock<Option<GoTable>>,
 }
 
-#[derive(Debug)]
-enum Bytes {
-    Mapped(MappedFile),
-    Owned(Box<[u8]>),
+impl Deref for ElfImage {
+    type Target = ElfFile;
+
+    fn deref(&self) -> &ElfFile {
+        &self.file
+    }
 }
 
 impl ElfImage {
+    fn new(file: ElfFile) -> ElfImage {
+        ElfImage { file, frame_tables: OnceLock::new(), go_table: OnceLock::new() }
+    }
+
     /// The image of a mapped file whose headers were read already.
     pub(super) fn from_map(map: MappedFile, headers: ElfHeaders) -> ElfImage {
-        ElfImage { bytes: Bytes::Mapped(map), headers, frame_tables: OnceLock::new(), go_table: OnceLock::new() }
+        ElfImage::new(ElfFile::new(Bytes::Mapped(map), headers))
     }
 
     /// Opens a file that the user has named.
@@ -52,83 +58,7 @@ impl ElfImage {
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Option<ElfImage> {
         let bytes = bytes.into();
         let headers = ElfHeaders::read(&HeaderSource::Bytes(&bytes))?;
-        Some(ElfImage { bytes: Bytes::Owned(bytes), headers, frame_tables: OnceLock::new(), go_table: OnceLock::new() })
-    }
-
-    /// All bytes of the file. They are hostile, and what was cut off since reads as zero.
-    pub fn data(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
-
-    /// What identifies its contents.
-    pub fn build_id(&self) -> Option<BuildId> {
-        self.headers.build_id
-    }
-
-    /// Whether it is a file of 64-bit code (`ELFCLASS64`).
-    pub fn is_64(&self) -> bool {
-        self.headers.is_64
-    }
-
-    /// The address, as the file states it, at which the kernel starts it (`e_entry`).
-    pub fn entry(&self) -> u64 {
-        self.headers.entry
-    }
-
-    /// Which processor its code is for (`e_machine`).
-    pub fn machine(&self) -> u16 {
-        self.headers.machine
-    }
-
-    /// The address that the file states for the code at an offset of it.
-    ///
-    /// It is found through the executable segment that covers the offset: linkers place segments at addresses that
-    /// differ from their offsets by different amounts (lld, bolt), so a plain difference is wrong.
-    pub fn svma_of_offset(&self, file_offset: u64) -> Option<u64> {
-        let segment = self.headers.segments.iter().filter(|segment| segment.executable).find(|segment| {
-            file_offset.checked_sub(segment.offset).is_some_and(|distance| distance < segment.file_size)
-        })?;
-        segment.svma.checked_add(file_offset - segment.offset)
-    }
-
-    /// How much higher than the file states its code stands in a process that has mapped `length` bytes from
-    /// `file_offset` at `start`.
-    ///
-    /// A mapping begins at a page, a segment need not: lld packs them so that one begins in the middle of a page, and the
-    /// mapping's first bytes are the end of the segment before.
-    pub fn bias_of_mapping(&self, start: u64, file_offset: u64, length: u64) -> Option<u64> {
-        let end = file_offset.saturating_add(length);
-        let segment = self.headers.segments.iter().find(|segment| {
-            let segment_end = segment.offset.saturating_add(segment.file_size);
-            segment.executable && segment.offset < end && segment_end > file_offset
-        })?;
-        let inside = segment.offset.max(file_offset);
-        let address = start.checked_add(inside - file_offset)?;
-        address.checked_sub(segment.svma.checked_add(inside - segment.offset)?)
-    }
-
-    /// The offset in the file of an address that the file states, if the file has bytes for it.
-    pub fn offset_of_svma(&self, svma: u64) -> Option<u64> {
-        let segment = self
-            .headers
-            .segments
-            .iter()
-            .find(|segment| svma.checked_sub(segment.svma).is_some_and(|distance| distance < segment.file_size))?;
-        segment.offset.checked_add(svma - segment.svma)
-    }
-
-    /// The parts that are loaded, in the order of the file's table.
-    pub fn segments(&self) -> &[Segment] {
-        &self.headers.segments
-    }
-
-    /// The place of the first section of this name that has bytes in the file.
-    pub fn section(&self, name: &str) -> Option<Section> {
-        let found = self.headers.sections.iter().find(|(known, _)| **known == *name.as_bytes());
-        found.map(|(_, section)| *section)
+        Some(ElfImage::new(ElfFile::new(Bytes::Owned(bytes), headers)))
     }
 
     /// Its call frame information.
@@ -139,20 +69,6 @@ impl ElfImage {
     /// What Go says of its functions, if this is a Go program.
     pub fn go_table(&self) -> Option<&GoTable> {
         self.go_table.get_or_init(|| GoTable::of(self)).as_ref()
-    }
-
-    /// Where `PT_GNU_EH_FRAME` says that the index of unwind information is: svma, file offset and size. It is there
-    /// in files without section headers too.
-    pub fn program_header_eh_frame_hdr(&self) -> Option<(u64, u64, u64)> {
-        self.headers.eh_frame_hdr
-    }
-
-    /// Whether the file was cut short after it was opened, as far as anybody has noticed.
-    pub fn was_cut(&self) -> bool {
-        match &self.bytes {
-            Bytes::Mapped(map) => map.was_cut(),
-            Bytes::Owned(_) => false,
-        }
     }
 }
 

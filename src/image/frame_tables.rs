@@ -21,7 +21,7 @@ use gimli::{
     UnwindOffset, UnwindSection, UnwindTableRow,
 };
 
-use super::elf_image::ElfImage;
+use super::elf_file::ElfFile;
 
 /// Longest common part of entries (CIE) that is read; compilers make some 30 bytes.
 const MOST_CIE: u32 = 256;
@@ -136,7 +136,7 @@ impl<'a> FrameEntry<'a> {
 }
 
 impl FrameTables {
-    pub(super) fn of(image: &ElfImage) -> FrameTables {
+    pub(super) fn of(image: &ElfFile) -> FrameTables {
         let range = |offset: u64, size: u64| {
             let start = usize::try_from(offset).ok().filter(|start| *start <= image.data().len())?;
             let size = usize::try_from(size).unwrap_or(usize::MAX).min(image.data().len() - start);
@@ -195,11 +195,11 @@ impl FrameTables {
     /// The entry whose code an address, as the file states it, is in.
     ///
     /// `image` must be the one whose tables these are.
-    pub fn find<'a>(&'a self, image: &'a ElfImage, svma: u64) -> Option<FrameEntry<'a>> {
+    pub fn find<'a>(&'a self, image: &'a ElfFile, svma: u64) -> Option<FrameEntry<'a>> {
         self.find_eh(image, svma).or_else(|| self.find_debug(image, svma))
     }
 
-    fn find_eh<'a>(&'a self, image: &'a ElfImage, svma: u64) -> Option<FrameEntry<'a>> {
+    fn find_eh<'a>(&'a self, image: &'a ElfFile, svma: u64) -> Option<FrameEntry<'a>> {
         let bytes = bytes_of(image, self.eh_frame.clone()?);
         let section = eh_frame_of(image, bytes);
         let by_table = || {
@@ -222,7 +222,7 @@ impl FrameTables {
         entry.contains(svma).then_some(FrameEntry { entry, section: Section::Eh(section), tables: self })
     }
 
-    fn find_debug<'a>(&'a self, image: &'a ElfImage, svma: u64) -> Option<FrameEntry<'a>> {
+    fn find_debug<'a>(&'a self, image: &'a ElfFile, svma: u64) -> Option<FrameEntry<'a>> {
         let (packed, index) = self
             .debug_frame
             .get_or_init(|| {
@@ -247,7 +247,7 @@ impl FrameTables {
 }
 
 impl Packed {
-    fn bytes<'a>(&'a self, image: &'a ElfImage) -> Bytes<'a> {
+    fn bytes<'a>(&'a self, image: &'a ElfFile) -> Bytes<'a> {
         match self {
             Packed::In(range) => bytes_of(image, range.clone()),
             Packed::Out(bytes) => EndianSlice::new(bytes, endian(image)),
@@ -283,30 +283,30 @@ impl Index {
     }
 }
 
-fn endian(image: &ElfImage) -> RunTimeEndian {
+fn endian(image: &ElfFile) -> RunTimeEndian {
     if image.is_big_endian() { RunTimeEndian::Big } else { RunTimeEndian::Little }
 }
 
-fn address_size(image: &ElfImage) -> u8 {
+fn address_size(image: &ElfFile) -> u8 {
     if image.is_64() { 8 } else { 4 }
 }
 
-fn bytes_of(image: &ElfImage, range: Range<usize>) -> Bytes<'_> {
+fn bytes_of(image: &ElfFile, range: Range<usize>) -> Bytes<'_> {
     EndianSlice::new(image.data().get(range).unwrap_or_default(), endian(image))
 }
 
-fn vendor(image: &ElfImage) -> gimli::Vendor {
+fn vendor(image: &ElfFile) -> gimli::Vendor {
     if image.machine() == object::elf::EM_AARCH64.0 { gimli::Vendor::AArch64 } else { gimli::Vendor::Default }
 }
 
-fn eh_frame_of<'a>(image: &ElfImage, bytes: Bytes<'a>) -> EhFrame<Bytes<'a>> {
+fn eh_frame_of<'a>(image: &ElfFile, bytes: Bytes<'a>) -> EhFrame<Bytes<'a>> {
     let mut section = EhFrame::from(bytes);
     section.set_address_size(address_size(image));
     section.set_vendor(vendor(image));
     section
 }
 
-fn debug_frame_of<'a>(image: &ElfImage, bytes: Bytes<'a>) -> DebugFrame<Bytes<'a>> {
+fn debug_frame_of<'a>(image: &ElfFile, bytes: Bytes<'a>) -> DebugFrame<Bytes<'a>> {
     let mut section = DebugFrame::from(bytes);
     section.set_address_size(address_size(image));
     section.set_vendor(vendor(image));

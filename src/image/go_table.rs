@@ -15,8 +15,8 @@
 
 use std::ops::Range;
 
+use super::elf_file::ElfFile;
 use super::elf_headers::Segment;
-use super::elf_image::ElfImage;
 
 /// Where the parts of one file's Go table are; the file is handed in with each question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl GoTable {
     ///
     /// It has a section of its own. Where the system's linker has put it elsewhere (`-buildmode=pie` with cgo), or where
     /// there are no section headers, segments are searched for its header. Big-endian files are refused.
-    pub fn of(image: &ElfImage) -> Option<GoTable> {
+    pub fn of(image: &ElfFile) -> Option<GoTable> {
         if image.data().get(5) != Some(&1) {
             return None;
         }
@@ -116,7 +116,7 @@ impl GoTable {
 
     /// What it says about the function that covers an address; `None` if none does, or if nothing is known about its
     /// frame, as of functions that the linker made.
-    pub fn frame(&self, image: &ElfImage, svma: u64) -> Option<GoFrame> {
+    pub fn frame(&self, image: &ElfFile, svma: u64) -> Option<GoFrame> {
         let table = self.bytes(image)?;
         let function = self.function(table, svma)?;
         let fields = self.fields(function.record)?;
@@ -143,13 +143,13 @@ impl GoTable {
     }
 
     /// The name of the function that covers an address, as Go writes it: `main.(*T).Method`.
-    pub fn function_name<'a>(&self, image: &'a ElfImage, svma: u64) -> Option<&'a str> {
+    pub fn function_name<'a>(&self, image: &'a ElfFile, svma: u64) -> Option<&'a str> {
         let table = self.bytes(image)?;
         let function = self.function(table, svma)?;
         self.name(table, self.fields(function.record)?)
     }
 
-    fn bytes<'a>(&self, image: &'a ElfImage) -> Option<&'a [u8]> {
+    fn bytes<'a>(&self, image: &'a ElfFile) -> Option<&'a [u8]> {
         image.data().get(self.range.clone())
     }
 }
@@ -165,7 +165,7 @@ struct Function {
 /// Making sense of the header.
 impl GoTable {
     /// The table in this part of the file, if it makes sense.
-    fn at(image: &ElfImage, range: Range<usize>) -> Option<GoTable> {
+    fn at(image: &ElfFile, range: Range<usize>) -> Option<GoTable> {
         let table = image.data().get(range.clone())?;
         let (version, quantum, pointer) = magic(table)?;
         if (pointer == 8) != image.is_64() {
@@ -212,7 +212,7 @@ impl GoTable {
     }
 
     /// Whether its functions are code of this file.
-    fn is_of_code(&self, image: &ElfImage, table: &[u8]) -> bool {
+    fn is_of_code(&self, image: &ElfFile, table: &[u8]) -> bool {
         let is_code = |svma| image.segments().iter().any(|segment| segment.executable && covers(segment, svma));
         let inside = |row| {
             self.row(table, row).is_some_and(|it| is_code(it.start) && it.end.checked_sub(1).is_some_and(is_code))
@@ -228,7 +228,7 @@ impl GoTable {
 
     /// The address of `runtime.text`. The header has it, up to Go 1.25, if nobody had to relocate it: what the system's
     /// linker makes position independent has a zero there. The module's data have it always, or their relocation.
-    fn find_text(&self, image: &ElfImage, in_header: u64) -> Option<u64> {
+    fn find_text(&self, image: &ElfFile, in_header: u64) -> Option<u64> {
         if in_header != 0 {
             return Some(in_header);
         }
@@ -266,7 +266,7 @@ impl GoTable {
     }
 
     /// Looks for the header where no section says where it is.
-    fn search(image: &ElfImage) -> Option<GoTable> {
+    fn search(image: &ElfFile) -> Option<GoTable> {
         let step = if image.is_64() { 8 } else { 4 };
         let relro = image.section(".data.rel.ro").map(|section| (section.file_offset, section.size));
         let segments = image.segments().iter().map(|segment| (segment.offset, segment.file_size));
@@ -342,12 +342,12 @@ impl GoTable {
     }
 }
 
-/// The relocations of an `ElfImage` that put an address of the file itself somewhere (`R_*_RELATIVE`), 64-bit files only:
+/// The relocations of an `ElfFile` that put an address of the file itself somewhere (`R_*_RELATIVE`), 64-bit files only:
 /// in others the value is in its place already.
 struct Relocations<'a>(&'a [u8]);
 
 impl<'a> Relocations<'a> {
-    fn of(image: &'a ElfImage) -> Relocations<'a> {
+    fn of(image: &'a ElfFile) -> Relocations<'a> {
         let section = [".rela.dyn", ".rela"].iter().find_map(|name| image.section(name)).filter(|_| image.is_64());
         let range = section.and_then(|section| clamp(image, section.file_offset, section.size));
         Relocations(range.map_or(&[], |range| &image.data()[range]))
@@ -420,7 +420,7 @@ fn magic(table: &[u8]) -> Option<(Version, u8, u8)> {
 }
 
 /// The part of the file that a header speaks of, as far as it is there.
-fn clamp(image: &ElfImage, offset: u64, size: u64) -> Option<Range<usize>> {
+fn clamp(image: &ElfFile, offset: u64, size: u64) -> Option<Range<usize>> {
     let start = usize::try_from(offset).ok().filter(|start| *start < image.data().len())?;
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     Some(start..start.saturating_add(size).min(image.data().len()))
@@ -431,7 +431,7 @@ fn covers(segment: &Segment, svma: u64) -> bool {
 }
 
 /// The address that the file states for a byte of it, code or not.
-fn svma_of_data(image: &ElfImage, offset: usize) -> Option<u64> {
+fn svma_of_data(image: &ElfFile, offset: usize) -> Option<u64> {
     let offset = offset as u64;
     image.segments().iter().find_map(|segment| {
         let distance = offset.checked_sub(segment.offset).filter(|distance| *distance < segment.file_size)?;

@@ -96,13 +96,13 @@ impl Images {
             None => open(wanted),
         };
         // New mappings come with a build id, those of before with device and inode: it is one file all the same.
-        let found = result.as_ref().ok().and_then(ElfImage::build_id);
+        let found = result.as_ref().ok().and_then(|image| image.build_id());
         let by_build_id = found.map(|_| Key { path: path.into(), build_id: found, device: None, inode: None });
         if let Some(&id) = by_build_id.as_ref().and_then(|key| self.known.get(key)) {
             self.known.insert(key, id);
             return id;
         }
-        let build_id = build_id.or_else(|| result.as_ref().ok().and_then(ElfImage::build_id));
+        let build_id = build_id.or_else(|| result.as_ref().ok().and_then(|image| image.build_id()));
         let id = add(ImageKind::File, &String::from_utf8_lossy(as_seen::without_mark(path)), build_id);
         self.known.extend(by_build_id.map(|key| (key, id)));
         self.known.insert(key, id);
@@ -154,7 +154,7 @@ impl Images {
         // perf states its own vdso's build id of all that are called so.
         let is_of_width = |image: &ElfImage| width == vdso::Width::Own || !image.is_64();
         let result = result.and_then(|image| if is_of_width(&image) { Ok(image) } else { Err(Unnamed::NoFile) });
-        let build_id_found = result.as_ref().ok().and_then(ElfImage::build_id);
+        let build_id_found = result.as_ref().ok().and_then(|image| image.build_id());
         let id = add(ImageKind::Vdso, "[vdso]", build_id.or(build_id_found));
         self.vdsos.insert((width, build_id), id);
         self.keep(id, result);

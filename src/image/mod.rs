@@ -16,6 +16,7 @@
 //! names in it, not our life (see [`MappedFile`]).
 
 mod as_seen;
+mod elf_file;
 mod elf_headers;
 mod elf_image;
 mod frame_tables;
@@ -29,6 +30,7 @@ mod section_contents;
 mod vdso;
 
 pub use as_seen::{Wanted, is_file_path, open_in_root};
+pub use elf_file::ElfFile;
 pub use elf_headers::{Section, Segment};
 pub use elf_image::ElfImage;
 pub use frame_tables::{Bytes, FrameEntry, FrameTables};

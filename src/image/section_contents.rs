@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use object::elf;
 use object::read::{CompressedData, CompressionFormat};
 
-use super::elf_image::ElfImage;
+use super::elf_file::ElfFile;
 
-impl ElfImage {
+impl ElfFile {
     /// Whether its numbers have their highest byte first (`ELFDATA2MSB`).
     pub fn is_big_endian(&self) -> bool {
         self.data().get(5) == Some(&2)

@@ -2,6 +2,7 @@
 
 use super::super::function_starts;
 use super::*;
+use crate::image::ElfImage;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

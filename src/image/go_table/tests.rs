@@ -1,6 +1,7 @@
 //! Tables made by hand for each layout, and those of real programs against the `.debug_frame` that the same linker wrote.
 
 use super::*;
+use crate::image::ElfImage;
 use gimli::{CfaRule, DebugFrame, EndianSlice, LittleEndian, UnwindContext};
 use gimli::{CieOrFde, UnwindSection};
 use std::path::Path;
