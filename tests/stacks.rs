@@ -36,9 +36,21 @@ fn check(test: &str, name: &str) {
         Ok(words) => words,
         Err(why) => return common::skip::skip(test, &why),
     };
-    let recorded = peers::live(row.flags, &words);
-    let ends = reach::ends(&recorded, row);
-    let figures = format!(
+    // What is read late, or works by the clock, is less on a busy machine: that is measured once more. What is wrong is not.
+    let mut ends = reach::ends(&peers::live(row.flags, &words), row);
+    if !ends.holds(row, 0.0, LEAST) && ends.unmarked == 0 && ends.bogus == 0 && ends.wrong == 0 {
+        println!("once more: {}", figures(name, &ends));
+        ends = reach::ends(&peers::live(row.flags, &words), row);
+    }
+    println!("{}", figures(name, &ends));
+    assert!(ends.holds(row, 0.0, LEAST), "{}\n{}", figures(name, &ends), ends.worst(6));
+}
+
+/// So many samples tell something.
+const LEAST: usize = 60;
+
+fn figures(name: &str, ends: &reach::Ends) -> String {
+    format!(
         "{name}: {} samples, {:.2} % reach the entry, {} of {} leaves have their caller, {} are whole, {} are cut, {} are cut and \
          said to be whole, {} have bogus frames, {} are wrong",
         ends.samples,
@@ -50,10 +62,7 @@ fn check(test: &str, name: &str) {
         ends.unmarked,
         ends.bogus,
         ends.wrong,
-    );
-    println!("{figures}");
-    // Programs that work by the clock have less of the CPU on a busy machine.
-    assert!(ends.holds(row, 0.0, 60), "{figures}\n{}", ends.worst(6));
+    )
 }
 
 macro_rules! rows {

