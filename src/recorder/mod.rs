@@ -494,7 +494,9 @@ impl Recorder {
             self.off_cpu.comes_on(next.unwrap_or(OUTSIDE), identity.time);
         }
         self.counters.samples += 1;
-        let is_trimmed = sample.user_stack_full && sample.user_stack.len() < self.options.stack_copy;
+        let copied = sample.user_stack.len();
+        let is_trimmed =
+            sample.user_stack_full && record::TRIMMED.contains(&copied) && copied < self.options.stack_copy;
         self.counters.trimmed += u64::from(is_trimmed);
         // What a recording says of itself may be anything.
         self.counters.value = self.counters.value.saturating_add(self.value(sample));

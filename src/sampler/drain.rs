@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::ring::RingBuffer;
 use crate::error::{Error, Result};
 use crate::perf::Layout;
+use crate::perf::record::TRIMMED;
 
 /// Most bytes in a chunk; larger than any record (65,535 bytes).
 ///
@@ -27,7 +28,7 @@ const CHUNK: usize = 2 << 20;
 /// Most bytes in the queue, give or take a chunk.
 const MOST_QUEUED: usize = 24 << 20;
 /// From so many bytes in the queue on, so much of a stack copy is taken: a part of a stack is worth more than none.
-const SHORTER: [(usize, usize); 2] = [(MOST_QUEUED / 4 * 3, 1 << 10), (MOST_QUEUED / 2, 8 << 10)];
+const SHORTER: [(usize, usize); 2] = [(MOST_QUEUED / 4 * 3, TRIMMED[1]), (MOST_QUEUED / 2, TRIMMED[0])];
 /// How long the thread sleeps if no ring wakes it: records are at most that old. A new process must be found before it is
 /// gone, if its files are to be looked for in its own root.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);

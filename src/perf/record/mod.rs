@@ -14,7 +14,7 @@ mod stack_copy;
 
 pub use parse::{header, identifier, parse, time};
 pub use sample::{Branches, Read, Sample, UserRegisters};
-pub use stack_copy::{StackCopy, stack_copy};
+pub use stack_copy::{StackCopy, TRIMMED, stack_copy};
 
 use super::attr::{AttrFlags, EventAttr, SampleFields, Sampling};
 use super::fields::{ByteOrder, Words};

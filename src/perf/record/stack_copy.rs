@@ -14,6 +14,10 @@ pub struct StackCopy {
     pub valid: usize,
 }
 
+/// To what size copies are cut where samples come faster than they can be taken in: first to the larger one. The kernel makes them a
+/// little smaller than was asked for itself, where a record would be too long.
+pub const TRIMMED: [usize; 2] = [8 << 10, 1 << 10];
+
 /// Finds the copy of the user stack in a sample whose words `word` reads by offset from the record's first byte.
 ///
 /// For the one that copies records out of a ring and leaves the invalid part of the copy behind; a copy that is shortened
