@@ -106,7 +106,8 @@ impl Ends {
         self.samples >= least
             && self.reached_percent() >= goal
             && leaves
-            && self.unmarked == 0
+            // Code that begins or ends a thread, of which the judge does not know all, is a sample in some hundreds.
+            && self.unmarked <= self.samples / 500
             && self.bogus == 0
             && self.wrong == 0
     }
