@@ -32,7 +32,7 @@ fn intern(images: &mut Images, wanted: &Wanted<'_>) -> Came {
         assert_eq!(kind, ImageKind::File);
         ImageId(9)
     });
-    match (images.get(id), images.missing(id), images.debug_file(id)) {
+    match (images.get(id), images.missing(id), images.debug_files(id).separate) {
         (Some(_), None, _) => Came::File { unproven: images.unproven() },
         (None, Some(_), Some(_)) => Came::DebugFile,
         (None, Some(reason), None) => Came::Missing(reason),
@@ -359,7 +359,7 @@ fn debug_file_is_no_code() {
     let wanted = program.wanted("/app", Some(program.build_id));
     let part = Wanted { end: wanted.end + 0x20_0000, ..wanted };
     let id = images.intern(&part, |_, _, _| ImageId(2));
-    assert_eq!(images.debug_file(id).unwrap().svma_of_offset(wanted.offset + 0x40), None);
+    assert_eq!(images.debug_files(id).separate.unwrap().svma_of_offset(wanted.offset + 0x40), None);
 }
 
 /// A vdso where those of 64-bit processes are, or of 32-bit ones.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::as_seen::{self, Found, Wanted};
+use super::debug_files::DebugFiles;
 use super::elf_image::ElfImage;
 use super::jitdump::JitDump;
 use super::mapped_file::MappedFile;
@@ -198,10 +199,15 @@ impl Images {
         self.dumps.get(&id)
     }
 
-    /// A file of symbols and debug information for an image that has no debug information of its own, or no file.
+    /// What is known of an image beside its own file, or in place of it. Files are looked for now: an image of which nobody
+    /// asks costs nothing.
     ///
-    /// It has neither code nor unwind information. If the image has a file, addresses and offsets are that file's.
-    pub fn debug_file(&self, id: ImageId) -> Option<Arc<ElfImage>> {
+    /// If the image has a file, addresses and offsets are that file's.
+    pub fn debug_files(&self, id: ImageId) -> DebugFiles {
+        DebugFiles { separate: self.separate(id), ..DebugFiles::default() }
+    }
+
+    fn separate(&self, id: ImageId) -> Option<Arc<ElfImage>> {
         if let Some(image) = self.debug_files.get(&id) {
             return Some(Arc::clone(image));
         }

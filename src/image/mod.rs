@@ -16,6 +16,7 @@
 //! names in it, not our life (see [`MappedFile`]).
 
 mod as_seen;
+mod debug_files;
 mod elf_file;
 mod elf_headers;
 mod elf_image;
@@ -30,6 +31,7 @@ mod section_contents;
 mod vdso;
 
 pub use as_seen::{Wanted, is_file_path, open_in_root};
+pub use debug_files::{DebugFiles, SplitFiles};
 pub use elf_file::ElfFile;
 pub use elf_headers::{Section, Segment};
 pub use elf_image::ElfImage;

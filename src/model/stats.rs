@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::reason::Unnamed;
+
 /// Who found the stacks, and so what is known of what was missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -57,6 +59,8 @@ pub struct CaptureStats {
     pub frames: BTreeMap<&'static str, u64>,
     /// Share of the frames, each with the weight of its samples, that have no name, by reason.
     pub unnamed: BTreeMap<&'static str, f64>,
+    /// The same by image and reason, most first, with what the user can do about it.
+    pub unnamed_images: Vec<UnnamedImage>,
     /// The profiler's own CPU time.
     pub own_cpu: Duration,
     /// The profiler's own largest resident memory, in bytes.
@@ -73,6 +77,19 @@ pub struct CaptureStats {
     pub host: String,
     /// When the recording began, seconds since 1970 (UTC).
     pub started_unix: u64,
+}
+
+/// An image some of whose frames have no name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnnamedImage {
+    /// Its path, or what stands for one (`[jit]`).
+    pub image: String,
+    /// Why they have none.
+    pub reason: Unnamed,
+    /// Their share of all frames, each with the weight of its samples.
+    pub share: f64,
+    /// What to install or to type so that the next recording has names; empty if nothing is known to help.
+    pub help: String,
 }
 
 impl CaptureStats {

@@ -10,7 +10,7 @@ use super::debug_info::{self, DebugSections};
 use super::debug_lookup::DebugFrame;
 use super::demangle::is_mangled;
 use super::{SymbolizeOptions, elf_symbols};
-use crate::image::{ElfImage, function_starts};
+use crate::image::{DebugFiles, ElfImage, function_starts};
 use crate::model::{Place, Unnamed};
 
 /// A file that is asked, and one that may know more of it.
@@ -18,14 +18,14 @@ use crate::model::{Place, Unnamed};
 pub(super) struct Files<'a> {
     /// The file whose offsets are asked for.
     pub image: &'a ElfImage,
-    /// Symbols and debug information of the same program, in a file of their own.
-    pub debug: Option<&'a ElfImage>,
+    /// What is known of the same program beside it.
+    pub debug: &'a DebugFiles,
 }
 
 impl<'a> Files<'a> {
     /// The file with debug information, if any is asked for.
     fn with_debug_info(&self, options: &SymbolizeOptions) -> Option<&'a ElfImage> {
-        let mut files = [Some(self.image), self.debug].into_iter().flatten();
+        let mut files = [Some(self.image), self.debug.separate.as_deref()].into_iter().flatten();
         files.find(|file| (options.inlines || options.lines) && debug_info::is_in(file))
     }
 
@@ -51,7 +51,7 @@ pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &Sy
     let image = files.image;
     let svmas: Vec<u64> = asked.iter().map(|(svma, _)| *svma).collect();
     let mut symbols = elf_symbols::find(image.data(), &svmas);
-    if let Some(debug) = files.debug {
+    if let Some(debug) = &files.debug.separate {
         // The table that stayed in the program is of what others link to; this one has its own functions too.
         let own = std::mem::replace(&mut symbols, elf_symbols::find(debug.data(), &svmas));
         symbols.any |= own.any;
@@ -161,7 +161,7 @@ mod tests {
         let image = ElfImage::from_bytes(good).unwrap();
         let text = image.section(".text").unwrap();
         let offsets: Vec<u64> = (text.file_offset..text.file_offset + text.size).step_by(5).collect();
-        let whole = name(&Files { image: &image, debug: None }, &offsets, &SymbolizeOptions::default());
+        let whole = name(&Files { image: &image, debug: &DebugFiles::default() }, &offsets, &SymbolizeOptions::default());
         assert!(whole.answers().filter(Result::is_ok).count() * 2 > offsets.len());
         let sections: Vec<_> = [".debug_info", ".debug_abbrev", ".debug_line", ".debug_rnglists", ".symtab", ".strtab"]
             .iter()
@@ -192,7 +192,7 @@ mod tests {
             }
             let started = std::time::Instant::now();
             if let Some(image) = ElfImage::from_bytes(changed) {
-                let answers = name(&Files { image: &image, debug: None }, &offsets, &SymbolizeOptions::default());
+                let answers = name(&Files { image: &image, debug: &DebugFiles::default() }, &offsets, &SymbolizeOptions::default());
                 assert_eq!(answers.answers().count(), offsets.len());
                 answers.names().for_each(|name| drop(crate::symbolize::demangle::demangle(&name.raw, false)));
             }

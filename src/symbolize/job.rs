@@ -8,7 +8,7 @@ use super::answers::Answers;
 use super::elf_file::{self, Files};
 use super::stored::{self, StoredTable};
 use super::{Asked, KernelNames, Names, SymbolizeOptions, jit_dump, kernel, perf_map};
-use crate::image::{ElfImage, FileSources, JitDump};
+use crate::image::{DebugFiles, ElfImage, FileSources, JitDump};
 use crate::model::{FrameId, ImageId, ImageKind, Profile, Unnamed};
 use crate::process::JitHost;
 
@@ -25,7 +25,7 @@ pub(super) struct Job<'a> {
 enum Who<'a> {
     Elf {
         image: Arc<ElfImage>,
-        debug: Option<Arc<ElfImage>>,
+        debug: Box<DebugFiles>,
     },
     Kernel(&'a KernelNames),
     Jit(&'a JitHost),
@@ -40,11 +40,13 @@ impl<'a> Who<'a> {
     fn knows(profile: &Profile, names: &Names<'a>, id: ImageId) -> Who<'a> {
         let images = names.images;
         match profile.images[id.index()].kind {
-            ImageKind::File | ImageKind::Vdso => match (images.get(id), images.debug_file(id)) {
-                (Some(image), debug) => Who::Elf { image: Arc::clone(image), debug },
-                (None, Some(image)) => Who::Elf { image, debug: None },
-                (None, None) => Who::Nobody(images.missing(id).unwrap_or(Unnamed::NoFile)),
-            },
+            ImageKind::File | ImageKind::Vdso => {
+                let mut debug = Box::new(images.debug_files(id));
+                match images.get(id).cloned().or_else(|| debug.separate.take()) {
+                    Some(image) => Who::Elf { image, debug },
+                    None => Who::Nobody(images.missing(id).unwrap_or(Unnamed::NoFile)),
+                }
+            }
             ImageKind::Kernel => Who::Kernel(names.kernel),
             ImageKind::Jit(pid) => match (names.jit_hosts.iter().rfind(|host| host.pid() == pid), images.sources()) {
                 (Some(host), _) => Who::Jit(host),
@@ -58,7 +60,7 @@ impl<'a> Who<'a> {
 
     fn files(&self) -> Option<Files<'_>> {
         match self {
-            Who::Elf { image, debug } => Some(Files { image, debug: debug.as_deref() }),
+            Who::Elf { image, debug } => Some(Files { image, debug }),
             _ => None,
         }
     }
@@ -119,7 +121,7 @@ impl<'a> Job<'a> {
     fn ask(&self, offsets: &[u64], options: &SymbolizeOptions) -> Answers {
         match &self.who {
             _ if offsets.is_empty() => Answers::unnamed(0, Unnamed::NoMatch),
-            Who::Elf { image, debug } => elf_file::name(&Files { image, debug: debug.as_deref() }, offsets, options),
+            Who::Elf { image, debug } => elf_file::name(&Files { image, debug }, offsets, options),
             Who::Kernel(names) => kernel::name(names, offsets, options),
             Who::Jit(host) => perf_map::name(host, offsets),
             Who::RecordedJit(sources, pid) => perf_map::name_recorded(sources, *pid, offsets),

@@ -16,7 +16,7 @@ use super::answers::Answers;
 use super::elf_file::{self, Files};
 use super::kallsyms::{self, MOST_DISTANCE, Place};
 use super::{SymbolizeOptions, elf_symbols};
-use crate::image::ElfImage;
+use crate::image::{DebugFiles, ElfImage};
 use crate::model::{BuildId, Unnamed};
 
 /// Where the names of the kernel come from.
@@ -156,7 +156,8 @@ fn name_by_vmlinux(image: &ElfImage, text: Option<u64>, addresses: &[u64], optio
     let mut asked: Vec<(u64, usize)> =
         addresses.iter().enumerate().map(|(index, address)| (address.wrapping_sub(slide), index)).collect();
     asked.sort_unstable();
-    let files = Files { image, debug: None };
+    let debug = DebugFiles::default();
+    let files = Files { image, debug: &debug };
     elf_file::name_svmas(&files, &asked, options, &mut answers);
     // What stands for a name is in no file that the profile knows of.
     answers.forget_places();
