@@ -7,31 +7,24 @@
 //! ```
 //! The copy tells which entries of the chain are of the stack that is unwound already, so that nothing is there twice.
 
+use super::late::Cut;
 use super::walk::Walk;
 use crate::model::{CodeAddress, FoundBy, ProfileBuilder, StackEnd, Truncation};
 use crate::perf::record::{Sample, context};
-use crate::process::AddressSpace;
-use crate::unwind::{Processor, Registers, StackBytes, Unwinder, WalkedFrame};
+use crate::unwind::{Unwinder, WalkedFrame};
 
 impl Walk<'_> {
     /// Appends what the call chain has behind the frame pointer at which `unwinder` has left the stack; says how it ends.
-    pub(super) fn other_stack(
-        self,
-        unwinder: &mut Unwinder,
-        space: &AddressSpace,
-        (registers, stack): (&Registers, &StackBytes<'_>),
-        sample: &Sample<'_>,
-        frames: &mut Vec<WalkedFrame>,
-    ) -> StackEnd {
-        let cut = StackEnd::Truncated(Truncation::OtherStack);
-        let Some((wanted, misses_one)) = unwinder.other_stack() else { return cut };
-        let Some(chain) = behind((registers, stack), sample, wanted) else { return cut };
+    pub(super) fn other_stack(self, unwinder: &mut Unwinder, cut: &Cut<'_>, frames: &mut Vec<WalkedFrame>) -> StackEnd {
+        let end = StackEnd::Truncated(Truncation::OtherStack);
+        let Some((wanted, misses_one)) = unwinder.other_stack() else { return end };
+        let Some(chain) = behind(cut, wanted) else { return end };
         let before = frames.len();
-        match self.push_chain(unwinder, space, registers.processor, chain, frames) {
-            true if misses_one => cut,
+        match self.push_chain(unwinder, cut, chain, frames) {
+            true if misses_one => end,
             true => StackEnd::Root,
             false if frames.len() > before => StackEnd::Truncated(Truncation::FramePointers),
-            false => cut,
+            false => end,
         }
     }
 
@@ -40,40 +33,38 @@ impl Walk<'_> {
     ///
     /// A chain skips the callers of functions that keep no frame pointer: one that is cut is left out, and one that is not
     /// proven to be the continuation too.
-    pub(super) fn behind_copy(
-        self,
-        unwinder: &mut Unwinder,
-        space: &AddressSpace,
-        (registers, stack): (&Registers, &StackBytes<'_>),
-        sample: &Sample<'_>,
-        frames: &mut Vec<WalkedFrame>,
-    ) -> bool {
-        let word = registers.processor.word();
+    pub(super) fn behind_copy(self, unwinder: &mut Unwinder, cut: &Cut<'_>, frames: &mut Vec<WalkedFrame>) -> bool {
+        let word = cut.registers.processor.word();
         let Some(wanted) = unwinder.missing().and_then(|missing| missing.checked_sub(word)) else { return false };
-        let Some(chain) = behind((registers, stack), sample, wanted) else { return false };
+        let Some(chain) = behind(cut, wanted) else { return false };
         let before = frames.len();
-        let is_whole = self.push_chain(unwinder, space, registers.processor, chain, frames);
+        let is_whole = self.push_chain(unwinder, cut, chain, frames);
         if !is_whole {
             frames.truncate(before);
         }
         is_whole
     }
 
-    /// Appends return addresses of a chain; says whether nobody has called the last one's code.
+    /// Appends return addresses of a chain, up to one that is in no mapping: no frame pointer has led there. Says whether nobody has
+    /// called the last one's code.
     fn push_chain(
         self,
         unwinder: &mut Unwinder,
-        space: &AddressSpace,
-        processor: Processor,
+        cut: &Cut<'_>,
         chain: impl Iterator<Item = u64>,
         frames: &mut Vec<WalkedFrame>,
     ) -> bool {
+        let processor = cut.registers.processor;
         let mut last = None;
         for address in chain.filter_map(|word| CodeAddress::from_return(processor.address(word))) {
-            frames.push(WalkedFrame::at(space, ProfileBuilder::UNMAPPED, address, FoundBy::CallChain));
+            let frame = WalkedFrame::at(cut.space, ProfileBuilder::UNMAPPED, address, FoundBy::CallChain);
+            if frame.image == ProfileBuilder::UNMAPPED {
+                return false;
+            }
+            frames.push(frame);
             last = Some(address.lookup());
         }
-        last.is_some_and(|last| unwinder.is_root(space, self.images, processor, last))
+        last.is_some_and(|last| unwinder.is_root(cut.space, self.images, processor, last))
     }
 
     /// Inserts the caller of the innermost function into a chain of frame pointers, if that function has not set up a frame of its
@@ -81,11 +72,10 @@ impl Walk<'_> {
     pub(super) fn insert_caller(
         self,
         unwinder: &mut Unwinder,
-        space: &AddressSpace,
-        (registers, stack): (&Registers, &StackBytes<'_>),
-        sample: &Sample<'_>,
+        cut: &Cut<'_>,
         (frames, first): (&mut Vec<WalkedFrame>, usize),
     ) {
+        let Cut { sample, space, registers, stack, .. } = *cut;
         let chain = &mut user_part(sample);
         if chain.next() != Some(registers.ip) {
             return;
@@ -98,11 +88,8 @@ impl Walk<'_> {
 }
 
 /// What the call chain has behind the frame pointer `wanted`, to which frame pointers in the copy lead.
-fn behind<'s>(
-    (registers, stack): (&Registers, &StackBytes<'_>),
-    sample: &Sample<'s>,
-    wanted: u64,
-) -> Option<impl Iterator<Item = u64> + use<'s>> {
+fn behind<'s>(cut: &Cut<'s>, wanted: u64) -> Option<impl Iterator<Item = u64> + use<'s>> {
+    let Cut { sample, registers, stack, .. } = *cut;
     let processor = registers.processor;
     let mut fp = registers.get(processor.fp())?;
     let mut chain = user_part(sample);

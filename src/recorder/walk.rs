@@ -114,17 +114,14 @@ impl Walk<'_> {
         }
         if let Some(registers) = registers.filter(|_| copied) {
             let stack = &stack_of(sample, &registers);
+            let cut = Cut { sample, space, images: self.images, registers: &registers, stack };
             let end = unwinder.unwind(space, self.images, &registers, stack, frames);
             let known = frames.len() - first;
             let signal = unwinder.signal();
             let place = unwinder.missing().map(|missing| Place { first, known, missing, signal });
             let end = match end {
-                StackEnd::Truncated(Truncation::OtherStack) => {
-                    self.other_stack(unwinder, space, (&registers, stack), sample, frames)
-                }
-                _ if stacks == UserStacks::Auto
-                    && self.behind_copy(unwinder, space, (&registers, stack), sample, frames) =>
-                {
+                StackEnd::Truncated(Truncation::OtherStack) => self.other_stack(unwinder, &cut, frames),
+                _ if stacks == UserStacks::Auto && self.behind_copy(unwinder, &cut, frames) => {
                     // It may have skipped callers that keep no frame pointer.
                     StackEnd::Truncated(Truncation::FramePointers)
                 }
@@ -135,7 +132,6 @@ impl Walk<'_> {
                 late.was_not_needed(sample);
                 return end;
             };
-            let cut = Cut { sample, space, images: self.images, registers: &registers, stack };
             return late.complete(&cut, place, unwinder, frames).unwrap_or(end);
         }
         if stacks == UserStacks::Auto && sample.branches.is_call_stack && sample.branches.count() > 0 {
@@ -145,7 +141,8 @@ impl Walk<'_> {
             user_chain(sample.callchain.iter(), space, frames);
             if let Some(registers) = all_registers.filter(|_| frames.len() > first) {
                 let stack = &stack_of(sample, &registers);
-                self.insert_caller(unwinder, space, (&registers, stack), sample, (frames, first));
+                let cut = Cut { sample, space, images: self.images, registers: &registers, stack };
+                self.insert_caller(unwinder, &cut, (frames, first));
             }
             if *origin == Origin::Live {
                 // Frame pointers that are none lead to anything. What was recorded elsewhere is shown as perf shows it.

@@ -161,7 +161,8 @@ mod tests {
         let image = ElfImage::from_bytes(good).unwrap();
         let text = image.section(".text").unwrap();
         let offsets: Vec<u64> = (text.file_offset..text.file_offset + text.size).step_by(5).collect();
-        let whole = name(&Files { image: &image, debug: &DebugFiles::default() }, &offsets, &SymbolizeOptions::default());
+        let whole =
+            name(&Files { image: &image, debug: &DebugFiles::default() }, &offsets, &SymbolizeOptions::default());
         assert!(whole.answers().filter(Result::is_ok).count() * 2 > offsets.len());
         let sections: Vec<_> = [".debug_info", ".debug_abbrev", ".debug_line", ".debug_rnglists", ".symtab", ".strtab"]
             .iter()
@@ -192,7 +193,11 @@ mod tests {
             }
             let started = std::time::Instant::now();
             if let Some(image) = ElfImage::from_bytes(changed) {
-                let answers = name(&Files { image: &image, debug: &DebugFiles::default() }, &offsets, &SymbolizeOptions::default());
+                let answers = name(
+                    &Files { image: &image, debug: &DebugFiles::default() },
+                    &offsets,
+                    &SymbolizeOptions::default(),
+                );
                 assert_eq!(answers.answers().count(), offsets.len());
                 answers.names().for_each(|name| drop(crate::symbolize::demangle::demangle(&name.raw, false)));
             }
