@@ -46,6 +46,7 @@ bench:
 	cargo bench --bench import_text
 	cargo bench --bench import
 	cargo bench --bench unwind
+	cargo bench --bench render
 
 # Rewrites the expected output of golden tests; read the difference before it is committed.
 bless:

@@ -274,16 +274,3 @@ fn stacks_of_50_000_frames_open() {
     browser.screenshot("deep_top");
     assert!(browser.run("return document.documentElement.textContent").as_str().unwrap().contains("frames deeper: "));
 }
-
-/// For looking at a picture: `PICTURE=out.svg cargo test --test browser look -- --ignored`.
-#[test]
-#[ignore = "takes screenshots of the file that PICTURE names"]
-fn look() {
-    let path = std::fs::canonicalize(std::env::var_os("PICTURE").expect("PICTURE names a file")).unwrap();
-    let Some(browser) = Browser::start(1300, 900) else { return };
-    browser.open(&path);
-    browser.wait_for("document.documentElement.getAttribute('data-flameprofile') === 'live'");
-    browser.screenshot("look");
-    browser.run("window.scrollTo(0, 0)");
-    browser.screenshot("look_top");
-}

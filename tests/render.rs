@@ -401,39 +401,3 @@ fn exported_json_has_every_sample_and_name() {
     assert_eq!(PERIOD, 10_101_010);
     assert_eq!(StackId(0).index(), 0);
 }
-
-/// Times, for the report: `cargo test --release --test render -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures; run in a release build"]
-fn times() {
-    for (frames, samples) in [(5_000, 20_000), (20_000, 20_000), (41_000, 100_000), (250_000, 500_000)] {
-        let profile = large(frames, samples);
-        let best = |act: &mut dyn FnMut()| {
-            (0..5)
-                .map(|_| {
-                    let began = Instant::now();
-                    act();
-                    began.elapsed()
-                })
-                .min()
-                .unwrap()
-        };
-        let tree = tree_of(&profile);
-        let build = best(&mut || drop(tree_of(&profile)));
-        for min_width in [0.1, 0.0] {
-            let options = SvgOptions { min_width, ..SvgOptions::default() };
-            let mut out = Vec::new();
-            let draw = best(&mut || {
-                out.clear();
-                svg::write(&tree, &profile, &options, &mut out).unwrap()
-            });
-            let text = best(&mut || drop(folded_of(&profile)));
-            println!(
-                "{} nodes, {samples} samples, min width {min_width}: tree {build:?}, svg {draw:?}, {} kB, {} frames; folded {text:?}",
-                tree.nodes.len(),
-                out.len() / 1000,
-                frames_in(std::str::from_utf8(&out).unwrap()).len(),
-            );
-        }
-    }
-}
