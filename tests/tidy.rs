@@ -34,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sampler::bpf", &["perf", "image", "process", "unwind"]),
     ("recorder", &["perf", "image", "process", "unwind"]),
     ("import", &["recorder", "perf", "formats", "image", "process", "symbolize"]),
-    ("session", &["sampler", "recorder", "symbolize", "process", "perf"]),
+    ("session", &["sampler", "recorder", "symbolize", "image", "process", "perf"]),
 ];
 
 /// Where `unsafe` may stand: the system calls, the ring, the BPF calls, and the one place that maps files.

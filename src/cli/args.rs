@@ -11,6 +11,7 @@ use flameprofile::model::TimeRange;
 use flameprofile::recorder::UserStacks;
 use flameprofile::sampler::{CpuList, StackSize};
 
+use super::names::NamesArgs;
 use super::render::OutputArgs;
 
 /// A sampling profiler: flame graphs of any program, with right stacks and nothing hidden.
@@ -104,6 +105,9 @@ pub struct RecordArgs {
     #[arg(long, value_name = "BYTES", value_parser = stack_size, help_heading = "How")]
     pub stack_size: Option<StackSize>,
 
+    #[command(flatten)]
+    pub names: NamesArgs,
+
     /// Pack a perf.data with zstd
     #[arg(short = 'z', long, help_heading = "Output")]
     pub compress: bool,
@@ -151,12 +155,8 @@ pub struct ImportArgs {
     #[arg(short = 'C', long, value_name = "CPU,..", value_parser = cpu_list, help_heading = "What")]
     pub cpu: Option<CpuList>,
 
-    /// A folder of debug files or binaries by build id, of perf's or the distribution's layout; may be repeated
-    #[arg(long, value_name = "FOLDER", help_heading = "Names")]
-    pub debug_dir: Vec<PathBuf>,
-    /// The root of a copy of the recorded machine's files
-    #[arg(long, value_name = "FOLDER", help_heading = "Names")]
-    pub sysroot: Option<PathBuf>,
+    #[command(flatten)]
+    pub names: NamesArgs,
     /// A copy of the recorded machine's /proc/kallsyms, made by root
     #[arg(long, value_name = "FILE", help_heading = "Names")]
     pub kallsyms: Option<PathBuf>,

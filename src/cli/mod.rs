@@ -3,6 +3,7 @@
 mod args;
 mod doctor;
 mod import;
+mod names;
 mod output;
 mod perf_data;
 mod progress;

@@ -41,6 +41,8 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     }
     options.stack_size = args.stack_size;
     options.names = args.output.names();
+    options.debug_dirs.clone_from(&args.names.debug_dir);
+    options.sysroot.clone_from(&args.names.sysroot);
     let is_command = matches!(options.target, Target::Command(_));
     // Our result goes to standard output: the command's own output must not get into it.
     options.command_output_to_stderr = is_command && outlet.is_piped();

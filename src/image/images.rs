@@ -20,7 +20,9 @@ use crate::model::{BuildId, ImageId, ImageKind, Unnamed};
 #[derive(Debug, Default)]
 pub struct Images {
     /// Where to look for files that are not those of running processes.
-    sources: Option<FileSources>,
+    sources: FileSources,
+    /// Whether the images are those of a recording, which no process that runs now is asked about.
+    is_recorded: bool,
     known: FxHashMap<Key, ImageId>,
     opened: FxHashMap<ImageId, Arc<ElfImage>>,
     /// Files of debug information alone, of images whose own file was not found.
@@ -52,12 +54,18 @@ impl Images {
     /// No images yet, of a recording that was made elsewhere or earlier: files are looked for in `sources`, and never
     /// through the processes that run now.
     pub fn recorded(sources: FileSources) -> Images {
-        Images { sources: Some(sources), ..Images::default() }
+        Images { sources, is_recorded: true, ..Images::default() }
+    }
+
+    /// No images yet, of processes that run here: files are opened through them, and looked for in the directories that
+    /// `sources` names if that cannot be.
+    pub fn running(sources: FileSources) -> Images {
+        Images { sources, ..Images::default() }
     }
 
     /// Where files are looked for; `None` if they are those of running processes.
     pub fn sources(&self) -> Option<&FileSources> {
-        self.sources.as_ref()
+        self.is_recorded.then_some(&self.sources)
     }
 
     /// How many images have a file of which nothing but its path says that it is the one that was recorded.
@@ -78,7 +86,7 @@ impl Images {
         let key = Key { path: path.into(), build_id, device, inode };
         if let Some(&id) = self.known.get(&key) {
             // It may be gone from one process's view and still be in another's.
-            if self.sources.is_none()
+            if !self.is_recorded
                 && self
                     .missing
                     .get(&id)
@@ -88,13 +96,17 @@ impl Images {
             }
             return id;
         }
-        let result = match &self.sources {
-            Some(sources) => sources.find(wanted).and_then(|Proven { found, by_path_only }| {
-                let image = map(found)?;
-                self.unproven += usize::from(by_path_only);
-                Ok(image)
+        let mut use_proven = |Proven { found, by_path_only }| {
+            let image = map(found)?;
+            self.unproven += usize::from(by_path_only);
+            Ok(image)
+        };
+        let result = match self.is_recorded {
+            true => self.sources.find(wanted).and_then(use_proven),
+            false => open(wanted).or_else(|reason| match reason {
+                Unnamed::NoFile => self.sources.find_given(wanted).ok_or(reason).and_then(&mut use_proven),
+                _ => Err(reason),
             }),
-            None => open(wanted),
         };
         // New mappings come with a build id, those of before with device and inode: it is one file all the same.
         let found = result.as_ref().ok().and_then(|image| image.build_id());
@@ -107,8 +119,8 @@ impl Images {
         let id = add(ImageKind::File, &String::from_utf8_lossy(as_seen::without_mark(path)), build_id);
         self.known.extend(by_build_id.map(|key| (key, id)));
         self.known.insert(key, id);
-        if let (Err(_), Some(build_id), Some(sources)) = (&result, build_id, &self.sources)
-            && let Some(mut found) = sources.find_debug_file(build_id, path)
+        if let (Err(_), Some(build_id)) = (&result, build_id)
+            && let Some(mut found) = self.sources.find_debug_file(build_id, path)
         {
             found.headers.place_code(wanted.offset, wanted.end.saturating_sub(wanted.start));
             self.debug_files.extend(map(found).ok().map(|image| (id, Arc::new(image))));
@@ -128,18 +140,18 @@ impl Images {
         add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId,
     ) -> ImageId {
         let width = vdso::Width::of(wanted);
-        let build_id = wanted.build_id.filter(|_| self.sources.is_some());
+        let build_id = wanted.build_id.filter(|_| self.is_recorded);
         let known = self.vdsos.get(&(width, build_id)).copied();
         if let Some(id) = known {
             // The process may have been gone before anybody looked.
-            let try_again = |missing: &Missing| self.sources.is_none() && missing.tries < MOST_TRIES;
+            let try_again = |missing: &Missing| !self.is_recorded && missing.tries < MOST_TRIES;
             if width == vdso::Width::Narrow && self.missing.get(&id).is_some_and(try_again) {
                 self.keep(id, vdso::read_of(wanted).ok_or(Unnamed::NoFile));
             }
             return id;
         }
         let own = || vdso::read_own().ok_or(Unnamed::NoFile);
-        let result = match (&self.sources, build_id) {
+        let result = match (self.sources(), build_id) {
             (None, _) if width == vdso::Width::Narrow => vdso::read_of(wanted).ok_or(Unnamed::NoFile),
             (None, _) => own(),
             (Some(sources), None) if sources.own_machine && width == vdso::Width::Own => own(),
@@ -181,7 +193,7 @@ impl Images {
         if let Some(&id) = self.known.get(&key) {
             return self.dumps.get(&id).map(|dump| (id, Arc::clone(dump)));
         }
-        let file = self.sources.as_ref()?.open_written(wanted.path, wanted.inode).ok()?;
+        let file = self.sources()?.open_written(wanted.path, wanted.inode).ok()?;
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
         // The path names the process as it knows itself, the record as the recorder did: containers count on their own.
         let dump = Arc::new(JitDump::read(MappedFile::new(&file, length).ok()?)?);
@@ -212,10 +224,8 @@ impl Images {
             return Some(Arc::clone(image));
         }
         let image = self.opened.get(&id).filter(|image| image.section(".debug_info").is_none())?;
-        let nowhere = FileSources::default();
-        let sources = self.sources.as_ref().unwrap_or(&nowhere);
         let path = self.known.iter().find(|(_, known)| **known == id).map(|(key, _)| &*key.path);
-        let found = sources.find_debug_file(image.build_id()?, path.unwrap_or_default())?;
+        let found = self.sources.find_debug_file(image.build_id()?, path.unwrap_or_default())?;
         map(found).ok().map(Arc::new)
     }
 

@@ -99,10 +99,7 @@ impl FileSources {
     }
 
     fn find_by_path(&self, wanted: &Wanted<'_>, path: &[u8]) -> Result<Proven, Unnamed> {
-        let whole = |file: io::Result<File>| read(file.ok()?).filter(|found| !found.headers.debug_only);
-        let by_user = self.debug_dirs.iter().find_map(|directory| in_directory(directory, path).find_map(whole));
-        let by_user = by_user.or_else(|| self.in_sysroot(path).and_then(whole));
-        if let Some(found) = by_user {
+        if let Some(found) = self.find_by_user(path) {
             return Ok(Proven { found, by_path_only: true });
         }
         let file = open_plain(Path::new(OsStr::from_bytes(path))).map_err(|_| Unnamed::NoFile)?;
@@ -132,6 +129,27 @@ impl FileSources {
             return Err(Unnamed::FileChanged);
         }
         read(file).map(|found| Proven { found, by_path_only: false }).ok_or(Unnamed::NoSymbols)
+    }
+
+    /// A file at a recorded path in a directory that the user has named.
+    fn find_by_user(&self, path: &[u8]) -> Option<Found> {
+        let whole = |file: io::Result<File>| read(file.ok()?).filter(|found| !found.headers.debug_only);
+        let in_dirs = self.debug_dirs.iter().find_map(|directory| in_directory(directory, path).find_map(whole));
+        in_dirs.or_else(|| self.in_sysroot(path).and_then(whole))
+    }
+
+    /// Finds the file of a mapping that cannot be had through its process, in the directories that the user has named.
+    pub(super) fn find_given(&self, wanted: &Wanted<'_>) -> Option<Proven> {
+        let path = without_mark(wanted.path);
+        if !is_file_path(path) || path.contains(&0) {
+            return None;
+        }
+        match wanted.build_id {
+            Some(build_id) => {
+                self.find_by_build_id(path, build_id).ok().map(|found| Proven { found, by_path_only: false })
+            }
+            None => self.find_by_user(path).map(|found| Proven { found, by_path_only: true }),
+        }
     }
 
     /// Finds a file with the symbols and debug information of a program whose own file has none, or is not there.

@@ -1,5 +1,6 @@
 //! What a recording is asked to be.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::recorder::UserStacks;
@@ -28,6 +29,10 @@ pub struct RecordOptions {
     pub duration: Option<Duration>,
     /// Which names are wanted.
     pub names: SymbolizeOptions,
+    /// Folders of debug files, searched first.
+    pub debug_dirs: Vec<PathBuf>,
+    /// The root of a copy of the files that the targets saw; debug files and files that cannot be had otherwise are looked for in it.
+    pub sysroot: Option<PathBuf>,
     /// Whether what a command writes to standard output goes to standard error.
     pub command_output_to_stderr: bool,
 }
@@ -48,6 +53,8 @@ impl RecordOptions {
             stack_size: None,
             duration: None,
             names: SymbolizeOptions::default(),
+            debug_dirs: Vec::new(),
+            sysroot: None,
             command_output_to_stderr: false,
         }
     }

@@ -18,6 +18,7 @@ use super::turns::Turns;
 use super::wait::{self, Ended, Watched};
 use super::worker::{self, Done};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{FileSources, Images};
 use crate::model::{Profile, Unit};
 use crate::perf::data::write::{Output, Writer};
 use crate::recorder::{Feed, Origin, REGISTERS_MASK, RecordedEvent, Recorder, RecorderOptions, Tap, UserStacks};
@@ -177,7 +178,7 @@ fn record_to(
         opened.add_tasks(&Linux, &new).and_then(|()| opened.start_sampling(false)).map_err(explained)?;
     }
     let mut keeper = match perf_data {
-        None => Keeper::Profile(Box::new(Recorder::new(kept))),
+        None => Keeper::Profile(Box::new(Recorder::with_images(kept, images(options)))),
         Some(perf_data) => Keeper::File(Box::new(tap(perf_data, kept, &opened, &request, plan.choice.spec.kind)?)),
     };
     if let Some(pid) = child_pid {
@@ -393,6 +394,12 @@ fn recorder_options(
         stack_copy: opened.stack_copy(),
         begins_with_exec_of: child,
     }
+}
+
+/// The images of programs that run here, with the places that the user names.
+fn images(options: &RecordOptions) -> Images {
+    let (debug_dirs, sysroot) = (options.debug_dirs.clone(), options.sysroot.clone());
+    Images::running(FileSources { debug_dirs, sysroot, ..FileSources::default() })
 }
 
 fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &CpuList) -> Denominator {
