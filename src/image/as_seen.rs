@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::elf_headers::{ElfHeaders, HeaderSource};
+use super::process_root::RootOf;
 use crate::model::{BuildId, Unnamed};
 
 /// The file that a process has mapped, as far as the record of the mapping tells.
@@ -61,22 +62,21 @@ pub(super) struct Found {
 }
 
 /// Finds and opens the wanted file.
-pub(super) fn find(wanted: &Wanted<'_>) -> Result<Found, Unnamed> {
+///
+/// `root` is that of the process that has mapped it.
+pub(super) fn find(wanted: &Wanted<'_>, root: &RootOf) -> Result<Found, Unnamed> {
     let path = without_mark(wanted.path);
     let deleted = path.len() != wanted.path.len();
     if !is_file_path(path) || path.contains(&0) {
         return Err(Unnamed::NoFile);
     }
-    let root = rustix::fs::open(
-        format!("/proc/{}/root", wanted.pid),
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .ok();
-    let in_root = || match &root {
-        Some(root) => open_in_root(root.as_fd(), Path::new(std::ffi::OsStr::from_bytes(path))),
-        // Another process's root is closed to us, or gone with it. The identity of the file still is checked.
-        None => open_regular(CWD, Path::new(std::ffi::OsStr::from_bytes(path)), ResolveFlags::empty()),
+    let in_root = || {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        match root {
+            RootOf::Other(root) | RootOf::Passing(root) => open_in_root(root.directory(), path),
+            // Another process's root is closed to us, or gone with it. The identity of the file still is checked.
+            RootOf::Own | RootOf::Gone | RootOf::Denied => open_regular(CWD, path, ResolveFlags::empty()),
+        }
     };
     let mapped = || {
         let path = format!("/proc/{}/map_files/{:x}-{:x}", wanted.pid, wanted.start, wanted.end);
@@ -99,12 +99,15 @@ pub(super) fn find(wanted: &Wanted<'_>) -> Result<Found, Unnamed> {
         (true, true) => vec![by_map, by_link, by_path],
         (true, false) => vec![by_map, by_link],
     };
-    let mut reason = Unnamed::NoFile;
+    let mut reason = if matches!(root, RootOf::Denied) { Unnamed::Permission } else { Unnamed::NoFile };
     for way in ways {
-        match way.try_it(wanted) {
-            Ok(found) => return Ok(found),
-            Err(Unnamed::NoFile) => {}
-            Err(other) => reason = other,
+        match (way.try_it(wanted), reason) {
+            (Ok(found), _) => return Ok(found),
+            // It is the file.
+            (Err(Unnamed::NoSymbols), _) => return Err(Unnamed::NoSymbols),
+            // With more rights there is a way to what is mapped, whatever stands at its path now.
+            (Err(Unnamed::NoFile), _) | (Err(_), Unnamed::Permission) => {}
+            (Err(other), _) => reason = other,
         }
     }
     Err(reason)
@@ -119,7 +122,7 @@ struct Way<'a> {
 
 impl Way<'_> {
     fn try_it(&self, wanted: &Wanted<'_>) -> Result<Found, Unnamed> {
-        let file = (self.open)().map_err(|_| Unnamed::NoFile)?;
+        let file = (self.open)().map_err(|error| reason_of(&error))?;
         let metadata = file.metadata().map_err(|_| Unnamed::NoFile)?;
         let headers = ElfHeaders::read(&HeaderSource::File(&file));
         if let Some(build_id) = wanted.build_id {
@@ -137,6 +140,11 @@ impl Way<'_> {
         let headers = headers.ok_or(Unnamed::NoSymbols)?;
         Ok(Found { file, length: metadata.len(), headers })
     }
+}
+
+/// Why there is no file, by what the system says.
+pub(super) fn reason_of(error: &io::Error) -> Unnamed {
+    if error.kind() == io::ErrorKind::PermissionDenied { Unnamed::Permission } else { Unnamed::NoFile }
 }
 
 /// Whether the file system gives `stat(2)` other inode numbers than it gives the memory map: overlayfs, whose
@@ -180,6 +188,7 @@ pub(super) fn open_regular(directory: BorrowedFd<'_>, path: &Path, resolve: Reso
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
 
     #[test]

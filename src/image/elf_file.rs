@@ -98,6 +98,11 @@ impl ElfFile {
         found.map(|(_, section)| *section)
     }
 
+    /// The places of all sections that have bytes in the file.
+    pub(super) fn sections(&self) -> impl Iterator<Item = &Section> {
+        self.headers.sections.iter().map(|(_, section)| section)
+    }
+
     /// Where `PT_GNU_EH_FRAME` says that the index of unwind information is: svma, file offset and size. It is there
     /// in files without section headers too.
     pub fn program_header_eh_frame_hdr(&self) -> Option<(u64, u64, u64)> {

@@ -117,6 +117,11 @@ impl ElfHeaders {
         self.sections.iter().any(|(name, section)| names.contains(&&**name) && section.size > 0)
     }
 
+    /// Whether there is a section of this name with bytes in the file.
+    pub fn has_section(&self, name: &[u8]) -> bool {
+        self.sections.iter().any(|(known, section)| **known == *name && section.size > 0)
+    }
+
     /// Puts the code of a file of debug information alone where the program's file has it: `length` bytes of that file
     /// are known to be mapped as code, from `offset` on.
     ///

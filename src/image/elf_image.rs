@@ -1,5 +1,8 @@
 //! One ELF file, open for as long as somebody holds it, and the tables that were found in it.
 
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,6 +15,7 @@ use super::elf_headers::{ElfHeaders, HeaderSource};
 use super::frame_tables::FrameTables;
 use super::go_table::GoTable;
 use super::mapped_file::MappedFile;
+use super::section_contents::Unpacked;
 use crate::error::{Error, ErrorKind, Result};
 
 /// An ELF file that is mapped somewhere, with the tables that say how its code is unwound.
@@ -20,6 +24,7 @@ pub struct ElfImage {
     file: ElfFile,
     frame_tables: OnceLock<FrameTables>,
     go_table: OnceLock<Option<GoTable>>,
+    unpacked: Unpacked,
 }
 
 impl Deref for ElfImage {
@@ -32,12 +37,21 @@ impl Deref for ElfImage {
 
 impl ElfImage {
     fn new(file: ElfFile) -> ElfImage {
-        ElfImage { file, frame_tables: OnceLock::new(), go_table: OnceLock::new() }
+        ElfImage { file, frame_tables: OnceLock::new(), go_table: OnceLock::new(), unpacked: Unpacked::default() }
     }
 
     /// The image of a mapped file whose headers were read already.
     pub(super) fn from_map(map: MappedFile, headers: ElfHeaders) -> ElfImage {
         ElfImage::new(ElfFile::new(Bytes::Mapped(map), headers))
+    }
+
+    /// The image of a file that was opened, and whose headers were read, already.
+    ///
+    /// # Errors
+    /// Those of `mmap(2)`.
+    pub(super) fn of_file(file: &File, length: u64, headers: ElfHeaders) -> io::Result<ElfImage> {
+        let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(ElfImage::from_map(MappedFile::new(file, length)?, headers))
     }
 
     /// Opens a file that the user has named.
@@ -59,6 +73,11 @@ impl ElfImage {
         let bytes = bytes.into();
         let headers = ElfHeaders::read(&HeaderSource::Bytes(&bytes))?;
         Some(ElfImage::new(ElfFile::new(Bytes::Owned(bytes), headers)))
+    }
+
+    /// The bytes of a section, decompressed once where need be; nothing if they are not all there.
+    pub fn section_contents(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.unpacked.section_contents(&self.file, name)
     }
 
     /// Its call frame information.

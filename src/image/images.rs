@@ -1,17 +1,22 @@
 //! All images of a profile that are files, each opened once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::FxHashMap;
 
 use super::as_seen::{self, Found, Wanted};
-use super::debug_files::DebugFiles;
+use super::debug_files::{DebugFiles, SplitFiles};
 use super::elf_image::ElfImage;
 use super::jitdump::JitDump;
 use super::mapped_file::MappedFile;
+use super::mini_debug;
+use super::process_root::{ProcessRoot, ProcessRoots, RootOf};
 use super::recorded::{FileSources, Proven};
+use super::refused::{Refusal, Refused};
+use super::search::{Located, Place, Search};
+use super::tree::Tree;
 use super::vdso;
-use crate::model::{BuildId, ImageId, ImageKind, Unnamed};
+use crate::model::{BuildId, FrameKey, ImageId, ImageKind, Profile, Unnamed};
 
 /// The images that have been seen mapped, with their files.
 ///
@@ -25,8 +30,14 @@ pub struct Images {
     is_recorded: bool,
     known: FxHashMap<Key, ImageId>,
     opened: FxHashMap<ImageId, Arc<ElfImage>>,
+    /// Where the paths of images mean something.
+    homes: FxHashMap<ImageId, Home>,
+    /// The roots of the processes that run.
+    roots: ProcessRoots,
     /// Files of debug information alone, of images whose own file was not found.
-    debug_files: FxHashMap<ImageId, Arc<ElfImage>>,
+    debug_files: FxHashMap<ImageId, (Arc<ElfImage>, Place)>,
+    /// Files that were found and are not used.
+    refused: Mutex<Vec<(ImageId, Refused)>>,
     missing: FxHashMap<ImageId, Missing>,
     vdsos: FxHashMap<(vdso::Width, Option<BuildId>), ImageId>,
     dumps: FxHashMap<ImageId, Arc<JitDump>>,
@@ -39,6 +50,14 @@ struct Key {
     build_id: Option<BuildId>,
     device: Option<(u32, u32)>,
     inode: Option<u64>,
+}
+
+/// Where an image was mapped from.
+#[derive(Debug)]
+struct Home {
+    path: Box<[u8]>,
+    /// The root of the process that mapped it, if that is not ours.
+    root: Option<Arc<ProcessRoot>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,21 +111,31 @@ impl Images {
                     .get(&id)
                     .is_some_and(|missing| missing.reason == Unnamed::NoFile && missing.tries < MOST_TRIES)
             {
-                self.keep(id, open(wanted));
+                let (result, home) = self.open(wanted);
+                if result.is_ok() {
+                    self.homes.insert(id, home);
+                }
+                self.keep(id, result);
             }
             return id;
         }
-        let mut use_proven = |Proven { found, by_path_only }| {
-            let image = map(found)?;
-            self.unproven += usize::from(by_path_only);
-            Ok(image)
-        };
-        let result = match self.is_recorded {
-            true => self.sources.find(wanted).and_then(use_proven),
-            false => open(wanted).or_else(|reason| match reason {
-                Unnamed::NoFile => self.sources.find_given(wanted).ok_or(reason).and_then(&mut use_proven),
-                _ => Err(reason),
-            }),
+        let mut refused = Vec::new();
+        let (result, home) = match self.is_recorded {
+            true => {
+                let result = self.sources.find(wanted, &mut refused).and_then(|proven| self.use_proven(proven));
+                (result, Home { path: path.into(), root: None })
+            }
+            false => {
+                let (result, home) = self.open(wanted);
+                let result = result.or_else(|reason| match reason {
+                    Unnamed::NoFile | Unnamed::Permission => {
+                        let given = self.sources.find_given(wanted, &mut refused).ok_or(reason);
+                        given.and_then(|proven| self.use_proven(proven))
+                    }
+                    _ => Err(reason),
+                });
+                (result, home)
+            }
         };
         // New mappings come with a build id, those of before with device and inode: it is one file all the same.
         let found = result.as_ref().ok().and_then(|image| image.build_id());
@@ -119,14 +148,53 @@ impl Images {
         let id = add(ImageKind::File, &String::from_utf8_lossy(as_seen::without_mark(path)), build_id);
         self.known.extend(by_build_id.map(|key| (key, id)));
         self.known.insert(key, id);
-        if let (Err(_), Some(build_id)) = (&result, build_id)
-            && let Some(mut found) = self.sources.find_debug_file(build_id, path)
-        {
-            found.headers.place_code(wanted.offset, wanted.end.saturating_sub(wanted.start));
-            self.debug_files.extend(map(found).ok().map(|image| (id, Arc::new(image))));
+        if let (Err(_), Some(build_id)) = (&result, build_id) {
+            let mut search = Search::new(&self.sources, None, Some(build_id), path, self.trees(&home));
+            if let Some(Located { mut found, place }) = search.separate() {
+                found.headers.place_code(wanted.offset, wanted.end.saturating_sub(wanted.start));
+                self.debug_files.extend(map(found).ok().map(|image| (id, (Arc::new(image), place))));
+            }
+            refused.append(&mut search.refused);
         }
+        self.note_refused(id, refused);
+        self.homes.insert(id, home);
         self.keep(id, result);
         id
+    }
+
+    /// Opens the file of a mapping through the process that has it.
+    fn open(&mut self, wanted: &Wanted<'_>) -> (Result<ElfImage, Unnamed>, Home) {
+        let root = self.roots.of(wanted.pid);
+        let result = as_seen::find(wanted, &root).and_then(map);
+        let root = match root {
+            RootOf::Other(root) => Some(root),
+            RootOf::Own | RootOf::Passing(_) | RootOf::Gone | RootOf::Denied => None,
+        };
+        (result, Home { path: wanted.path.into(), root })
+    }
+
+    fn use_proven(&mut self, Proven { found, by_path_only }: Proven) -> Result<ElfImage, Unnamed> {
+        let image = map(found)?;
+        self.unproven += usize::from(by_path_only);
+        Ok(image)
+    }
+
+    /// In which a path of an image means something, best first.
+    fn trees(&self, home: &Home) -> Vec<Tree> {
+        let sysroot = self.sources.sysroot.clone().map(Tree::Below);
+        let root = home.root.clone().map(Tree::Process);
+        sysroot.into_iter().chain(root).chain([Tree::Host]).collect()
+    }
+
+    fn note_refused(&self, id: ImageId, refused: Vec<Refused>) {
+        /// So that what is only told of cannot grow without end.
+        const MOST: usize = 10_000;
+        let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        for refused in refused {
+            if all.len() < MOST && !all.iter().any(|(_, known)| *known == refused) {
+                all.push((id, refused));
+            }
+        }
     }
 
     /// The image of a vdso: of a process that runs here, or of a recording, with the build id that it tells.
@@ -216,17 +284,88 @@ impl Images {
     ///
     /// If the image has a file, addresses and offsets are that file's.
     pub fn debug_files(&self, id: ImageId) -> DebugFiles {
-        DebugFiles { separate: self.separate(id), ..DebugFiles::default() }
+        let image = self.opened.get(&id);
+        let no_home = Home { path: Box::default(), root: None };
+        let home = self.homes.get(&id).unwrap_or(&no_home);
+        let trees = self.trees(home);
+        let mut search = Search::new(&self.sources, image.map(|image| &**image), None, &home.path, trees.clone());
+        let (separate, place) = match (self.debug_files.get(&id), image) {
+            (Some((debug, place)), _) => (Some(Arc::clone(debug)), Some(place.clone())),
+            (None, Some(image)) if !has_debug_info(image) => {
+                let separate = search.separate().and_then(|Located { found, place }| Some((map(found).ok()?, place)));
+                separate.map(|(image, place)| (Arc::new(image), place)).unzip()
+            }
+            (None, _) => (None, None),
+        };
+        let mut files = DebugFiles { separate, ..DebugFiles::default() };
+        if let Some(image) = image
+            && files.separate.is_none()
+            && image.section(".symtab").is_none()
+        {
+            files.mini = match mini_debug::unpack(image) {
+                Some(Ok(mini)) => Some(Arc::new(mini)),
+                Some(Err(why)) => {
+                    let path = String::from_utf8_lossy(as_seen::without_mark(&home.path)).into_owned();
+                    search.refused.push(Refused { path, why: Refusal::Packed(why) });
+                    None
+                }
+                None => None,
+            };
+        }
+        let own = image.filter(|image| has_debug_info(image)).map(|image| (image, None));
+        let of_separate = files.separate.as_ref().filter(|debug| has_debug_info(debug));
+        if let Some((with_info, at)) = own.or(of_separate.map(|debug| (debug, place.as_ref()))) {
+            let supplementary = search.supplementary(with_info, at);
+            let package = search.package(at);
+            let mapped = |found| Some(Arc::new(map(found).ok()?));
+            (files.supplementary, files.package) = (supplementary.and_then(mapped), package.and_then(mapped));
+            files.split = SplitFiles::new(&self.sources.debug_dirs, trees, search.path());
+        }
+        files.denied = search.denied && files.separate.is_none() && own.is_none();
+        self.note_refused(id, search.refused);
+        files
     }
 
-    fn separate(&self, id: ImageId) -> Option<Arc<ElfImage>> {
-        if let Some(image) = self.debug_files.get(&id) {
-            return Some(Arc::clone(image));
+    /// What there is to say, a sentence each, of the files of a profile that was named: what was believed without proof, and what
+    /// was found and not used.
+    pub fn notes(&self, profile: &Profile) -> Vec<String> {
+        /// So many files are named.
+        const MOST_NAMED: usize = 3;
+        let mut notes = Vec::new();
+        let were = |count: usize| if count == 1 { "1 file was".to_owned() } else { format!("{count} files were") };
+        if self.unproven > 0 {
+            let why = if self.is_recorded {
+                "the recording has no build id of it"
+            } else {
+                "the kernel told no build id of it"
+            };
+            notes.push(format!("{} found by its path alone, in the folders given: {why}", were(self.unproven)));
         }
-        let image = self.opened.get(&id).filter(|image| image.section(".debug_info").is_none())?;
-        let path = self.known.iter().find(|(_, known)| **known == id).map(|(key, _)| &*key.path);
-        let found = self.sources.find_debug_file(image.build_id()?, path.unwrap_or_default())?;
-        map(found).ok().map(Arc::new)
+        for (folder, error) in self.sources.given_in_vain() {
+            notes.push(format!("cannot look into {}: {error}", folder.display()));
+        }
+        let mut shown = vec![false; profile.images.len()];
+        for frame in &profile.frames {
+            if let FrameKey::Code { image, .. } = frame.key {
+                shown[image.index()] = true;
+            }
+        }
+        let mut refused = self.refused();
+        refused.retain(|(image, _)| shown.get(image.index()) == Some(&true));
+        notes.extend(refused.iter().take(MOST_NAMED).map(|(_, refused)| refused.to_string()));
+        if let Some(more @ 1..) = refused.len().checked_sub(MOST_NAMED) {
+            notes.push(format!("{more} more files are of another build, or broken, and not used"));
+        }
+        if self.roots.left_out() > 0 {
+            notes.push("more containers than are held open: debug files inside of some were not looked for".into());
+        }
+        notes
+    }
+
+    /// Files that were found and are not used: one of another build, a stale one. Those of frames' own files are known when the
+    /// recording ends, those of debug files when names were looked up.
+    pub fn refused(&self) -> Vec<(ImageId, Refused)> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The file of an image, if it was opened.
@@ -254,15 +393,13 @@ impl Images {
     }
 }
 
-fn open(wanted: &Wanted<'_>) -> Result<ElfImage, Unnamed> {
-    map(as_seen::find(wanted)?)
-}
-
 fn map(found: Found) -> Result<ElfImage, Unnamed> {
     let Found { file, length, headers } = found;
-    let length = usize::try_from(length).map_err(|_| Unnamed::NoFile)?;
-    let map = MappedFile::new(&file, length).map_err(|_| Unnamed::NoFile)?;
-    Ok(ElfImage::from_map(map, headers))
+    ElfImage::of_file(&file, length, headers).map_err(|_| Unnamed::NoFile)
+}
+
+fn has_debug_info(image: &ElfImage) -> bool {
+    [".debug_info", ".zdebug_info"].iter().any(|name| image.section(name).is_some())
 }
 
 #[cfg(test)]

@@ -14,15 +14,14 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-
-use super::as_seen::{self, Found, Wanted, has_own_inodes, is_file_path, open_in_root, open_regular, without_mark};
+use super::as_seen::{self, Found, Wanted, has_own_inodes, is_file_path, reason_of, without_mark};
 use super::elf_headers::{ElfHeaders, HeaderSource};
+use super::refused::{Refusal, Refused};
+use super::tree::{Tree, open_below, open_plain};
 use crate::model::{BuildId, Unnamed};
 
 /// Where the files of a recording made elsewhere are looked for.
@@ -49,60 +48,76 @@ pub(super) struct Proven {
 }
 
 /// Where distributions put debug information: GDB manual, "Debugging Information in Separate Files".
-const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
+pub(super) const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
 
 impl FileSources {
     /// Finds and opens the file of a mapping.
-    pub(super) fn find(&self, wanted: &Wanted<'_>) -> Result<Proven, Unnamed> {
+    ///
+    /// What stands where it was looked for and is another build's is added to `refused`.
+    pub(super) fn find(&self, wanted: &Wanted<'_>, refused: &mut Vec<Refused>) -> Result<Proven, Unnamed> {
         let path = without_mark(wanted.path);
         if !is_file_path(path) || path.contains(&0) {
             return Err(Unnamed::NoFile);
         }
         match wanted.build_id {
-            Some(build_id) => self.find_by_build_id(path, build_id).map(|found| Proven { found, by_path_only: false }),
+            Some(build_id) => {
+                let found = self.find_by_build_id(path, build_id, refused);
+                found.map(|found| Proven { found, by_path_only: false })
+            }
             None => self.find_by_path(wanted, path),
         }
     }
 
-    fn find_by_build_id(&self, path: &[u8], build_id: BuildId) -> Result<Found, Unnamed> {
-        let mut reason = Unnamed::NoFile;
-        let mut check = |file: io::Result<File>| {
-            let file = file.ok()?;
-            match read(file) {
-                Some(found) if is_same(build_id, found.headers.build_id) => {
-                    (!found.headers.debug_only).then_some(found)
-                }
-                _ => {
-                    reason = Unnamed::FileChanged;
-                    None
-                }
-            }
-        };
-        for directory in &self.debug_dirs {
+    fn find_by_build_id(&self, path: &[u8], build_id: BuildId, refused: &mut Vec<Refused>) -> Result<Found, Unnamed> {
+        let path = Path::new(OsStr::from_bytes(path));
+        let mut places = Vec::new();
+        for folder in &self.debug_dirs {
             for name in names_by_build_id(build_id) {
-                let by_id = [name.clone(), with_debug(&name)].into_iter().map(|name| directory.join(name));
-                if let Some(found) = by_id.into_iter().find_map(|path| check(open_plain(&path))) {
-                    return Ok(found);
+                places.extend([name.clone(), with_debug(&name)].map(|name| (Tree::Host, folder.join(name))));
+            }
+            places.push((Tree::Below(folder.clone()), path.to_owned()));
+            places.extend(path.file_name().map(|name| (Tree::Host, folder.join(name))));
+        }
+        places.extend(self.in_cache(build_id, "elf").map(|path| (Tree::Host, path)));
+        places.extend(self.sysroot.clone().map(|root| (Tree::Below(root), path.to_owned())));
+        places.push((Tree::Host, path.to_owned()));
+
+        let mut reason = Unnamed::NoFile;
+        for (tree, path) in places {
+            let found = match tree.open(&path) {
+                Ok(file) => read(file),
+                Err(error) => {
+                    // perf's cache may be another user's, and is seldom there at all.
+                    let is_cache = self.build_id_cache.as_ref().is_some_and(|cache| path.starts_with(cache));
+                    if reason == Unnamed::NoFile && !is_cache {
+                        reason = reason_of(&error);
+                    }
+                    continue;
+                }
+            };
+            match found {
+                Some(found) if is_same(build_id, found.headers.build_id) => {
+                    if !found.headers.debug_only {
+                        return Ok(found);
+                    }
+                }
+                other => {
+                    reason = Unnamed::FileChanged;
+                    if let Some(found) = other {
+                        let why = Refusal::BuildId { wanted: build_id, found: found.headers.build_id };
+                        refused.push(Refused { path: path.display().to_string(), why });
+                    }
                 }
             }
-            if let Some(found) = in_directory(directory, path).find_map(&mut check) {
-                return Ok(found);
-            }
         }
-        if let Some(found) = self.in_cache(build_id, "elf").find_map(|path| check(open_plain(&path))) {
-            return Ok(found);
-        }
-        if let Some(found) = self.in_sysroot(path).and_then(&mut check) {
-            return Ok(found);
-        }
-        check(open_plain(Path::new(OsStr::from_bytes(path)))).ok_or(reason)
+        Err(reason)
     }
 
     fn find_by_path(&self, wanted: &Wanted<'_>, path: &[u8]) -> Result<Proven, Unnamed> {
         if let Some(found) = self.find_by_user(path) {
             return Ok(Proven { found, by_path_only: true });
         }
-        let file = open_plain(Path::new(OsStr::from_bytes(path))).map_err(|_| Unnamed::NoFile)?;
+        let file = open_plain(Path::new(OsStr::from_bytes(path))).map_err(|error| reason_of(&error))?;
         if !self.own_machine {
             return Err(Unnamed::NoBuildId);
         }
@@ -139,45 +154,29 @@ impl FileSources {
     }
 
     /// Finds the file of a mapping that cannot be had through its process, in the directories that the user has named.
-    pub(super) fn find_given(&self, wanted: &Wanted<'_>) -> Option<Proven> {
+    pub(super) fn find_given(&self, wanted: &Wanted<'_>, refused: &mut Vec<Refused>) -> Option<Proven> {
         let path = without_mark(wanted.path);
         if !is_file_path(path) || path.contains(&0) {
             return None;
         }
         match wanted.build_id {
             Some(build_id) => {
-                self.find_by_build_id(path, build_id).ok().map(|found| Proven { found, by_path_only: false })
+                let found = self.find_by_build_id(path, build_id, refused).ok();
+                found.map(|found| Proven { found, by_path_only: false })
             }
             None => self.find_by_user(path).map(|found| Proven { found, by_path_only: true }),
         }
     }
 
-    /// Finds a file with the symbols and debug information of a program whose own file has none, or is not there.
-    ///
-    /// It has none of its code and no unwind information: those sections are there without bytes.
-    pub(super) fn find_debug_file(&self, build_id: BuildId, path: &[u8]) -> Option<Found> {
-        let check = |file: io::Result<File>| {
-            let found = read(file.ok()?)?;
-            (is_same(build_id, found.headers.build_id) && found.headers.has_debug_info()).then_some(found)
-        };
-        let plain = |path: PathBuf| check(open_plain(&path));
-        let names = names_by_build_id(build_id);
-        let named: Vec<PathBuf> = names.iter().flat_map(|name| [with_debug(name), name.clone()]).collect();
-        let by_id = |directory: &Path| named.iter().find_map(|name| plain(directory.join(name)));
-        let path = without_mark(path);
-        let user = self.debug_dirs.iter().find_map(|directory| {
-            by_id(directory).or_else(|| {
-                let with_suffix = [path, b".debug"].concat();
-                in_directory(directory, &with_suffix).chain(in_directory(directory, path)).find_map(check)
-            })
-        });
-        user.or_else(|| self.in_cache(build_id, "debug").find_map(plain))
-            .or_else(|| {
-                let root = File::open(self.sysroot.as_ref()?).ok()?;
-                let inside = |name: &PathBuf| open_in_root(root.as_fd(), &Path::new(SYSTEM_DEBUG_DIR).join(name));
-                named.iter().find_map(|name| check(inside(name)))
-            })
-            .or_else(|| by_id(Path::new(SYSTEM_DEBUG_DIR)))
+    /// The folders that the user has named and that cannot be opened.
+    pub(super) fn given_in_vain(&self) -> impl Iterator<Item = (&Path, io::Error)> {
+        let given = self.debug_dirs.iter().chain(&self.sysroot);
+        given.filter_map(|folder| {
+            let facts = std::fs::read_dir(folder).map(drop);
+            // One that may be passed through and not listed is as good.
+            let facts = facts.or_else(|error| std::fs::metadata(folder.join(".")).map(drop).map_err(|_| error));
+            Some((folder.as_path(), facts.err()?))
+        })
     }
 
     /// The vdso that a process of the recording had, as perf keeps it.
@@ -275,7 +274,7 @@ impl FileSources {
 
     /// Places in perf's cache: `.build-id/xx/yyyy` is a link to a directory with files by `what` they are, of old perf to
     /// the file itself.
-    fn in_cache<'a>(&'a self, build_id: BuildId, what: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+    pub(super) fn in_cache<'a>(&'a self, build_id: BuildId, what: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
         self.caches().flat_map(move |cache| {
             names_by_build_id(build_id).into_iter().flat_map(move |name| {
                 let place = cache.join(name);
@@ -302,7 +301,7 @@ fn was_changed_after(changed_unix: i64, time: u64) -> bool {
 
 /// Whether a file's build id is the recorded one. Before Linux 5.12 perf has recorded 20 bytes always, zeros behind
 /// shorter ones (`perf_record_header_build_id`, tools/lib/perf/include/perf/event.h).
-fn is_same(recorded: BuildId, found: Option<BuildId>) -> bool {
+pub(super) fn is_same(recorded: BuildId, found: Option<BuildId>) -> bool {
     found.is_some_and(|found| found == recorded || without_zeros(recorded).is_some_and(|short| short == found))
 }
 
@@ -320,18 +319,18 @@ fn ids(build_id: BuildId) -> Vec<String> {
 }
 
 /// `.build-id/xx/yyyy`, for each way to write the build id.
-fn names_by_build_id(build_id: BuildId) -> Vec<PathBuf> {
+pub(super) fn names_by_build_id(build_id: BuildId) -> Vec<PathBuf> {
     let named = ids(build_id).into_iter().filter(|id| id.len() > 2);
     named.map(|id| Path::new(".build-id").join(&id[..2]).join(&id[2..])).collect()
 }
 
-fn with_debug(name: &Path) -> PathBuf {
+pub(super) fn with_debug(name: &Path) -> PathBuf {
     let mut name = name.as_os_str().to_owned();
     name.push(".debug");
     name.into()
 }
 
-fn is_plain_name(name: &[u8]) -> bool {
+pub(super) fn is_plain_name(name: &[u8]) -> bool {
     !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/')
 }
 
@@ -342,28 +341,8 @@ fn in_directory<'a>(directory: &'a Path, path: &'a [u8]) -> impl Iterator<Item =
         .chain(name.into_iter().map(|name| open_plain(&directory.join(OsStr::from_bytes(name)))))
 }
 
-fn open_below(directory: &Path, path: &[u8]) -> io::Result<File> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(directory, flags, Mode::empty())?;
-    only_stored(open_in_root(root.as_fd(), Path::new(OsStr::from_bytes(path)))?)
-}
-
-/// Opens a regular file whose path we made, or that must prove itself.
-fn open_plain(path: &Path) -> io::Result<File> {
-    only_stored(open_regular(CWD, path, ResolveFlags::empty())?)
-}
-
-/// Refuses files that are not stored anywhere but made when they are read: `/proc/kmsg` forgets what was read.
-fn only_stored(file: File) -> io::Result<File> {
-    /// include/uapi/linux/magic.h: proc, sysfs, debugfs, tracefs, securityfs, bpf, both cgroups.
-    const MADE_WHEN_READ: [u64; 8] =
-        [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0xcafe_4a11, 0x0027_e0eb, 0x6367_7270];
-    let kind = rustix::fs::fstatfs(&file)?.f_type as u64;
-    if MADE_WHEN_READ.contains(&kind) { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(file) }
-}
-
 /// Reads the headers; `None` if it is no ELF file.
-fn read(file: File) -> Option<Found> {
+pub(super) fn read(file: File) -> Option<Found> {
     let length = file.metadata().ok()?.len();
     let headers = ElfHeaders::read(&HeaderSource::File(&file))?;
     Some(as_seen::Found { file, length, headers })

@@ -194,6 +194,8 @@ pub enum Unnamed {
     NoMatch,
     /// The file could not be opened.
     NoFile,
+    /// The file, or one that may hold its names, may not be opened by this user.
+    Permission,
     /// The file changed since it was mapped: another build id, or cut short.
     FileChanged,
     /// The address was in no known mapping.
@@ -212,10 +214,11 @@ pub enum Unnamed {
 
 impl Unnamed {
     /// All reasons that can remain after symbolization, in the order in which they are listed.
-    pub const ALL: [Unnamed; 10] = [
+    pub const ALL: [Unnamed; 11] = [
         Unnamed::NoSymbols,
         Unnamed::NoMatch,
         Unnamed::NoFile,
+        Unnamed::Permission,
         Unnamed::FileChanged,
         Unnamed::NotMapped,
         Unnamed::Anonymous,
@@ -232,6 +235,7 @@ impl Unnamed {
             Unnamed::NoSymbols => "no symbols",
             Unnamed::NoMatch => "no match",
             Unnamed::NoFile => "no file",
+            Unnamed::Permission => "permission",
             Unnamed::FileChanged => "file changed",
             Unnamed::NotMapped => "not mapped",
             Unnamed::Anonymous => "anonymous",

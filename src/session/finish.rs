@@ -66,6 +66,7 @@ pub(super) fn finish(
         stored: &StoredSymbols::default(),
     };
     symbolize(&mut profile, &names, &options.names);
+    notes.extend(recorded.images.notes(&profile));
     profile.summarize();
     fill(&mut profile.stats, &counters, &account, observed, plan, options, notes);
     profile

@@ -61,6 +61,7 @@ pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &Sy
     let debug_info = sections.as_ref().map(|sections| sections.look_up(&svmas));
     let unnamed = match (symbols.any, &debug_info, image.was_cut()) {
         (_, _, true) => Unnamed::FileChanged,
+        (_, None, false) if files.debug.denied => Unnamed::Permission,
         (false, None, false) => Unnamed::NoSymbols,
         _ => Unnamed::NoMatch,
     };

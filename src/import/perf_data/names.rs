@@ -44,14 +44,7 @@ pub(super) fn name(profile: &mut Profile, code: &Code, features: &Features, opti
     let kernel = kernel_names(code, features, options);
     let names = Names { images: &code.images, jit_hosts: &[], kernel: &kernel, stored: &stored };
     symbolize(profile, &names, &options.names);
-    let mut notes = Vec::new();
-    let count = |count: usize| if count == 1 { "1 file was".to_owned() } else { format!("{count} files were") };
-    if code.images.unproven() > 0 {
-        notes.push(format!(
-            "{} found by its path alone, in the folders given: the recording has no build id of it",
-            count(code.images.unproven())
-        ));
-    }
+    let mut notes = code.images.notes(profile);
     if features.simpleperf.broken_files > 0 {
         notes.push(format!(
             "the symbols of {} files in the recording could not be read",

@@ -1,0 +1,56 @@
+//! Files that were found where one was looked for, and are not used.
+
+use std::fmt;
+
+use crate::model::BuildId;
+
+/// A file that is not used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its path, where it was looked for.
+    pub path: String,
+    /// What is wrong with it.
+    pub why: Refusal,
+}
+
+/// Why a file is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It is of another build.
+    BuildId {
+        /// That of the program.
+        wanted: BuildId,
+        /// Its own, if it has one.
+        found: Option<BuildId>,
+    },
+    /// It was changed since it was linked to, or is of another build: its checksum is not that of `.gnu_debuglink`.
+    Checksum {
+        /// That of the link.
+        wanted: u32,
+        /// Its own.
+        found: u32,
+    },
+    /// Only a checksum could prove it, and it is larger than a file whose bytes are all read for that.
+    TooLarge,
+    /// It is a large file with hardly any bytes stored.
+    Hollow,
+    /// What is packed in it cannot be unpacked.
+    Packed(&'static str),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not used: {}", self.path)?;
+        match &self.why {
+            Refusal::BuildId { wanted, found: Some(found) } => write!(f, " has the build id {found}, not {wanted}"),
+            Refusal::BuildId { wanted, found: None } => write!(f, " has no build id, and {wanted} is wanted"),
+            Refusal::Checksum { wanted, found } => {
+                write!(f, " is stale: its checksum is {found:08x}, that of the link to it {wanted:08x}")
+            }
+            Refusal::TooLarge => write!(f, " has no build id, and is too large to prove it by its checksum"),
+            Refusal::Hollow => write!(f, " is large and holds next to nothing"),
+            Refusal::Packed(why) => write!(f, " has symbols in .gnu_debugdata, but {why}"),
+        }
+    }
+}
