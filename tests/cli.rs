@@ -4,6 +4,8 @@ mod common;
 
 #[path = "cli/accounts.rs"]
 mod accounts;
+#[path = "cli/containers.rs"]
+mod containers;
 #[path = "cli/deep_stacks.rs"]
 mod deep_stacks;
 #[path = "cli/endings.rs"]

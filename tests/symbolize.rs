@@ -2,6 +2,9 @@
 //!
 //! Programs are compiled here from `testdata/symbolize`; what the machine has no tool for is skipped aloud.
 
+#[path = "symbolize/files.rs"]
+mod files;
+
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

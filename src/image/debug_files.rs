@@ -52,8 +52,11 @@ struct Places {
     trees: Vec<Tree>,
     /// The folder of the program's own file.
     folder: PathBuf,
-    asked: Mutex<FxHashMap<Box<[u8]>, Option<Arc<ElfImage>>>>,
+    asked: Mutex<FxHashMap<Box<[u8]>, Asked>>,
 }
+
+/// A file that was looked for, if there is one.
+type Asked = Option<Arc<ElfImage>>;
 
 /// Most files of split units that are looked for, of one program: each of a program's objects has one.
 const MOST_ASKED: usize = 1 << 14;

@@ -40,8 +40,11 @@ impl ElfFile {
 #[derive(Debug, Default)]
 pub(super) struct Unpacked {
     /// By the section's place in the file; one that cannot be decompressed has nothing.
-    sections: OnceLock<Box<[(u64, OnceLock<Option<Vec<u8>>>)]>>,
+    sections: OnceLock<Vec<OfSection>>,
 }
+
+/// Where in the file a compressed section is, and what was in it.
+type OfSection = (u64, OnceLock<Option<Vec<u8>>>);
 
 /// Bytes that are kept decompressed, of all files together.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
