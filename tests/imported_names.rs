@@ -184,6 +184,15 @@ fn file_with_another_build_id_is_never_used() {
     };
     assert_eq!(come(&sources, &program.wanted("/opt/app", other)), changed);
     assert_eq!(come(&sources, &program.wanted(path.to_str().unwrap(), other)), changed);
+    // It is said, with both ids.
+    let mut images = Images::recorded(sources.clone());
+    intern(&mut images, &program.wanted("/opt/app", other));
+    let said: Vec<String> = images.refused().iter().map(|(_, refused)| refused.to_string()).collect();
+    let own = program.build_id.to_string();
+    assert!(
+        said.iter().any(|said| said.contains("/opt/app") && said.contains(&own) && said.contains(&hex)),
+        "{said:?}"
+    );
     // What is no ELF file has no build id.
     fs::write(root.join("root/opt/script"), "#!/bin/sh\n").unwrap();
     assert_eq!(come(&sources, &program.wanted("/opt/script", other)), changed);
@@ -315,6 +324,10 @@ fn debug_files_name_what_is_stripped_or_gone() {
         program.place("by-name/app.debug", &program.debug);
         program.place(&format!("cache/.build-id/{first}/{rest}/debug"), &program.debug);
         program.place(&format!("root2/usr/lib/debug/.build-id/{first}/{rest}.debug"), &program.debug);
+        let linked = program.place("root3/app", &program.stripped);
+        let debug = program.place("root3/.debug/app.dbg", &program.debug);
+        let link = format!("--add-gnu-debuglink={}", debug.display());
+        assert!(Command::new("objcopy").arg(link).arg(linked).status().is_ok_and(|status| status.success()));
         let sysroot = |name: &str| FileSources { sysroot: Some(root.join(name)), ..FileSources::default() };
         let whole = names_with(&program, &sysroot("whole-root"), "/app");
         let named = whole.iter().flatten().filter(|names| names.iter().any(|name| name.contains("names.c:"))).count();
@@ -326,6 +339,7 @@ fn debug_files_name_what_is_stripped_or_gone() {
             ("gone", FileSources { debug_dirs: vec![root.join("dir")], ..FileSources::default() }),
             ("gone, cache", FileSources { build_id_cache: Some(root.join("cache")), ..FileSources::default() }),
             ("gone, sysroot", sysroot("root2")),
+            ("stripped, by debug link", sysroot("root3")),
         ] {
             let names = names_with(&program, &sources, "/app");
             let same =

@@ -35,6 +35,11 @@ impl ElfFile {
         self.headers.build_id
     }
 
+    /// All of what identifies its contents, if that is longer than a [`BuildId`].
+    pub(super) fn long_build_id(&self) -> Option<&[u8]> {
+        self.headers.long_build_id.as_deref()
+    }
+
     /// Whether it is a file of 64-bit code (`ELFCLASS64`).
     pub fn is_64(&self) -> bool {
         self.headers.is_64

@@ -45,6 +45,8 @@ pub(super) struct ElfHeaders {
     pub machine: u16,
     pub entry: u64,
     pub build_id: Option<BuildId>,
+    /// All of it, if it is longer than the kernel, and we, take it: files by build id have the whole one as name.
+    pub long_build_id: Option<Box<[u8]>>,
     pub segments: Vec<Segment>,
     /// Sections with bytes in the file, by name, first first.
     pub sections: Vec<(Box<[u8]>, Section)>,
@@ -115,6 +117,15 @@ impl ElfHeaders {
     pub fn has_debug_info(&self) -> bool {
         let names: [&[u8]; 3] = [b".symtab", b".debug_info", b".zdebug_info"];
         self.sections.iter().any(|(name, section)| names.contains(&&**name) && section.size > 0)
+    }
+
+    fn set_build_id(&mut self, id: Option<Box<[u8]>>) {
+        /// No hash in use is longer.
+        const MOST: usize = 64;
+        let Some(id) = id else { return };
+        self.build_id = BuildId::new(&id);
+        self.long_build_id = Some(id)
+            .filter(|id| self.build_id.is_some_and(|short| id.len() > short.as_bytes().len()) && id.len() <= MOST);
     }
 
     /// Whether there is a section of this name with bytes in the file.
@@ -218,7 +229,7 @@ fn read_segments<Elf: FileHeader<Endian = Endianness>>(
             }),
             elf::PT_GNU_EH_FRAME => into.eh_frame_hdr = Some((svma, offset, file_size)),
             elf::PT_NOTE if into.build_id.is_none() => {
-                into.build_id = build_id::<Elf>(source, endian, offset, file_size, segment.p_align(endian));
+                into.set_build_id(build_id::<Elf>(source, endian, offset, file_size, segment.p_align(endian)));
             }
             _ => {}
         }
@@ -243,7 +254,7 @@ fn read_sections<Elf: FileHeader<Endian = Endianness>>(
     for section in sections {
         let Some((file_offset, size)) = section.file_range(endian) else { continue };
         if into.build_id.is_none() && section.sh_type(endian) == elf::SHT_NOTE {
-            into.build_id = build_id::<Elf>(source, endian, file_offset, size, section.sh_addralign(endian));
+            into.set_build_id(build_id::<Elf>(source, endian, file_offset, size, section.sh_addralign(endian)));
         }
         let name = names.as_ref().and_then(|names| {
             let name = names.bytes().get(section.sh_name(endian) as usize..)?;
@@ -264,12 +275,12 @@ fn build_id<Elf: FileHeader>(
     offset: u64,
     size: u64,
     align: Elf::Word,
-) -> Option<BuildId> {
+) -> Option<Box<[u8]>> {
     let bytes = source.read(offset, size.min(MOST_NOTES), MOST_NOTES)?;
     let mut notes = NoteIterator::<Elf>::new(endian, align, bytes.bytes()).ok()?;
     while let Ok(Some(note)) = notes.next() {
         if note.name() == elf::ELF_NOTE_GNU && note.n_type(endian) == elf::NT_GNU_BUILD_ID {
-            return BuildId::new(note.desc());
+            return Some(note.desc().into());
         }
     }
     None

@@ -320,8 +320,15 @@ fn ids(build_id: BuildId) -> Vec<String> {
 
 /// `.build-id/xx/yyyy`, for each way to write the build id.
 pub(super) fn names_by_build_id(build_id: BuildId) -> Vec<PathBuf> {
-    let named = ids(build_id).into_iter().filter(|id| id.len() > 2);
-    named.map(|id| Path::new(".build-id").join(&id[..2]).join(&id[2..])).collect()
+    let all = std::iter::once(build_id).chain(without_zeros(build_id));
+    all.filter(|id| id.as_bytes().len() > 1).map(|id| name_by_id(id.as_bytes())).collect()
+}
+
+/// `.build-id/xx/yyyy` for an id of any length.
+pub(super) fn name_by_id(id: &[u8]) -> PathBuf {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (first, rest) = id.split_at(id.len().min(1));
+    Path::new(".build-id").join(hex(first)).join(hex(rest))
 }
 
 pub(super) fn with_debug(name: &Path) -> PathBuf {

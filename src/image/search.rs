@@ -23,7 +23,9 @@ use std::path::{Path, PathBuf};
 use super::as_seen::{Found, without_mark};
 use super::elf_image::ElfImage;
 use super::links::{DebugLink, SupplementaryLink};
-use super::recorded::{FileSources, SYSTEM_DEBUG_DIR, is_plain_name, is_same, names_by_build_id, read, with_debug};
+use super::recorded::{
+    FileSources, SYSTEM_DEBUG_DIR, is_plain_name, is_same, name_by_id, names_by_build_id, read, with_debug,
+};
 use super::refused::{Refusal, Refused};
 use super::tree::Tree;
 use crate::model::BuildId;
@@ -119,7 +121,8 @@ impl<'a> Search<'a> {
     }
 
     fn separate_places(&self, link: Option<&DebugLink>) -> Vec<Candidate> {
-        let names = self.build_id.map(names_by_build_id).unwrap_or_default();
+        let mut names = self.build_id.map(names_by_build_id).unwrap_or_default();
+        names.extend(self.image.and_then(|image| image.long_build_id()).map(name_by_id));
         let named: Vec<PathBuf> = names.iter().flat_map(|name| [with_debug(name), name.clone()]).collect();
         let mut places = Vec::new();
         let with_suffix = with_suffix(self.path, ".debug");
