@@ -371,7 +371,7 @@ fn no_escape_sequence_reaches_a_terminal() {
 fn statistics_have_the_promised_keys() {
     let value = stats_json(&every_kind().stats);
     let keys = "event rate duration_seconds samples lost throttled coverage complete truncated no_unwind_info \
-                frames unnamed own_cpu_seconds peak_rss_bytes";
+                frames unnamed unnamed_images own_cpu_seconds peak_rss_bytes";
     for key in keys.split(' ') {
         assert!(value.get(key).is_some(), "{key}");
     }

@@ -208,6 +208,8 @@ fn add_stats(sum: &mut CaptureStats, other: CaptureStats) {
     sum.trimmed = sum.trimmed.saturating_add(other.trimmed);
     sum.completed_late = sum.completed_late.saturating_add(other.completed_late);
     add_counts(&mut sum.frames, other.frames);
+    // Their shares are of no whole any more; what helps is kept.
+    sum.unnamed_images.extend(other.unnamed_images);
     for note in other.notes {
         if !sum.notes.contains(&note) {
             sum.notes.push(note);

@@ -20,6 +20,7 @@ mod reason;
 mod samples;
 mod stats;
 mod unit;
+mod unnamed;
 
 pub use address::{BuildId, CodeAddress, Mode, Timestamp};
 pub use builder::ProfileBuilder;

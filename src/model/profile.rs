@@ -9,6 +9,7 @@ use super::reason::{FoundBySet, StackEnd, Truncation, Unnamed};
 use super::samples::SampleTable;
 use super::stats::CaptureStats;
 use super::unit::Unit;
+use super::unnamed::UnnamedWeights;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What was counted by the samples.
@@ -253,7 +254,8 @@ impl Profile {
         }
     }
 
-    /// Fills in the shares of [`CaptureStats`] that follow from the tables: samples, complete, truncated, no_unwind_info, unnamed.
+    /// Fills in the shares of [`CaptureStats`] that follow from the tables: samples, complete, truncated, no_unwind_info,
+    /// unnamed, unnamed_images (of which help is kept).
     ///
     /// Only the main event counts.
     pub fn summarize(&mut self) {
@@ -285,6 +287,7 @@ impl Profile {
             }
         }
         let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
+        let mut unnamed_images = UnnamedWeights::default();
         for (row, stack) in self.stacks.iter().enumerate().skip(1).rev() {
             let weight = weights[row];
             weights[stack.parent.index()] += weight;
@@ -293,6 +296,7 @@ impl Profile {
                 && let Some(reason) = Unnamed::ALL.iter().position(|known| *known == reason)
             {
                 unnamed[reason] += weight;
+                unnamed_images.add(self, stack.frame, weight);
             }
         }
         let share = |part: u128| if total == 0 { 0.0 } else { part as f64 / total as f64 };
@@ -305,6 +309,7 @@ impl Profile {
         self.stats.no_unwind_info = no_unwind_info.into_iter().map(|(id, sum)| (path(id), share(sum))).collect();
         let reasons = Unnamed::ALL.iter().zip(unnamed).filter(|(_, sum)| *sum > 0.0);
         self.stats.unnamed = reasons.map(|(reason, sum)| (reason.as_str(), sum / all_frames)).collect();
+        self.stats.unnamed_images = unnamed_images.rows(self, all_frames);
     }
 
     /// Counts anew how callers were found ([`CaptureStats::frames`]), if it was counted before, as some samples are gone: each frame

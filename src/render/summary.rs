@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::name::{printable, shorten};
 use super::number::{count_of, grouped, percent, quantity, utc};
-use crate::model::{CaptureStats, Origin, Truncation, Unit};
+use crate::model::{CaptureStats, Origin, Truncation, Unit, UnnamedImage};
 
 /// One figure about a recording: what it is about, and the figure in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +86,7 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
     }
     if !stats.stacks_unknown {
         fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
+        unnamed_images(stats).into_iter().for_each(|text| fact("unnamed", text));
     }
     for (about, counts) in [("records", &stats.records), ("skipped", &stats.skipped)] {
         if !counts.is_empty() {
@@ -174,6 +175,20 @@ fn truncated(stats: &CaptureStats) -> String {
         named.chain(others).collect()
     });
     with_reasons(stats.truncated_total(), &reasons.collect::<Vec<_>>())
+}
+
+/// What most of the frames without a name are in, and what helps.
+fn unnamed_images(stats: &CaptureStats) -> Vec<String> {
+    /// So many are named; all are in `--stats`.
+    const NAMED: usize = 3;
+    /// Less is not worth a line.
+    const LEAST: f64 = 0.01;
+    let shown = stats.unnamed_images.iter().filter(|row| row.share >= LEAST).take(NAMED);
+    let line = |row: &UnnamedImage| {
+        let head = format!("{} {} ({})", percent(row.share), quoted(&row.image), row.reason.as_str());
+        if row.help.is_empty() { head } else { format!("{head}: {}", quoted(&row.help)) }
+    };
+    shown.map(line).collect()
 }
 
 fn by_reason(total: f64, shares: &BTreeMap<&'static str, f64>) -> String {
