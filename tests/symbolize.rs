@@ -4,6 +4,8 @@
 
 #[path = "symbolize/files.rs"]
 mod files;
+#[path = "symbolize/reasons.rs"]
+mod reasons;
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;

@@ -19,6 +19,7 @@ mod debug_lookup;
 mod demangle;
 mod elf_file;
 mod elf_symbols;
+mod help;
 mod jit_dump;
 mod job;
 mod kallsyms;
@@ -71,17 +72,21 @@ impl Default for SymbolizeOptions {
     }
 }
 
-/// Names every frame of the profile that has none yet.
+/// Names every frame of the profile that has none yet, and says what helps where that failed
+/// ([`crate::model::CaptureStats::unnamed_images`]).
 pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOptions) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let asked = unresolved(profile);
     let jobs = Job::divide(profile, names, &asked, options, threads);
     let results = job::run(&jobs, options, threads);
-    let names = shown_names(&results, options, threads);
-    let mut writer = Writer { profile, names, functions: FxHashMap::default() };
+    let shown = shown_names(&results, options, threads);
+    let mut writer = Writer { profile, names: shown, functions: FxHashMap::default() };
     for (job, answers) in jobs.iter().zip(&results) {
         writer.write(job.frames(), answers);
     }
+    // What has no name is counted, and what helps is said for what weighs most.
+    profile.summarize();
+    help::advise(profile, names);
 }
 
 /// Addresses asked for in one image, and the frames that ask.

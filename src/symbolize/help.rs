@@ -1,0 +1,209 @@
+//! What the user can do about frames without a name, image by image: what to install, what to type, how to build.
+//!
+//! Advice must be true on this system: a package is named only for a file that is its own, and a command only with words
+//! that mean nothing else to a shell (see `packages`).
+
+mod packages;
+
+use std::path::Path;
+
+use rustc_hash::FxHashMap;
+
+use super::{KernelNames, Names};
+use crate::image::ElfImage;
+use crate::model::{ImageId, ImageKind, Profile, Unnamed};
+use packages::Packages;
+
+/// For how many images, those with the most weight, files and packages are looked at.
+const MOST_ASKED: usize = 16;
+
+/// Fills in the help of [`crate::model::CaptureStats::unnamed_images`], whose rows are there already.
+pub(super) fn advise(profile: &mut Profile, names: &Names<'_>) {
+    let mut rows = std::mem::take(&mut profile.stats.unnamed_images);
+    let mut images: FxHashMap<String, ImageId> = FxHashMap::default();
+    if !rows.is_empty() {
+        for row in (0..profile.images.len()).rev() {
+            let id = ImageId::from_index(row);
+            images.insert(profile.image_label(id), id);
+        }
+    }
+    let asked: Vec<Missing<'_>> = (rows.iter().enumerate())
+        .take(MOST_ASKED)
+        .filter(|(_, row)| row.help.is_empty())
+        .filter_map(|(at, row)| Missing::of(profile, names, *images.get(&row.image)?, at, row.reason))
+        .collect();
+    let files: Vec<&str> = asked.iter().filter(|missing| missing.is_of_this_system).map(|it| it.path).collect();
+    // Looked at only if some advice is about packages.
+    let packages = asked.iter().any(Missing::is_about_packages).then(|| Packages::of(Path::new("/"), &files));
+    let help: Vec<(usize, String)> = asked.iter().map(|it| (it.row, it.help(names, packages.as_ref()))).collect();
+    help.into_iter().for_each(|(row, help)| rows[row].help = help);
+    profile.stats.unnamed_images = rows;
+}
+
+/// What is known of the frames of one row.
+struct Missing<'a> {
+    row: usize,
+    reason: Unnamed,
+    kind: ImageKind,
+    path: &'a str,
+    has_build_id: bool,
+    /// Whether the file has neither symbols of its own nor debug information, here or beside it.
+    is_stripped: bool,
+    /// Whether the file that this system has at that path is the one.
+    is_of_this_system: bool,
+}
+
+impl<'a> Missing<'a> {
+    fn of(profile: &'a Profile, names: &Names<'_>, id: ImageId, row: usize, reason: Unnamed) -> Option<Missing<'a>> {
+        let image = &profile.images[id.index()];
+        let path = profile.strings.get(image.path);
+        let (mut is_stripped, mut is_of_this_system) = (false, false);
+        if image.kind == ImageKind::File && matches!(reason, Unnamed::NoSymbols | Unnamed::NoMatch) {
+            let file = names.images.get(id);
+            let has = |section: &str| file.is_some_and(|file| file.section(section).is_some());
+            is_stripped = ![".symtab", ".debug_info", ".zdebug_info"].into_iter().any(has)
+                && names.images.debug_files(id).separate.is_none();
+            is_of_this_system = is_stripped && file.is_some_and(|file| is_the_same(file, Path::new(path)));
+        } else if image.kind == ImageKind::File {
+            let here = || ElfImage::open(Path::new(path)).ok()?.build_id();
+            is_of_this_system = image.build_id.is_some_and(|build_id| here() == Some(build_id));
+        }
+        let has_build_id = image.build_id.is_some();
+        Some(Missing { row, reason, kind: image.kind, path, has_build_id, is_stripped, is_of_this_system })
+    }
+
+    fn is_about_packages(&self) -> bool {
+        self.is_stripped || self.is_of_this_system
+    }
+
+    fn help(&self, names: &Names<'_>, packages: Option<&Packages>) -> String {
+        let is_recorded = names.images.sources().is_some();
+        match (self.kind, self.reason) {
+            (ImageKind::File, Unnamed::NoSymbols | Unnamed::NoMatch) if self.is_stripped => self.symbols(packages),
+            (ImageKind::File, Unnamed::NoFile | Unnamed::FileChanged) if is_recorded => {
+                let mut ways = vec!["`--sysroot DIR` or `--debug-dir DIR` with the files of that build".to_owned()];
+                ways.extend(self.debuginfod(None));
+                ways.join(", or ")
+            }
+            (ImageKind::File, Unnamed::NoFile) => "the file was gone: keep it until the recording has ended".into(),
+            (ImageKind::File, Unnamed::FileChanged) => {
+                "another file stands at its path now: start the program anew".into()
+            }
+            (ImageKind::File, Unnamed::NoBuildId) => {
+                "record with build ids (`perf record --buildid-mmap`), or `--sysroot DIR` with the files of that machine".into()
+            }
+            (ImageKind::Jit(_), Unnamed::Anonymous) => "code that a runtime has made and that no perf map names: \
+                `node --perf-basic-prof`, `python3 -X perf`, `jcmd PID Compiler.perfmap` (Java 17), `DOTNET_PerfMapEnabled=1`"
+                .into(),
+            (ImageKind::Kernel, Unnamed::KernelHidden) => kernel_hidden(),
+            (ImageKind::Kernel, Unnamed::OtherKernel) => "`--kallsyms FILE` (a copy of /proc/kallsyms, made by root), or \
+                `--vmlinux FILE`, of the recorded machine"
+                .into(),
+            (ImageKind::Kernel, Unnamed::NoMatch) if matches!(names.kernel, KernelNames::Vmlinux { .. }) => {
+                "modules are not in a vmlinux: `--kallsyms FILE` has them".into()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// For a file without symbols of its own.
+    fn symbols(&self, packages: Option<&Packages>) -> String {
+        if !self.is_of_this_system {
+            let mut ways = vec!["`--debug-dir DIR` with its debug file (it is not a file of this system)".to_owned()];
+            ways.extend(self.debuginfod(None));
+            return ways.join(", or ");
+        }
+        let Some(package) = packages.and_then(|packages| packages.debug_package(self.path)) else {
+            return "it was stripped: build it with `-g` and do not strip it, or `--debug-dir DIR` with its debug file"
+                .into();
+        };
+        let mut ways = Vec::new();
+        if !package.command.is_empty() {
+            let first = if package.first.is_empty() { String::new() } else { format!(" ({})", package.first) };
+            ways.push(format!("`{}`{first}", package.command));
+        }
+        ways.extend(self.debuginfod(packages.and_then(Packages::server)));
+        if ways.is_empty() { "`--debug-dir DIR` with its debug file".into() } else { ways.join(", or ") }
+    }
+
+    /// How a server gives it, if one may have it.
+    fn debuginfod(&self, server: Option<&str>) -> Option<String> {
+        if !cfg!(feature = "debuginfod") || !self.has_build_id {
+            return None;
+        }
+        let is_set = std::env::var_os("DEBUGINFOD_URLS").is_some_and(|urls| !urls.is_empty());
+        match server {
+            _ if is_set => Some("`--debuginfod`".to_owned()),
+            Some(server) => Some(format!("`--debuginfod` with DEBUGINFOD_URLS={server}")),
+            None => None,
+        }
+    }
+}
+
+/// Whether the file at a path is this one: of the same build id, or if it has none, of the same bytes at its begin and end.
+fn is_the_same(file: &ElfImage, path: &Path) -> bool {
+    /// Enough for headers, and for the table of sections at the end.
+    const COMPARED: usize = 64 << 10;
+    let Ok(here) = ElfImage::open(path) else { return false };
+    match (file.build_id(), here.build_id()) {
+        (None, None) => {
+            let (one, other) = (file.data(), here.data());
+            let head = one.len().min(COMPARED);
+            let tail = one.len() - head;
+            one.len() == other.len() && one[..head] == other[..head] && one[tail..] == other[tail..]
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// What makes the kernel show its symbols; see `kallsyms_show_value` in the kernel's kernel/ksyms_common.c.
+fn kernel_hidden() -> String {
+    let number = |name: &str| -> Option<i32> {
+        std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse().ok()
+    };
+    match number("kptr_restrict").unwrap_or(1) {
+        2.. => "`sudo sysctl kernel.kptr_restrict=1`, and run with sudo".into(),
+        _ => "run with sudo (CAP_SYSLOG), or `sudo sysctl kernel.kptr_restrict=0 kernel.perf_event_paranoid=1`".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(kind: ImageKind, reason: Unnamed) -> Missing<'static> {
+        let path = "/usr/bin/prog";
+        Missing { row: 0, reason, kind, path, has_build_id: true, is_stripped: false, is_of_this_system: false }
+    }
+
+    #[test]
+    fn every_reason_that_can_be_helped_is() {
+        use crate::image::{FileSources, Images};
+        let (live, recorded) = (Images::default(), Images::recorded(FileSources::default()));
+        let (kernel, stored) = (KernelNames::Running, crate::symbolize::StoredSymbols::default());
+        let names = |images| Names { images, jit_hosts: &[], kernel: &kernel, stored: &stored };
+        for (kind, reason, is_recorded, told) in [
+            (ImageKind::File, Unnamed::NoFile, false, "the file was gone"),
+            (ImageKind::File, Unnamed::NoFile, true, "--sysroot DIR"),
+            (ImageKind::File, Unnamed::FileChanged, false, "start the program anew"),
+            (ImageKind::File, Unnamed::FileChanged, true, "--debug-dir DIR"),
+            (ImageKind::File, Unnamed::NoBuildId, true, "--buildid-mmap"),
+            (ImageKind::Jit(7), Unnamed::Anonymous, false, "--perf-basic-prof"),
+            (ImageKind::Kernel, Unnamed::KernelHidden, false, "kernel.kptr_restrict="),
+            (ImageKind::Kernel, Unnamed::OtherKernel, true, "--kallsyms FILE"),
+        ] {
+            let help = missing(kind, reason).help(&names(if is_recorded { &recorded } else { &live }), None);
+            assert!(help.contains(told), "{reason:?}: {help}");
+        }
+        let nothing = missing(ImageKind::Unmapped, Unnamed::NotMapped).help(&names(&live), None);
+        assert_eq!(nothing, "", "nothing is known to help");
+    }
+
+    #[test]
+    fn own_programs_are_to_be_built_with_symbols() {
+        let stripped = Missing { is_stripped: true, ..missing(ImageKind::File, Unnamed::NoSymbols) };
+        assert!(stripped.symbols(None).contains("not a file of this system"));
+        let own = Missing { is_of_this_system: true, ..stripped };
+        assert!(own.symbols(None).contains("`-g`"), "{}", own.symbols(None));
+    }
+}
