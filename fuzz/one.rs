@@ -65,11 +65,14 @@ pub fn read_jit_dump(bytes: &[u8]) {
 pub fn read_go_table(bytes: &[u8]) {
     let Some(image) = ElfImage::from_bytes(bytes) else { return };
     let Some(table) = GoTable::of(&image) else { return };
+    let mut sources = table.sources(&image);
     for segment in image.segments().iter().filter(|segment| segment.executable) {
         for svma in (segment.svma.saturating_sub(1)..).take(bytes.len().min(1000)) {
             let frame = table.frame(&image, svma);
             assert!(frame.is_none_or(|frame| (frame.start..frame.end).contains(&svma)));
-            assert!(table.function_name(&image, svma).is_none_or(|name| name.len() <= bytes.len()));
+            let name = table.function_name(&image, svma);
+            assert!(name.is_none_or(|name| name.len() <= bytes.len()));
+            assert_eq!(sources.at(svma, true).last().map(|outermost| outermost.function), name);
         }
     }
 }

@@ -13,10 +13,14 @@
 //! Nothing is unpacked and nothing kept but offsets. Sources: Go's `src/runtime/symtab.go`, `src/runtime/runtime2.go`
 //! (`_func`), `src/debug/gosym/pclntab.go` and `src/internal/abi/symtab.go`, Go 1.19 and 1.27.
 
+mod source;
+
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::elf_file::ElfFile;
 use super::elf_headers::Segment;
+pub use source::{GoSource, GoSources};
 
 /// Where the parts of one file's Go table are; the file is handed in with each question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,10 @@ pub struct GoTable {
     functab: usize,
     names: usize,
     pctab: usize,
+    /// The tables of files by unit, and of their paths; since Go 1.16.
+    files: Option<(usize, usize)>,
+    /// The address of `gofunc`, once somebody has asked for inlined functions.
+    function_data: OnceLock<Option<u64>>,
     /// What starts of functions are relative to; 0 before Go 1.18.
     text: u64,
 }
@@ -125,7 +133,7 @@ impl GoTable {
             return None;
         }
         let from = self.pctab.checked_add(usize::try_from(pcsp).ok()?)?;
-        let depth = value_at(table.get(from..)?, self.quantum, svma - function.start)?;
+        let depth = value_at(table.get(from..)?, self.quantum, svma - function.start, &mut { MOST_STEPS })?;
         let flags = match self.version {
             Version::Go12 => 0,
             // Behind `pcsp`: pcfile, pcln, npcdata, the compilation unit, since 1.20 the line, and the special id.
@@ -162,6 +170,30 @@ struct Function {
     record: usize,
 }
 
+/// Where the module's data (`runtime.moduledata`) are.
+struct Module {
+    svma: u64,
+    /// Whether its words are those of relocations.
+    relocated: bool,
+    text: u64,
+}
+
+impl Module {
+    fn word(&self, image: &ElfFile, index: u64, pointer: u8) -> Option<u64> {
+        let place = word_of(self.svma, index, pointer)?;
+        if self.relocated { Relocations::of(image).value_at(place) } else { word_of_file(image, place, pointer) }
+    }
+}
+
+/// The address of a word of what begins at `svma`.
+fn word_of(svma: u64, index: u64, pointer: u8) -> Option<u64> {
+    svma.checked_add(index * u64::from(pointer))
+}
+
+fn word_of_file(image: &ElfFile, svma: u64, pointer: u8) -> Option<u64> {
+    word_at(image.data(), usize::try_from(image.offset_of_svma(svma)?).ok()?, pointer)
+}
+
 /// Making sense of the header.
 impl GoTable {
     /// The table in this part of the file, if it makes sense.
@@ -173,13 +205,14 @@ impl GoTable {
         }
         let word = |index: usize| word_at(table, 8 + index * usize::from(pointer), pointer);
         let offset = |index: usize| usize::try_from(word(index)?).ok();
-        let (names, pctab, functab) = match version {
-            Version::Go12 => (0, 0, 8 + usize::from(pointer)),
-            Version::Go116 => (offset(2)?, offset(5)?, offset(6)?),
-            Version::Go118 | Version::Go120 => (offset(3)?, offset(6)?, offset(7)?),
+        let (names, files, pctab, functab) = match version {
+            Version::Go12 => (0, None, 0, 8 + usize::from(pointer)),
+            Version::Go116 => (offset(2)?, offset(3).zip(offset(4)), offset(5)?, offset(6)?),
+            Version::Go118 | Version::Go120 => (offset(3)?, offset(4).zip(offset(5)), offset(6)?, offset(7)?),
         };
-        let functions = offset(0)?;
-        let mut found = GoTable { range, version, quantum, pointer, functions, functab, names, pctab, text: 0 };
+        let (functions, function_data, text) = (offset(0)?, OnceLock::new(), 0);
+        let mut found =
+            GoTable { range, version, quantum, pointer, functions, functab, names, pctab, files, function_data, text };
         if !found.has_rows(table) {
             return None;
         }
@@ -232,35 +265,39 @@ impl GoTable {
         if in_header != 0 {
             return Some(in_header);
         }
+        Some(self.find_module(image)?.text)
+    }
+
+    /// The data of the module that this is the table of.
+    fn find_module(&self, image: &ElfFile) -> Option<Module> {
         let header = svma_of_data(image, self.range.start)?;
         let first = self.start(image.data().get(self.range.clone())?, 0)?;
-        let pointer = u64::from(self.pointer);
-        let address_of = |module: u64, index: u64| module.checked_add(index * pointer);
         // `text` is `minpc` less the offset of the first function; that and `pcHeader` tell the module's data apart.
-        let check = |words: [Option<u64>; 3]| {
+        let check = |svma: u64, relocated: bool, words: [Option<u64>; 3]| {
             let [Some(its_header), Some(lowest), Some(text)] = words else { return None };
-            (its_header == header && text.checked_add(first) == Some(lowest)).then_some(text)
+            let fits = its_header == header && text.checked_add(first) == Some(lowest);
+            fits.then_some(Module { svma, relocated, text })
         };
-        let word_of_file = |svma: Option<u64>| {
-            let offset = usize::try_from(image.offset_of_svma(svma?)?).ok()?;
-            word_at(image.data(), offset, self.pointer)
+        let pointer = self.pointer;
+        let in_file = |svma| {
+            check(svma, false, MODULE_WORDS.map(|index| word_of_file(image, word_of(svma, index, pointer)?, pointer)))
         };
-        let in_file = |module| check(MODULE_WORDS.map(|index| word_of_file(address_of(module, index))));
-        if let Some(text) = image.section(".go.module").and_then(|section| in_file(section.svma)) {
-            return Some(text);
+        if let Some(module) = image.section(".go.module").and_then(|section| in_file(section.svma)) {
+            return Some(module);
         }
         let relocations = Relocations::of(image);
-        let relocated = |module| check(MODULE_WORDS.map(|index| relocations.value_at(address_of(module, index)?)));
-        if let Some(text) = relocations.places_of(header).take(MOST_CANDIDATES).find_map(relocated) {
-            return Some(text);
+        let relocated =
+            |svma| check(svma, true, MODULE_WORDS.map(|index| relocations.value_at(word_of(svma, index, pointer)?)));
+        if let Some(module) = relocations.places_of(header).take(MOST_CANDIDATES).find_map(relocated) {
+            return Some(module);
         }
         let data = image.segments().iter().filter(|segment| !segment.executable);
         let mut modules = data.flat_map(|segment| {
             let range = clamp(image, segment.offset, segment.file_size).unwrap_or_default();
             let range = range.start..range.end.min(range.start.saturating_add(MOST_SEARCHED));
-            let words = image.data()[range].chunks_exact(self.pointer.into()).zip(0u64..);
-            let places = words.filter(|(bytes, _)| word_at(bytes, 0, self.pointer) == Some(header));
-            places.filter_map(|(_, index)| address_of(segment.svma, index))
+            let words = image.data()[range].chunks_exact(pointer.into()).zip(0u64..);
+            let places = words.filter(move |(bytes, _)| word_at(bytes, 0, pointer) == Some(header));
+            places.filter_map(move |(_, index)| word_of(segment.svma, index, pointer))
         });
         modules.by_ref().take(MOST_CANDIDATES).find_map(in_file)
     }
@@ -374,13 +411,16 @@ impl<'a> Relocations<'a> {
 
 /// What a table of steps says for the instruction `distance` bytes into the function: each step is a change of the value
 /// and the number of instructions for which it holds then; see `pcvalue` and `step` of Go's `src/runtime/symtab.go`.
-fn value_at(mut steps: &[u8], quantum: u8, distance: u64) -> Option<i32> {
-    let (mut value, mut end) = (-1i32, 0u64);
-    for step in 0..MOST_STEPS {
+/// At most so many steps are taken as are left, of which those taken are subtracted.
+fn value_at(mut steps: &[u8], quantum: u8, distance: u64, left: &mut usize) -> Option<i32> {
+    let (mut value, mut end, mut is_first) = (-1i32, 0u64, true);
+    while *left > 0 {
+        *left -= 1;
         let change = varint(&mut steps)?;
-        if change == 0 && step > 0 {
+        if change == 0 && !std::mem::take(&mut is_first) {
             break;
         }
+        is_first = false;
         value = value.wrapping_add((change >> 1) as i32 ^ -((change & 1) as i32));
         end += u64::from(varint(&mut steps)?) * u64::from(quantum);
         if distance < end {

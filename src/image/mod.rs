@@ -43,7 +43,7 @@ pub use elf_headers::{Section, Segment};
 pub use elf_image::ElfImage;
 pub use frame_tables::{Bytes, FrameEntry, FrameTables};
 pub use function_starts::function_starts;
-pub use go_table::{GoFrame, GoTable};
+pub use go_table::{GoFrame, GoSource, GoSources, GoTable};
 pub use images::Images;
 pub use jitdump::{JitCode, JitDump, JitLine, JitMove};
 pub use mapped_file::MappedFile;

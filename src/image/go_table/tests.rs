@@ -320,7 +320,9 @@ fn corrupt_tables_are_survived() {
             let Some(image) = ElfImage::from_bytes(changed) else { continue };
             let Some(table) = GoTable::of(&image) else { continue };
             found += 1;
+            let mut sources = table.sources(&image);
             for svma in (TEXT - 8..TEXT + 0x130).step_by(4).chain([0, u64::MAX]) {
+                sources.at(svma, true);
                 table.frame(&image, svma);
                 table.function_name(&image, svma);
             }
@@ -347,14 +349,14 @@ fn seeds_are_what_is_made_here() {
 #[test]
 fn steps_end_where_they_are_cut_or_stand_still() {
     // Never on: a change, no instruction.
-    assert_eq!(value_at(&[2, 0].repeat(1 << 20), 1, 5), None);
-    assert_eq!(value_at(&[2, 0x80, 0x80], 1, 5), None);
-    assert_eq!(value_at(&[0x80; 100], 1, 5), None);
+    assert_eq!(value_at(&[2, 0].repeat(1 << 20), 1, 5, &mut { MOST_STEPS }), None);
+    assert_eq!(value_at(&[2, 0x80, 0x80], 1, 5, &mut 9), None);
+    assert_eq!(value_at(&[0x80; 100], 1, 5, &mut 9), None);
     // No change at first is a value of -1, later it is the end.
-    assert_eq!(value_at(&[0, 4, 2, 4, 0, 9], 1, 3), Some(-1));
-    assert_eq!(value_at(&[0, 4, 2, 4, 0, 9], 1, 7), Some(0));
-    assert_eq!(value_at(&[0, 4, 2, 4, 0, 9], 1, 8), None);
-    assert_eq!(value_at(&[0, 4, 2, 4, 0, 9], 4, 31), Some(0));
+    assert_eq!(value_at(&[0, 4, 2, 4, 0, 9], 1, 3, &mut 9), Some(-1));
+    assert_eq!(value_at(&[0, 4, 2, 4, 0, 9], 1, 7, &mut 9), Some(0));
+    assert_eq!(value_at(&[0, 4, 2, 4, 0, 9], 1, 8, &mut 9), None);
+    assert_eq!(value_at(&[0, 4, 2, 4, 0, 9], 4, 31, &mut 9), Some(0));
 }
 
 /// Builds a program of `testdata/go_table`; `None`, said aloud, if that cannot be done here.
