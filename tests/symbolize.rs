@@ -6,6 +6,8 @@
 mod files;
 #[path = "symbolize/reasons.rs"]
 mod reasons;
+#[path = "symbolize/stripped.rs"]
+mod stripped;
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;

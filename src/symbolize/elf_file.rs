@@ -9,6 +9,7 @@ use super::answers::{AnswerLine, Answers};
 use super::debug_info::{self, DebugSections};
 use super::debug_lookup::DebugFrame;
 use super::demangle::is_mangled;
+use super::unlisted::Unlisted;
 use super::{SymbolizeOptions, elf_symbols};
 use crate::image::{DebugFiles, ElfImage, function_starts};
 use crate::model::{Place, Unnamed};
@@ -65,11 +66,15 @@ pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &Sy
         (false, None, false) => Unnamed::NoSymbols,
         _ => Unnamed::NoMatch,
     };
+    let mut unlisted = Unlisted::of(image);
     let (mut frames, mut lines, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
     for (row, ((svma, index), symbol)) in asked.iter().copied().zip(&symbols.names).enumerate() {
         frames.clear();
         if let Some(debug_info) = &debug_info {
             debug_info.frames(row, &mut frames);
+        }
+        if frames.is_empty() && unlisted.name(svma, options, answers, index) {
+            continue;
         }
         believe(&mut frames, *symbol);
         if !options.inlines && frames.len() > 1 {
@@ -78,7 +83,7 @@ pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &Sy
         lines.clear();
         for frame in &frames {
             let Some(name) = frame.name else { continue };
-            let name = answers.name(name, None);
+            let name = answers.name(name, unlisted.shown(name));
             let (file, line) = if options.lines { (answers.file(frame.file), frame.line) } else { (0, 0) };
             lines.push(AnswerLine { name, file, line });
         }

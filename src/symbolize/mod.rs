@@ -26,7 +26,9 @@ mod kallsyms;
 mod kernel;
 mod lines;
 mod perf_map;
+mod plt;
 mod stored;
+mod unlisted;
 
 use rustc_hash::FxHashMap;
 
