@@ -8,7 +8,9 @@ use std::cmp::Ordering;
 use std::io::Read;
 use std::ops::ControlFlow;
 
+use super::SymbolizeOptions;
 use super::answers::Answers;
+use super::demangle::in_module;
 use super::lines::each_line;
 use crate::model::Unnamed;
 
@@ -30,7 +32,7 @@ pub(super) enum Place {
 }
 
 /// Names addresses of the kernel, which are sorted.
-pub(super) fn name(list: impl Read, place: Place, addresses: &[u64]) -> Answers {
+pub(super) fn name(list: impl Read, place: Place, addresses: &[u64], options: &SymbolizeOptions) -> Answers {
     let shift = match place {
         Place::Same => 0,
         Place::Shifted(shift) => shift,
@@ -57,9 +59,8 @@ pub(super) fn name(list: impl Read, place: Place, addresses: &[u64]) -> Answers 
     for ((address, index), nearest) in asked.iter().zip(&pass.places) {
         last = if nearest.name.is_empty() { last } else { Some(nearest) };
         let Some(nearest) = last.filter(|nearest| address - nearest.start < MOST_DISTANCE) else { continue };
-        let shown = (!nearest.module.is_empty()).then(|| {
-            format!("{} [{}]", String::from_utf8_lossy(&nearest.name), String::from_utf8_lossy(&nearest.module))
-        });
+        let module = || in_module(&nearest.name, &String::from_utf8_lossy(&nearest.module), options);
+        let shown = (!nearest.module.is_empty()).then(module);
         answers.set_name(*index, &nearest.name, shown.as_deref());
     }
     answers
@@ -162,7 +163,7 @@ mod tests {
         junk\nffffffffc0000010 t\nfffffffffffffffff t toolong\n";
 
     fn names(list: &str, place: Place, addresses: &[u64]) -> Vec<Result<String, Unnamed>> {
-        let answers = name(list.as_bytes(), place, addresses);
+        let answers = name(list.as_bytes(), place, addresses, &SymbolizeOptions::default());
         let names: Vec<_> = answers.names().collect();
         let shown = |row: u32| {
             let name = &names[row as usize];
@@ -241,11 +242,11 @@ mod tests {
             }
             let asked = [0, 1, 0xffff_ffff_8100_0050, 0xffff_ffff_c000_0001, u64::MAX];
             for place in [Place::Same, Place::Shifted(next(1 << 30) as u64)] {
-                assert_eq!(name(&*list, place, &asked).answers().count(), asked.len());
+                assert_eq!(name(&*list, place, &asked, &SymbolizeOptions::default()).answers().count(), asked.len());
             }
         }
         let long = format!("ffffffff81000000 T {}\n", "x".repeat(3 << 20));
-        let answers = name(long.as_bytes(), Place::Same, &[0xffff_ffff_8100_0000]);
+        let answers = name(long.as_bytes(), Place::Same, &[0xffff_ffff_8100_0000], &SymbolizeOptions::default());
         assert!(answers.names().all(|name| name.raw.len() < MOST_LINE));
     }
 }

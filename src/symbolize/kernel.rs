@@ -13,6 +13,7 @@ use blazesym::symbolize::source::{Kernel, Source};
 use blazesym::symbolize::{Input, Reason, Symbolized, Symbolizer};
 
 use super::answers::Answers;
+use super::demangle::in_module;
 use super::elf_file::{self, Files};
 use super::kallsyms::{self, MOST_DISTANCE, Place};
 use super::{SymbolizeOptions, elf_symbols};
@@ -115,11 +116,11 @@ fn build_id_of(mut notes: &[u8]) -> Option<BuildId> {
 /// Names addresses of the kernel, which are sorted.
 pub(super) fn name(names: &KernelNames, addresses: &[u64], options: &SymbolizeOptions) -> Answers {
     let by_list = |path: &Path, place| match File::open(path) {
-        Ok(list) => kallsyms::name(list, place, addresses),
+        Ok(list) => kallsyms::name(list, place, addresses, options),
         Err(_) => Answers::unnamed(addresses.len(), Unnamed::NoFile),
     };
     match names {
-        KernelNames::Running => name_running(addresses),
+        KernelNames::Running => name_running(addresses, options),
         KernelNames::Shifted(shift) => by_list(Path::new("/proc/kallsyms"), Place::Shifted(*shift)),
         KernelNames::Kallsyms { path, text } => {
             let own = text.and_then(|text| Some((text, kallsyms::text_address(File::open(path).ok()?)?)));
@@ -165,7 +166,7 @@ fn name_by_vmlinux(image: &ElfImage, text: Option<u64>, addresses: &[u64], optio
 }
 
 /// Names addresses of the kernel that runs, which are sorted.
-fn name_running(addresses: &[u64]) -> Answers {
+fn name_running(addresses: &[u64], options: &SymbolizeOptions) -> Answers {
     let mut answers = Answers::unnamed(addresses.len(), Unnamed::KernelHidden);
     // Without code lines and inlined functions, which would take reading a `vmlinux` of some hundred megabytes.
     let source = Source::Kernel(Kernel {
@@ -182,7 +183,7 @@ fn name_running(addresses: &[u64]) -> Answers {
     for (index, (symbol, address)) in symbols.iter().zip(addresses).enumerate() {
         match symbol {
             Symbolized::Sym(symbol) if address.saturating_sub(symbol.addr) < MOST_DISTANCE => {
-                let shown = modules.find(*address).map(|module| format!("{} [{module}]", symbol.name));
+                let shown = modules.find(*address).map(|module| in_module(symbol.name.as_bytes(), module, options));
                 answers.set_name(index, symbol.name.as_bytes(), shown.as_deref());
             }
             // The kernel gives zeros, which blazesym passes over, to those who may not see addresses
@@ -362,8 +363,11 @@ mod tests {
         }
         let mut asked: Vec<u64> = starts.iter().step_by(11).map(|(start, _)| *start).collect();
         asked.dedup();
-        let by_list = |addresses: &[u64]| kallsyms::name(File::open("/proc/kallsyms").unwrap(), Place::Same, addresses);
-        for (what, answerer) in [("running", &name_running as &dyn Fn(&[u64]) -> Answers), ("list", &by_list)] {
+        let options = SymbolizeOptions::default();
+        let running = |addresses: &[u64]| name_running(addresses, &options);
+        let by_list =
+            |addresses: &[u64]| kallsyms::name(File::open("/proc/kallsyms").unwrap(), Place::Same, addresses, &options);
+        for (what, answerer) in [("running", &running as &dyn Fn(&[u64]) -> Answers), ("list", &by_list)] {
             let started = Instant::now();
             let answers = answerer(&asked);
             println!("{what}: {} addresses in {:?}", asked.len(), started.elapsed());
@@ -379,7 +383,7 @@ mod tests {
             }
         }
         // Nobody's code.
-        let nobody = name_running(&[0x1000, u64::MAX]);
+        let nobody = running(&[0x1000, u64::MAX]);
         assert!(nobody.answers().all(|answer| answer.is_err_and(|nameless| nameless.reason == Unnamed::NoMatch)));
     }
 }

@@ -122,7 +122,7 @@ fn shown_names<'a>(
     let mut names: Vec<&[u8]> = results
         .iter()
         .flat_map(Answers::names)
-        .filter(|name| name.shown.is_none() && demangle::is_mangled(&name.raw))
+        .filter(|name| name.shown.is_none() && demangle::is_shown_otherwise(&name.raw))
         .map(|name| &*name.raw)
         .collect();
     names.sort_unstable();
