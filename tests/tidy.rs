@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("perf", &["formats"]),
     ("image", &[]),
     ("process", &[]),
+    ("debuginfod", &[]),
     ("analyze", &[]),
     ("formats", &[]),
     ("unwind", &["image", "process"]),
@@ -33,8 +34,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sampler", &["perf"]),
     ("sampler::bpf", &["perf", "image", "process", "unwind"]),
     ("recorder", &["perf", "image", "process", "unwind"]),
-    ("import", &["recorder", "perf", "formats", "image", "process", "symbolize"]),
-    ("session", &["sampler", "recorder", "symbolize", "image", "process", "perf"]),
+    ("import", &["recorder", "perf", "formats", "image", "process", "symbolize", "debuginfod"]),
+    ("session", &["sampler", "recorder", "symbolize", "image", "process", "perf", "debuginfod"]),
 ];
 
 /// Where `unsafe` may stand: the system calls, the ring, the BPF calls, and the one place that maps files.

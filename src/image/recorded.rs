@@ -33,6 +33,8 @@ pub struct FileSources {
     pub debug_dirs: Vec<PathBuf>,
     /// perf's cache: `~/.debug`, also as `perf archive` packs it.
     pub build_id_cache: Option<PathBuf>,
+    /// What debuginfod clients have fetched: `HEX/debuginfo` and `HEX/executable` by the whole build id.
+    pub downloads: Option<PathBuf>,
     /// The directory that the recording is in: JIT dumps and perf maps may lie beside it.
     pub beside: Option<PathBuf>,
     /// Whether the recording was made on this host and this kernel.
@@ -81,6 +83,7 @@ impl FileSources {
         places.extend(self.in_cache(build_id, "elf").map(|path| (Tree::Host, path)));
         places.extend(self.sysroot.clone().map(|root| (Tree::Below(root), path.to_owned())));
         places.push((Tree::Host, path.to_owned()));
+        places.extend(self.downloaded(build_id, "executable").map(|path| (Tree::Host, path)));
 
         let mut reason = Unnamed::NoFile;
         for (tree, path) in places {
@@ -177,6 +180,11 @@ impl FileSources {
             let facts = facts.or_else(|error| std::fs::metadata(folder.join(".")).map(drop).map_err(|_| error));
             Some((folder.as_path(), facts.err()?))
         })
+    }
+
+    /// Where debuginfod clients keep a file of a build.
+    pub(super) fn downloaded(&self, build_id: BuildId, what: &str) -> Option<PathBuf> {
+        Some(self.downloads.as_ref()?.join(build_id.to_string()).join(what))
     }
 
     /// The vdso that a process of the recording had, as perf keeps it.

@@ -1,7 +1,7 @@
 //! The search for the files beside a program's own: where they may be, in which order, and what proves each.
 //!
 //! ```text
-//! folders that the user named --> perf's cache --> the sysroot, or the process's root --> the host
+//! folders that the user named --> perf's cache --> the sysroot, or the process's root --> the host --> debuginfod's cache
 //!
 //! in a folder   .build-id/xx/yyyy.debug    PATH.debug, NAME.debug    the name of .gnu_debuglink
 //! in a tree     /usr/lib/debug/.build-id   beside the program, in .debug/, below /usr/lib/debug, by .gnu_debuglink
@@ -160,6 +160,7 @@ impl<'a> Search<'a> {
                 places.push(Candidate::new(tree, &*with_suffix));
             }
         }
+        places.extend(self.downloaded(self.build_id));
         places
     }
 
@@ -231,7 +232,12 @@ impl<'a> Search<'a> {
             let all = ids.iter().chain(&in_dwz);
             places.extend(all.map(|name| Candidate::new(tree, Path::new(SYSTEM_DEBUG_DIR).join(name))));
         }
+        places.extend(self.downloaded(link.build_id()));
         places
+    }
+
+    fn downloaded(&self, build_id: Option<BuildId>) -> Option<Candidate> {
+        Some(Candidate::new(&Tree::Host, self.sources.downloaded(build_id?, "debuginfo")?))
     }
 
     /// All split units of the program in one file, as `dwp` makes it: by the name of the program or of its debug file. Which of

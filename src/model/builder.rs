@@ -74,7 +74,7 @@ impl ProfileBuilder {
     /// Adds an image; whoever adds it keeps track of which it is.
     pub fn add_image(&mut self, kind: ImageKind, path: &str, build_id: Option<BuildId>) -> ImageId {
         let path = self.string(path);
-        self.profile.images.push(Image { kind, path, build_id });
+        self.profile.images.push(Image { kind, path, build_id, debug_info: false });
         ImageId::from_index(self.profile.images.len() - 1)
     }
 

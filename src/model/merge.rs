@@ -109,6 +109,7 @@ impl Merger {
         // A JIT's memory at one address is another thing in each recording.
         let known = self.images.get(&key).filter(|_| !matches!(image.kind, ImageKind::Jit(_)));
         if let Some(id) = known {
+            self.merged.images[id.index()].debug_info |= image.debug_info;
             return *id;
         }
         let id = ImageId::from_index(self.merged.images.len());

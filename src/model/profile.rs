@@ -69,6 +69,8 @@ pub struct Image {
     pub path: StringId,
     /// What identifies its contents, if it is known.
     pub build_id: Option<BuildId>,
+    /// Whether debug information of it was found; false before its frames were named.
+    pub debug_info: bool,
 }
 
 /// What a frame is before it has a name: equal keys are one frame.

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::options::RecordOptions;
 use super::plan::Plan;
-use crate::model::{CaptureStats, Profile, ProfileBuilder};
+use crate::image::Images;
+use crate::model::{BuildId, CaptureStats, Image, Profile, ProfileBuilder};
+use crate::process::JitHost;
 use crate::process::own_cost::peak_rss_bytes;
 use crate::recorder::{Counters, Recorder};
 use crate::sampler::choose::Side;
 use crate::sampler::event::EventKind;
 use crate::sampler::sys::{self, Whose};
-use crate::symbolize::{KernelNames, Names, StoredSymbols, symbolize};
+use crate::symbolize::{KernelNames, Names, StoredSymbols, SymbolizeOptions, symbolize, symbolize_again};
 
 /// What was counted beside the records.
 pub(super) struct Observed {
@@ -44,7 +46,7 @@ pub(super) fn finish(
     plan: &Plan,
     options: &RecordOptions,
     mut notes: Vec<String>,
-) -> Profile {
+) -> (Profile, LateNames) {
     let counters = recorder.counters();
     let account = account(&counters, observed, plan, options);
     let target = options.target.describe();
@@ -59,17 +61,36 @@ pub(super) fn finish(
     }
     let recorded = recorder.finish();
     let mut profile = recorded.profile;
-    let names = Names {
-        images: &recorded.images,
-        jit_hosts: &recorded.jit_hosts,
-        kernel: &KernelNames::Running,
-        stored: &StoredSymbols::default(),
-    };
-    symbolize(&mut profile, &names, &options.names);
-    notes.extend(recorded.images.notes(&profile));
+    let (images, jit_hosts) = (recorded.images, recorded.jit_hosts);
+    let late = LateNames { images, jit_hosts, stored: StoredSymbols::default(), options: options.names };
+    symbolize(&mut profile, &late.names(), &options.names);
+    notes.extend(late.images.notes(&profile));
     profile.summarize();
     fill(&mut profile.stats, &counters, &account, observed, plan, options, notes);
-    profile
+    (profile, late)
+}
+
+/// Names the frames of a recording once more, when more is known of its images: debug information that was fetched.
+#[derive(Debug)]
+pub struct LateNames {
+    images: Images,
+    jit_hosts: Vec<JitHost>,
+    stored: StoredSymbols,
+    options: SymbolizeOptions,
+}
+
+impl LateNames {
+    fn names(&self) -> Names<'_> {
+        Names { images: &self.images, jit_hosts: &self.jit_hosts, kernel: &KernelNames::Running, stored: &self.stored }
+    }
+
+    /// Looks for the files of these builds again, and names their frames with what is there now; `profile` is that of the
+    /// recording.
+    pub fn name_again(&self, profile: &mut Profile, builds: &[BuildId]) {
+        let is_one = |image: &Image| image.build_id.is_some_and(|build_id| builds.contains(&build_id));
+        symbolize_again(profile, is_one, &self.names(), &self.options);
+        profile.summarize();
+    }
 }
 
 /// Sums up what was written as it came: a profile of no samples.

@@ -21,6 +21,7 @@ mod turns;
 mod wait;
 mod worker;
 
+pub use finish::LateNames;
 pub use options::RecordOptions;
 pub use record::{PerfData, Progress, Recording, Written, record, record_perf_data};
 pub use stop::Stop;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::command::{cannot_run, spawn, tell_to_end, times_of_child, wait_for_child};
 use super::cpu_split::CpuSplit;
-use super::finish::{Observed, finish, finish_perf_data, sides_matter};
+use super::finish::{LateNames, Observed, finish, finish_perf_data, sides_matter};
 use super::keeper::Keeper;
 use super::machine::{self, monotonic_now};
 use super::options::RecordOptions;
@@ -17,6 +17,7 @@ use super::stop::Stop;
 use super::turns::Turns;
 use super::wait::{self, Ended, Watched};
 use super::worker::{self, Done};
+use crate::debuginfod::Cache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{FileSources, Images};
 use crate::model::{Profile, Unit};
@@ -58,6 +59,8 @@ pub struct Recording {
     pub ended: Ended,
     /// What was written, if records were written as they are.
     pub written: Option<Written>,
+    /// How to name its frames again, if they were named.
+    pub late_names: Option<LateNames>,
 }
 
 /// A perf.data to be written while recording.
@@ -266,12 +269,15 @@ fn record_to(
         started_unix,
         own_before: own_before.0 + own_before.1,
     };
-    let (profile, written) = match keeper {
-        Keeper::Profile(recorder) => (finish(*recorder, &observed, &plan, options, notes), None),
+    let (profile, late_names, written) = match keeper {
+        Keeper::Profile(recorder) => {
+            let (profile, late_names) = finish(*recorder, &observed, &plan, options, notes);
+            (profile, Some(late_names), None)
+        }
         Keeper::File(tap) => {
             let tapped = tap.finish();
             let profile = finish_perf_data(&tapped.counters, &observed, &plan, options, notes);
-            (profile, Some(Written { size: tapped.finished.size, failure: tapped.finished.failure }))
+            (profile, None, Some(Written { size: tapped.finished.size, failure: tapped.finished.failure }))
         }
     };
     if ended == Ended::Stopped {
@@ -279,7 +285,7 @@ fn record_to(
         wait_for_child(&mut child, grace);
         tell_to_end(&mut child);
     }
-    Ok(Recording { profile, child, ended, written })
+    Ok(Recording { profile, child, ended, written, late_names })
 }
 
 /// Clocks record no branches, nor do processors other than Intel's as call stacks (`perf_event_open(2)`,
@@ -399,7 +405,8 @@ fn recorder_options(
 /// The images of programs that run here, with the places that the user names.
 fn images(options: &RecordOptions) -> Images {
     let (debug_dirs, sysroot) = (options.debug_dirs.clone(), options.sysroot.clone());
-    Images::running(FileSources { debug_dirs, sysroot, ..FileSources::default() })
+    let downloads = Cache::of_user().map(|cache| cache.directory().to_owned());
+    Images::running(FileSources { debug_dirs, sysroot, downloads, ..FileSources::default() })
 }
 
 fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &CpuList) -> Denominator {

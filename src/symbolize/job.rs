@@ -98,6 +98,12 @@ impl<'a> Job<'a> {
         self.frames
     }
 
+    /// Whether there is debug information of the image.
+    pub fn has_debug_info(&self) -> bool {
+        let everything = SymbolizeOptions::default();
+        self.who.is_slow(&everything)
+    }
+
     fn run(&self, options: &SymbolizeOptions) -> Answers {
         let offsets: Vec<u64> = self.frames.iter().map(|(offset, _)| *offset).collect();
         // Of code that changes while the machine runs the recording knows best.

@@ -34,7 +34,7 @@ use rustc_hash::FxHashMap;
 
 use crate::image::Images;
 use crate::model::{
-    FrameId, FrameKey, Function, FunctionId, ImageId, Line, Place, Profile, Resolution, StringId, Unnamed,
+    FrameId, FrameKey, Function, FunctionId, Image, ImageId, Line, Place, Profile, Resolution, StringId, Unnamed,
 };
 use crate::process::JitHost;
 use answers::{Answers, Name, Nameless};
@@ -82,13 +82,37 @@ pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOp
     let jobs = Job::divide(profile, names, &asked, options, threads);
     let results = job::run(&jobs, options, threads);
     let shown = shown_names(&results, options, threads);
-    let mut writer = Writer { profile, names: shown, functions: FxHashMap::default() };
+    let functions = profile.functions.iter().enumerate().map(|(row, of)| (*of, FunctionId::from_index(row))).collect();
+    let mut writer = Writer { profile, names: shown, functions };
     for (job, answers) in jobs.iter().zip(&results) {
+        if let Some(FrameKey::Code { image, .. }) =
+            job.frames().first().map(|(_, frame)| writer.profile.frames[frame.index()].key)
+        {
+            writer.profile.images[image.index()].debug_info |= job.has_debug_info();
+        }
         writer.write(job.frames(), answers);
     }
     // What has no name is counted, and what helps is said for what weighs most.
     profile.summarize();
     help::advise(profile, names);
+}
+
+/// Names the frames of some images anew, as more is known of these than when they were named: debug information has come.
+pub fn symbolize_again(
+    profile: &mut Profile,
+    which: impl Fn(&Image) -> bool,
+    names: &Names<'_>,
+    options: &SymbolizeOptions,
+) {
+    let again: Vec<bool> = profile.images.iter().map(which).collect();
+    for frame in &mut profile.frames {
+        if let FrameKey::Code { image, .. } = frame.key
+            && again[image.index()]
+        {
+            frame.resolution = Resolution::Unknown { reason: Unnamed::NotAsked, place: Place::Offset };
+        }
+    }
+    symbolize(profile, names, options);
 }
 
 /// Addresses asked for in one image, and the frames that ask.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use crate::debuginfod::Cache;
 use crate::image::{FileSources, Images};
 use crate::import::ImportOptions;
 use crate::model::{BuildId, ImageId, Profile, ProfileBuilder};
@@ -30,6 +31,7 @@ pub(super) fn sources(features: &Features, path: Option<&Path>, options: &Import
     FileSources {
         sysroot: options.sysroot.clone(),
         debug_dirs: options.debug_dirs.clone(),
+        downloads: Cache::of_user().map(|cache| cache.directory().to_owned()),
         build_id_cache: std::env::home_dir().map(|home| home.join(".debug")),
         beside: path
             .map(|path| path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).into()),
