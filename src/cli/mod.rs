@@ -1,6 +1,7 @@
 //! The command line: flags as data, one file per sub-command.
 
 mod args;
+mod debuginfod;
 mod doctor;
 mod import;
 mod names;

@@ -60,6 +60,11 @@ impl OutputFile {
         &self.path
     }
 
+    /// Whether it is written beside its path and then renamed, so that it can be written again.
+    pub fn is_renamed(&self) -> bool {
+        self.beside.is_some()
+    }
+
     /// A handle to write records to as they come; [`OutputFile::keep`] puts the file in its place.
     ///
     /// Copies of stacks may hold anything: a new file is for its owner only, as perf makes it.

@@ -3,8 +3,10 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use flameprofile::debuginfod::DownloadsProgress;
 use flameprofile::import::ImportProgress;
 use flameprofile::model::Unit;
+use flameprofile::render::name::printable;
 use flameprofile::render::number::{grouped, percent, quantity};
 use flameprofile::session::Progress;
 
@@ -14,12 +16,37 @@ pub struct ProgressLine {
     shown: bool,
     on: bool,
     whole: Option<Duration>,
+    /// Where no terminal is: the file whose download has its line.
+    told: Option<String>,
 }
 
 impl ProgressLine {
     /// For a recording of `whole` length, if that is known; shows nothing if it is not `wanted`.
     pub fn new(wanted: bool, whole: Option<Duration>) -> ProgressLine {
-        ProgressLine { shown: false, on: wanted && std::io::stderr().is_terminal(), whole }
+        ProgressLine { shown: false, on: wanted && std::io::stderr().is_terminal(), whole, told: None }
+    }
+
+    /// For downloads. `DEBUGINFOD_PROGRESS` asks for lines where no terminal is, too (`debuginfod_find_debuginfo(3)`).
+    pub fn of_downloads(wanted: bool) -> ProgressLine {
+        let line = ProgressLine::new(wanted, None);
+        let told = (!line.on && std::env::var_os("DEBUGINFOD_PROGRESS").is_some()).then(String::new);
+        ProgressLine { told, ..line }
+    }
+
+    /// Shows how far downloads are.
+    pub fn show_downloads(&mut self, progress: &DownloadsProgress) {
+        let DownloadsProgress { done, of, name, bytes, of_bytes } = progress;
+        let name = printable(name);
+        if self.on {
+            let whole = of_bytes.map(|of| format!(" of {}", quantity(of, Unit::Bytes))).unwrap_or_default();
+            let read = quantity(*bytes, Unit::Bytes);
+            self.write(&format!("debug files: {done} of {of} done; {name}: {read}{whole} (Ctrl-C ends it)"));
+        } else if let Some(told) = &mut self.told
+            && *told != name
+        {
+            let _ = writeln!(std::io::stderr(), "debug files: {done} of {of} done; fetching that of {name}");
+            *told = name.into_owned();
+        }
     }
 
     /// Shows the state.

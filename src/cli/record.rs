@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitCode};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flameprofile::sampler::choose::Side;
@@ -11,6 +12,7 @@ use flameprofile::session::{Ended, RecordOptions, Stop, record, record_perf_data
 use flameprofile::{Error, ErrorKind, Result};
 
 use super::args::{RecordArgs, Unwind};
+use super::debuginfod;
 use super::progress::ProgressLine;
 use super::render::Outlet;
 use super::signals;
@@ -18,8 +20,10 @@ use super::signals;
 /// Records as the arguments say, and writes the result.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     let target = target(args)?;
+    let servers = args.names.servers()?;
     // A wrong path is to be known before the recording, not after it.
     let outlet = Outlet::open(&args.output)?;
+    outlet.refuse_servers(servers.is_some())?;
 
     let mut options = RecordOptions::new(target);
     options.cpus.clone_from(&args.cpu);
@@ -48,7 +52,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     options.command_output_to_stderr = is_command && outlet.is_piped();
 
     let stop = Stop::new().map_err(|error| Error::io("cannot make a pipe", error))?;
-    signals::press_on_signal(&stop)?;
+    let pressed = signals::press_on_signal(&stop)?;
     // A command writes to the terminal itself; a line of ours would get into its output.
     let mut progress = ProgressLine::new(!args.output.quiet && !is_command, args.duration);
     let mut show = |state| progress.show(state);
@@ -57,8 +61,16 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
         None => record(&options, &stop, &mut show),
     };
     progress.clear();
-    let recording = recording?;
+    let mut recording = recording?;
 
+    if let (Some(servers), Some(late_names)) = (servers, recording.late_names.take()) {
+        // The Ctrl-C that ended the recording is not the one that ends the waiting.
+        pressed.store(false, Ordering::Relaxed);
+        debuginfod::complete(&mut recording.profile, servers, &outlet, &pressed, |profile, report| {
+            late_names.name_again(profile, &report.builds());
+            Ok(())
+        })?;
+    }
     outlet.write(&recording.profile, recording.written)?;
     match recording.child {
         Some(child) => command_status(child, recording.ended),

@@ -163,6 +163,33 @@ impl<'a> Outlet<'a> {
         perf_data::open(self.file.as_ref(), compress).map(Some)
     }
 
+    /// Refuses to ask servers for names where there are none.
+    pub fn refuse_servers(&self, is_asked: bool) -> Result<()> {
+        match self.format {
+            Format::PerfData if is_asked => {
+                Err(Error::new(ErrorKind::Usage, "a perf.data has no names, and so no use for debug files")
+                    .with_hint("leave --debuginfod out here, and give it to `profile import`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing but errors and warnings is to be said.
+    pub fn is_quiet(&self) -> bool {
+        self.args.quiet
+    }
+
+    /// Writes what there is by now where it can be written over; returns that path.
+    pub fn write_before(&self, profile: &Profile) -> Result<Option<String>> {
+        let (Some(path), Some(true)) = (self.named, self.file.as_ref().map(OutputFile::is_renamed)) else {
+            return Ok(None);
+        };
+        let (args, format, to_terminal) = (self.args, self.format, self.to_terminal);
+        let mut render = |out: &mut dyn Write| render(profile, args, format, to_terminal, out);
+        OutputFile::create(path)?.finish_with(&mut render)?;
+        Ok(Some(path.display().to_string()))
+    }
+
     /// Refuses to write over what is read.
     pub fn refuse_inputs(&self, inputs: &[PathBuf]) -> Result<()> {
         let outputs = self.named.into_iter().chain(self.args.stats.as_deref());

@@ -7,8 +7,9 @@ use flameprofile::session::Stop;
 use flameprofile::{Error, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// From now on the first of these signals presses `stop`; the second ends the program at once.
-pub fn press_on_signal(stop: &Stop) -> Result<()> {
+/// From now on the first of these signals presses `stop` and sets the flag that is returned; one that finds it set ends the program
+/// at once.
+pub fn press_on_signal(stop: &Stop) -> Result<Arc<AtomicBool>> {
     let failed = |error| Error::io("cannot listen for signals", error);
     let pressed = Arc::new(AtomicBool::new(false));
     let ignored = ignored_signals();
@@ -22,7 +23,7 @@ pub fn press_on_signal(stop: &Stop) -> Result<()> {
         signal_hook::flag::register(signal, pressed.clone()).map_err(failed)?;
         signal_hook::low_level::pipe::register(signal, stop.writer().map_err(failed)?).map_err(failed)?;
     }
-    Ok(())
+    Ok(pressed)
 }
 
 /// From now on the first of these signals sets `flag`; the second ends the program at once.
