@@ -77,6 +77,34 @@ pub fn read_go_table(bytes: &[u8]) {
     }
 }
 
+/// Reads bytes as an ELF file, and looks for the files that it says belong to it; there are none beside it but itself.
+pub fn find_debug_files(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("there is room for a file");
+    let path = folder.path().join("input");
+    std::fs::write(&path, bytes).expect("there is room for a file");
+    let wanted = Wanted {
+        path: path.as_os_str().as_bytes(),
+        build_id: None,
+        device: None,
+        inode: None,
+        pid: std::process::id(),
+        start: 0,
+        end: 0,
+        offset: 0,
+        time: 0,
+    };
+    let mut images = Images::default();
+    let id = images.intern(&wanted, |_, _, _| ImageId(0));
+    let files = images.debug_files(id);
+    assert!(files.supplementary.is_none() && images.refused().len() <= bytes.len());
+    files.split.open(folder.path().as_os_str().as_bytes(), b"input");
+    let Some(image) = images.get(id) else { return };
+    for name in [".debug_info", ".debug_str", ".debug_sup"] {
+        let contents = image.section_contents(name).map(|contents| contents.len());
+        assert_eq!(contents, image.section_contents(name).map(|contents| contents.len()));
+    }
+}
+
 /// Where a file's first byte is mapped, and where the stack is.
 const CODE: u64 = 0x2000_0000;
 const STACK: u64 = 0x7000_0000;

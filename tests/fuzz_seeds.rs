@@ -100,6 +100,14 @@ fn unwind_by_file() {
 }
 
 #[test]
+fn debug_files() {
+    check_with("debug_files", one::find_debug_files, |seed, random| match random.below(4) {
+        0 => mutated(seed, random),
+        _ => set(seed, random),
+    });
+}
+
+#[test]
 fn unwind_by_stack() {
     check_by("unwind_by_stack", one::unwind_by_stack);
 }

@@ -13,7 +13,7 @@ use super::mini_debug;
 use super::process_root::{ProcessRoot, ProcessRoots, RootOf};
 use super::recorded::{FileSources, Proven};
 use super::refused::{Refusal, Refused};
-use super::search::{Located, Place, Search};
+use super::search::{Located, Place, Search, is_hollow};
 use super::tree::Tree;
 use super::vdso;
 use crate::model::{BuildId, FrameKey, ImageId, ImageKind, Profile, Unnamed};
@@ -111,7 +111,7 @@ impl Images {
                     .get(&id)
                     .is_some_and(|missing| missing.reason == Unnamed::NoFile && missing.tries < MOST_TRIES)
             {
-                let (result, home) = self.open(wanted);
+                let (result, home) = self.open(wanted, &mut Vec::new());
                 if result.is_ok() {
                     self.homes.insert(id, home);
                 }
@@ -122,15 +122,16 @@ impl Images {
         let mut refused = Vec::new();
         let (result, home) = match self.is_recorded {
             true => {
-                let result = self.sources.find(wanted, &mut refused).and_then(|proven| self.use_proven(proven));
+                let found = self.sources.find(wanted, &mut refused);
+                let result = found.and_then(|proven| self.use_proven(proven, path, &mut refused));
                 (result, Home { path: path.into(), root: None })
             }
             false => {
-                let (result, home) = self.open(wanted);
+                let (result, home) = self.open(wanted, &mut refused);
                 let result = result.or_else(|reason| match reason {
                     Unnamed::NoFile | Unnamed::Permission => {
                         let given = self.sources.find_given(wanted, &mut refused).ok_or(reason);
-                        given.and_then(|proven| self.use_proven(proven))
+                        given.and_then(|proven| self.use_proven(proven, path, &mut refused))
                     }
                     _ => Err(reason),
                 });
@@ -163,9 +164,9 @@ impl Images {
     }
 
     /// Opens the file of a mapping through the process that has it.
-    fn open(&mut self, wanted: &Wanted<'_>) -> (Result<ElfImage, Unnamed>, Home) {
+    fn open(&mut self, wanted: &Wanted<'_>, refused: &mut Vec<Refused>) -> (Result<ElfImage, Unnamed>, Home) {
         let root = self.roots.of(wanted.pid);
-        let result = as_seen::find(wanted, &root).and_then(map);
+        let result = as_seen::find(wanted, &root).and_then(|found| map_program(found, wanted.path, refused));
         let root = match root {
             RootOf::Other(root) => Some(root),
             RootOf::Own | RootOf::Passing(_) | RootOf::Gone | RootOf::Denied => None,
@@ -173,8 +174,13 @@ impl Images {
         (result, Home { path: wanted.path.into(), root })
     }
 
-    fn use_proven(&mut self, Proven { found, by_path_only }: Proven) -> Result<ElfImage, Unnamed> {
-        let image = map(found)?;
+    fn use_proven(
+        &mut self,
+        Proven { found, by_path_only }: Proven,
+        path: &[u8],
+        refused: &mut Vec<Refused>,
+    ) -> Result<ElfImage, Unnamed> {
+        let image = map_program(found, path, refused)?;
         self.unproven += usize::from(by_path_only);
         Ok(image)
     }
@@ -391,6 +397,15 @@ impl Images {
             }
         }
     }
+}
+
+fn map_program(found: Found, path: &[u8], refused: &mut Vec<Refused>) -> Result<ElfImage, Unnamed> {
+    if is_hollow(&found.file) {
+        let path = String::from_utf8_lossy(as_seen::without_mark(path)).into_owned();
+        refused.push(Refused { path, why: Refusal::Hollow });
+        return Err(Unnamed::NoSymbols);
+    }
+    map(found)
 }
 
 fn map(found: Found) -> Result<ElfImage, Unnamed> {

@@ -556,12 +556,18 @@ fn resident() -> u64 {
 fn four_gigabytes_of_holes_cost_nothing() {
     let Some(built) = Built::new(&["-Wl,--build-id=sha1"]) else { return };
     let place = built.place(&built.debug, &format!("dir/{}.debug", built.id_path()));
-    // Its last section, the names of sections, says that it goes on to the end.
     fs::OpenOptions::new().write(true).open(&place).unwrap().set_len(4 << 30).unwrap();
     let before = resident();
     let bare = built.is_bare(&built.dir("dir"), "holes");
     assert!(matches!(bare.refused[..], [Refusal::Hollow]), "{:?}", bare.refused);
     assert!(resident() < before + (64 << 20));
+    // Nor the program's own file.
+    let program = built.place(&built.whole, "hollow");
+    fs::OpenOptions::new().write(true).open(&program).unwrap().set_len(4 << 30).unwrap();
+    let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
+    let id = intern(&mut images, &mut builder, &program);
+    assert_eq!(images.missing(id), Some(Unnamed::NoSymbols));
+    assert!(matches!(&images.refused()[..], [(_, refused)] if refused.why == Refusal::Hollow));
     // By its checksum neither.
     let Some(built) = Built::new(&["-Wl,--build-id=none"]) else { return };
     if built.link("program.debug") {
