@@ -134,6 +134,19 @@ fn program_and_debug_file_in_a_container() {
     assert!(beside.join().expect("it does not panic").expect("it was started").status.success());
 }
 
+/// Whoever may sample a process need not be allowed to look into its root.
+#[test]
+fn root_without_permission_is_a_reason() {
+    const TEST: &str = "root_without_permission_is_a_reason";
+    need!(account::is_root(), TEST, "needs root: makes a mount namespace, and is another user");
+    let Some(parts) = parts(TEST, &["-static"]) else { return };
+    let command = boxed(&parts, 100_000);
+    let target = Target::start_command(Command::new(&command[0]).args(&command[1..]));
+    let run = Running::start(Account::Perfmon, &["-F", "999", "-d", "0.5", "-p", &target.pid_text()]).finish();
+    let denied = run.summary.json()["unnamed"]["permission"].as_f64().unwrap_or_default();
+    assert!(denied > 0.3 && run.folded.total_of("hidden_work") == 0, "{}", run.said);
+}
+
 #[test]
 fn folder_without_permission_is_a_reason() {
     const TEST: &str = "folder_without_permission_is_a_reason";
