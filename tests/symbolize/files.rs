@@ -116,6 +116,7 @@ impl Built {
     #[track_caller]
     fn has_supplement(&self, sources: &FileSources, what: &str) {
         assert!(Looked::up(&self.program, sources, &[]).files.supplementary.is_some(), "{what}");
+        self.is_whole(sources, what);
     }
 
     /// The program has no names beyond those that it has itself.
@@ -321,6 +322,12 @@ fn mini_debug_info_names_functions() {
     assert!(found.files.mini.is_some() && found.files.separate.is_none());
     let symbols = found.files.mini.as_ref().and_then(|mini| mini.section(".symtab"));
     assert!(symbols.is_some_and(|symbols| symbols.size > 0));
+    let whole = built.expected();
+    let outer = |named: &Named| named.as_ref().ok().map(|frames| frames.last().unwrap().0.clone());
+    let (named, expected): (Vec<_>, Vec<_>) =
+        (found.named.iter().map(outer).collect(), whole.iter().map(outer).collect());
+    assert_eq!(named, expected);
+    assert!(named.contains(&Some("local_outer".to_owned())));
     // A better table is there: it is not unpacked at all.
     built.place(&built.debug, &format!("dir/{}.debug", built.id_path()));
     assert!(Looked::up(&built.program, &built.dir("dir"), &[]).files.mini.is_none());
