@@ -4,6 +4,8 @@
 
 #[path = "symbolize/files.rs"]
 mod files;
+#[path = "symbolize/languages.rs"]
+mod languages;
 #[path = "symbolize/reasons.rs"]
 mod reasons;
 #[path = "symbolize/stripped.rs"]

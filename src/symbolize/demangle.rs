@@ -32,7 +32,7 @@ const STUB: &[u8] = b"@plt";
 /// Whether a name may be shown otherwise than it is.
 pub(super) fn is_shown_otherwise(name: &[u8]) -> bool {
     let plain = name.strip_suffix(STUB).unwrap_or(name);
-    is_mangled(plain) || without_clones(plain).len() < plain.len() || has_go_escape(plain)
+    is_mangled(plain) || bpf_name(plain).is_some() || without_clones(plain).len() < plain.len() || has_go_escape(plain)
 }
 
 /// Whether a name looks as C++ and Rust compilers make them.
@@ -51,7 +51,8 @@ pub(super) fn demangle(raw: &[u8], full: bool) -> Option<Box<str>> {
     let (name, stub) = raw.strip_suffix(STUB).map_or((raw, ""), |name| (name, "@plt"));
     let plain = if full { name } else { without_clones(name) };
     let as_it_is = || (plain.len() < name.len()).then(|| String::from_utf8_lossy(plain).into_owned());
-    let shown = by_language(plain, full).or_else(|| of_go(plain)).or_else(as_it_is)?;
+    let of_bpf = || bpf_name(plain).filter(|_| !full).map(|name| format!("{} [bpf]", String::from_utf8_lossy(name)));
+    let shown = by_language(plain, full).or_else(|| of_go(plain)).or_else(of_bpf).or_else(as_it_is)?;
     Some((shown + stub).into())
 }
 
@@ -60,6 +61,14 @@ pub(super) fn in_module(raw: &[u8], module: &str, options: &SymbolizeOptions) ->
     let shown = if options.demangle { demangle(raw, options.full_names) } else { None };
     let name = shown.map_or_else(|| String::from_utf8_lossy(raw).into_owned(), String::from);
     format!("{name} [{module}]")
+}
+
+/// The name of a BPF program, which the kernel puts behind a hash of its instructions: `bpf_prog_ea526ba59980a33b_enter`
+/// (`bpf_get_prog_name` in the kernel's kernel/bpf/core.c).
+pub(super) fn bpf_name(raw: &[u8]) -> Option<&[u8]> {
+    let (tag, name) = raw.strip_prefix(b"bpf_prog_")?.split_at_checked(16)?;
+    let name = name.strip_prefix(b"_").filter(|name| !name.is_empty())?;
+    tag.iter().all(|digit| is_hex(*digit)).then_some(name)
 }
 
 fn by_language(raw: &[u8], full: bool) -> Option<String> {
@@ -265,6 +274,14 @@ mod tests {
             check(raw, None, None);
         }
         check("_ZN3foo3bar17h05af221e174051e9E.cold", Some("foo::bar"), Some("foo::bar::h05af221e174051e9.cold"));
+    }
+
+    #[test]
+    fn bpf_programs_lose_their_hash() {
+        check("bpf_prog_ea526ba59980a33b_planted_enter", Some("planted_enter [bpf]"), None);
+        for raw in ["bpf_prog_ea526ba59980a33b", "bpf_prog_ea526ba59980a33b_", "bpf_prog_put_deferred_and_more"] {
+            check(raw, None, None);
+        }
     }
 
     #[test]

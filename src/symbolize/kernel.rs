@@ -6,14 +6,15 @@
 //! 65 ms against 56 ms for 11,000 addresses, of which the kernel's own part is 40 ms.)
 
 use std::fs::File;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use blazesym::MaybeDefault;
 use blazesym::symbolize::source::{Kernel, Source};
 use blazesym::symbolize::{Input, Reason, Symbolized, Symbolizer};
 
-use super::answers::Answers;
-use super::demangle::in_module;
+use super::answers::{AnswerLine, Answers};
+use super::demangle::{bpf_name, in_module};
 use super::elf_file::{self, Files};
 use super::kallsyms::{self, MOST_DISTANCE, Place};
 use super::{SymbolizeOptions, elf_symbols};
@@ -168,23 +169,29 @@ fn name_by_vmlinux(image: &ElfImage, text: Option<u64>, addresses: &[u64], optio
 /// Names addresses of the kernel that runs, which are sorted.
 fn name_running(addresses: &[u64], options: &SymbolizeOptions) -> Answers {
     let mut answers = Answers::unnamed(addresses.len(), Unnamed::KernelHidden);
-    // Without code lines and inlined functions, which would take reading a `vmlinux` of some hundred megabytes.
-    let source = Source::Kernel(Kernel {
-        kallsyms: MaybeDefault::Default,
-        vmlinux: MaybeDefault::None,
-        kaslr_offset: Some(0),
-        debug_syms: false,
-        ..Kernel::default()
-    });
-    let builder = Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false);
-    let symbolizer = builder.enable_demangling(false).build();
-    let Ok(symbols) = symbolizer.symbolize(&source, Input::AbsAddr(addresses)) else { return answers };
+    let symbolizer_of_names = symbolizer(false);
+    let Ok(symbols) = symbolizer_of_names.symbolize(&running_kernel(), Input::AbsAddr(addresses)) else {
+        return answers;
+    };
+    // Lines of BPF programs are the kernel's to give, to whoever may see all of them (CAP_SYS_ADMIN).
+    let is_bpf = |symbol: &Symbolized<'_>| symbol.as_sym().is_some_and(|it| bpf_name(it.name.as_bytes()).is_some());
+    let mut bpf: Vec<(u64, String, u32)> = Vec::new();
+    if options.lines {
+        let found = symbols.iter().zip(addresses).filter(|(symbol, _)| is_bpf(symbol));
+        let asked: Vec<u64> = found.map(|(_, address)| *address).collect();
+        // It asserts what it reads of the kernel; lines are not worth the kernel's names.
+        let lines = catch_unwind(|| lines_of_bpf(&asked)).unwrap_or_default();
+        bpf.extend(lines);
+    }
     let modules = std::fs::read_to_string("/proc/modules").map(|list| Modules::parse(&list)).unwrap_or_default();
     for (index, (symbol, address)) in symbols.iter().zip(addresses).enumerate() {
         match symbol {
             Symbolized::Sym(symbol) if address.saturating_sub(symbol.addr) < MOST_DISTANCE => {
                 let shown = modules.find(*address).map(|module| in_module(symbol.name.as_bytes(), module, options));
-                answers.set_name(index, symbol.name.as_bytes(), shown.as_deref());
+                let line = bpf.binary_search_by_key(address, |(address, ..)| *address).ok().map(|row| &bpf[row]);
+                let (file, line) = line.map_or((0, 0), |(_, file, line)| (answers.file(file), *line));
+                let name = answers.name(symbol.name.as_bytes(), shown.as_deref());
+                answers.set_lines(index, &[AnswerLine { name, file, line }]);
             }
             // The kernel gives zeros, which blazesym passes over, to those who may not see addresses
             // (`kernel.kptr_restrict`, or no CAP_SYSLOG).
@@ -193,6 +200,36 @@ fn name_running(addresses: &[u64], options: &SymbolizeOptions) -> Answers {
         }
     }
     answers
+}
+
+/// The list of the running kernel, without its `vmlinux`, which is some hundred megabytes.
+fn running_kernel() -> Source<'static> {
+    Source::Kernel(Kernel {
+        kallsyms: MaybeDefault::Default,
+        vmlinux: MaybeDefault::None,
+        kaslr_offset: Some(0),
+        debug_syms: false,
+        ..Kernel::default()
+    })
+}
+
+/// With `lines`, what the kernel knows of the sources of BPF programs is asked too.
+fn symbolizer(lines: bool) -> Symbolizer {
+    Symbolizer::builder().enable_code_info(lines).enable_inlined_fns(false).enable_demangling(false).build()
+}
+
+/// Address, file and line of those addresses of BPF programs, sorted, that were compiled with BTF.
+fn lines_of_bpf(addresses: &[u64]) -> Vec<(u64, String, u32)> {
+    if addresses.is_empty() {
+        return Vec::new();
+    }
+    let symbolizer = symbolizer(true);
+    let symbols = symbolizer.symbolize(&running_kernel(), Input::AbsAddr(addresses)).unwrap_or_default();
+    let line = |(symbol, address): (&Symbolized<'_>, &u64)| {
+        let code = symbol.as_sym()?.code_info.as_ref()?;
+        Some((*address, code.to_path().to_string_lossy().into_owned(), code.line?))
+    };
+    symbols.iter().zip(addresses).filter_map(line).collect()
 }
 
 /// Where modules are: start, end, name; sorted.
