@@ -89,6 +89,9 @@ impl<'a> Missing<'a> {
             (ImageKind::File, Unnamed::FileChanged) => {
                 "another file stands at its path now: start the program anew".into()
             }
+            (ImageKind::File, Unnamed::Permission) => {
+                "the file, its debug file or the process's root may not be read: run with sudo, or as its user".into()
+            }
             (ImageKind::File, Unnamed::NoBuildId) => {
                 "record with build ids (`perf record --buildid-mmap`), or `--sysroot DIR` with the files of that machine".into()
             }
@@ -131,13 +134,21 @@ impl<'a> Missing<'a> {
         if !cfg!(feature = "debuginfod") || !self.has_build_id {
             return None;
         }
-        let is_set = std::env::var_os("DEBUGINFOD_URLS").is_some_and(|urls| !urls.is_empty());
         match server {
-            _ if is_set => Some("`--debuginfod`".to_owned()),
-            Some(server) => Some(format!("`--debuginfod` with DEBUGINFOD_URLS={server}")),
+            _ if has_servers() => Some("`--debuginfod`".to_owned()),
+            Some(server) => Some(format!("`--debuginfod={server}`")),
             None => None,
         }
     }
+}
+
+/// Whether the system names servers, as `--debuginfod` reads them.
+fn has_servers() -> bool {
+    if std::env::var_os("DEBUGINFOD_URLS").is_some_and(|urls| !urls.is_empty()) {
+        return true;
+    }
+    let entries = std::fs::read_dir("/etc/debuginfod").into_iter().flatten().flatten();
+    entries.take(1000).any(|entry| entry.path().extension().is_some_and(|kind| kind == "urls"))
 }
 
 /// Whether the file at a path is this one: of the same build id, or if it has none, of the same bytes at its begin and end.
@@ -188,6 +199,7 @@ mod tests {
             (ImageKind::File, Unnamed::FileChanged, false, "start the program anew"),
             (ImageKind::File, Unnamed::FileChanged, true, "--debug-dir DIR"),
             (ImageKind::File, Unnamed::NoBuildId, true, "--buildid-mmap"),
+            (ImageKind::File, Unnamed::Permission, false, "run with sudo"),
             (ImageKind::Jit(7), Unnamed::Anonymous, false, "--perf-basic-prof"),
             (ImageKind::Kernel, Unnamed::KernelHidden, false, "kernel.kptr_restrict="),
             (ImageKind::Kernel, Unnamed::OtherKernel, true, "--kallsyms FILE"),

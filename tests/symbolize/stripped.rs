@@ -211,3 +211,72 @@ fn stubs_of_a_static_program_are_named_by_what_is_chosen() {
         );
     }
 }
+
+/// Where the functions of `functions.c` begin by the frames of a stripped copy: one place for each.
+fn check_places(compiler: &str, arguments: &[&str], strip: &[&str]) {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = compile(directory.path(), compiler, "functions.c", arguments) else { return };
+    let svmas: Vec<u64> = ["tiny", "looping", "with_cold_part", "compare", "recursive", "main", "complain"]
+        .iter()
+        .flat_map(|name| bytes_of(&path, name))
+        .collect();
+    let whole = ours(&path, &svmas, &SymbolizeOptions::default());
+    let stripped = directory.path().join("stripped");
+    let status = Command::new("objcopy").args(strip).arg(&path).arg(&stripped).status();
+    if !status.is_ok_and(|status| status.success()) {
+        return println!("SKIPPED: objcopy {strip:?} does not work here");
+    }
+    let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
+    let (id, image) = open(&stripped, &mut images, &mut builder);
+    let frames: Vec<FrameId> =
+        svmas.iter().map(|svma| builder.code_frame(id, image.offset_of_svma(*svma).unwrap())).collect();
+    let mut profile = builder.finish();
+    symbolize(&mut profile, &images, &[], &SymbolizeOptions::default());
+    let mut places = std::collections::BTreeMap::<String, std::collections::BTreeSet<u64>>::new();
+    for ((frame, svma), whole) in frames.iter().zip(&svmas).zip(&whole) {
+        let Resolution::Unknown { place, .. } = profile.frames[frame.index()].resolution else {
+            panic!("{arguments:?} {svma:#x}: {:?}", profile.frames[frame.index()].resolution);
+        };
+        let Place::Function(start) = place else { panic!("{arguments:?} {svma:#x}: {place:?}") };
+        places.entry(whole.as_ref().unwrap()[0].0.clone()).or_default().insert(start);
+    }
+    assert!(places.len() >= 7, "{arguments:?} {places:x?}");
+    for (name, starts) in &places {
+        // What is hardly run stands elsewhere.
+        assert_eq!(starts.len(), 1, "{arguments:?} {name}: {starts:x?}");
+    }
+    let starts: std::collections::BTreeSet<u64> = places.values().flatten().copied().collect();
+    assert_eq!(starts.len(), places.len(), "{arguments:?}: two functions are one place");
+}
+
+/// Every fourth byte of a function, by its symbol.
+fn bytes_of(path: &Path, name: &str) -> Vec<u64> {
+    use object::{Object, ObjectSymbol};
+    let data = std::fs::read(path).unwrap();
+    let file = object::File::parse(&*data).unwrap();
+    let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name)).unwrap_or_else(|| panic!("no {name}"));
+    (symbol.address()..symbol.address() + symbol.size()).step_by(4).collect()
+}
+
+#[test]
+fn stripped_functions_are_one_place_each_in_every_kind_of_program() {
+    let all = ["--strip-all"];
+    for arguments in [
+        &["-O2"][..],
+        &["-O2", "-Wl,--no-eh-frame-hdr"],
+        &["-O2", "-static"],
+        &["-O2", "-static-pie"],
+        &["-O2", "-m32"],
+        &["-O2", "-m32", "-static"],
+        &["-O2", "-fuse-ld=lld"],
+    ] {
+        check_places("cc", arguments, &all);
+    }
+    check_places("musl-gcc", &["-O2", "-static"], &all);
+    check_places("musl-gcc", &["-O2"], &all);
+    // No section is there that the system's compilers keep for exceptions.
+    let debug_frame = ["-O2", "-g", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"];
+    let without_names =
+        ["--strip-all", "--keep-section=.debug_frame", "--remove-section=.eh_frame", "--remove-section=.eh_frame_hdr"];
+    check_places("cc", &debug_frame, &without_names);
+}
