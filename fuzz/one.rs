@@ -58,6 +58,12 @@ pub fn read_jit_dump(bytes: &[u8]) {
         assert!(dump.name(code).len() <= bytes.len());
         dump.line_at(code.offset);
         dump.load_at(code.offset.wrapping_add(code.size));
+        let mut context = gimli::UnwindContext::new();
+        for offset in [code.offset, code.offset + code.size - 1] {
+            let Some((entry, svma)) = dump.frame_entry(offset) else { continue };
+            assert!((entry.start()..entry.start() + entry.length()).contains(&svma));
+            entry.row(svma, &mut context);
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! Programs are compiled here from `testdata/symbolize`; what the machine has no tool for is skipped aloud.
 
+mod common;
 #[path = "symbolize/files.rs"]
 mod files;
+#[path = "symbolize/jit.rs"]
+mod jit;
 #[path = "symbolize/languages.rs"]
 mod languages;
 #[path = "symbolize/reasons.rs"]

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -44,6 +44,12 @@ pub struct Wanted<'a> {
 pub fn is_file_path(path: &[u8]) -> bool {
     let not_files: [&[u8]; 5] = [b"//", b"/memfd:", b"/dev/zero", b"/SYSV", b"/anon_hugepage"];
     path.first() == Some(&b'/') && !not_files.iter().any(|prefix| path.starts_with(prefix))
+}
+
+/// Whether a path is in a directory of files that are made for the time being.
+pub fn is_scratch(path: &[u8]) -> bool {
+    let directories: [&[u8]; 4] = [b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/run/user/"];
+    directories.iter().any(|directory| path.starts_with(directory))
 }
 
 const DELETED: &[u8] = b" (deleted)";
@@ -111,6 +117,23 @@ pub(super) fn find(wanted: &Wanted<'_>, root: &RootOf) -> Result<Found, Unnamed>
         }
     }
     Err(reason)
+}
+
+/// Opens a file that a process has mapped and goes on writing, whatever is in it.
+///
+/// # Errors
+/// Those of opening it; [`io::ErrorKind::NotFound`] if another file stands at its path now.
+pub(super) fn open_written(wanted: &Wanted<'_>) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let path = Path::new(std::ffi::OsStr::from_bytes(wanted.path));
+    let is_same =
+        |file: &File| wanted.inode.is_some_and(|inode| file.metadata().is_ok_and(|facts| facts.ino() == inode));
+    let (file, by_path) = match rustix::fs::open(format!("/proc/{}/root", wanted.pid), flags, Mode::empty()) {
+        Ok(root) => (open_in_root(root.as_fd(), path)?, true),
+        // It is gone; then the identity alone is the proof.
+        Err(_) => (open_regular(CWD, path, ResolveFlags::empty())?, false),
+    };
+    if is_same(&file) || by_path && has_own_inodes(&file) { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// One way to reach a file.

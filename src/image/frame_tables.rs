@@ -181,6 +181,39 @@ impl FrameTables {
         }
     }
 
+    /// The call frame information of a piece of code that a JIT has made: the bytes of its `.eh_frame` in a dump, and the addresses
+    /// of the code and of that section.
+    pub(super) fn of_jit_code(section: Range<usize>, text: u64, eh_frame: u64) -> FrameTables {
+        FrameTables {
+            header: None,
+            eh_frame: Some(section),
+            bases: BaseAddresses::default().set_text(text).set_eh_frame(eh_frame),
+            eh_index: OnceLock::new(),
+            debug_frame: OnceLock::new(),
+            bytes_more: AtomicI64::new(0),
+        }
+    }
+
+    /// The entry for an address of such code; `dump` must be the same bytes, in byte order `big`, of processor `machine`.
+    pub(super) fn find_in_jit_code<'a>(
+        &'a self,
+        dump: &'a [u8],
+        big: bool,
+        machine: u16,
+        svma: u64,
+    ) -> Option<FrameEntry<'a>> {
+        use object::elf::{EM_386, EM_AARCH64, EM_ARM};
+        let endian = if big { RunTimeEndian::Big } else { RunTimeEndian::Little };
+        let bytes = EndianSlice::new(dump.get(self.eh_frame.clone()?)?, endian);
+        let mut section = EhFrame::from(bytes);
+        section.set_address_size(if [EM_386.0, EM_ARM.0].contains(&machine) { 4 } else { 8 });
+        section.set_vendor(if machine == EM_AARCH64.0 { gimli::Vendor::AArch64 } else { gimli::Vendor::Default });
+        let index = self.eh_index.get_or_init(|| Index::of(&section, bytes, &self.bases));
+        let offset = EhFrameOffset(index.find(svma)?.entry as usize);
+        let entry = parse(&section, bytes, &self.bases, offset)?;
+        entry.contains(svma).then_some(FrameEntry { entry, section: Section::Eh(section), tables: self })
+    }
+
     /// Whether so many bytes of instructions may be run, see [`BYTES_A_ROW`].
     fn may_run(&self, bytes: usize) -> bool {
         let more = self.bytes_more.load(Ordering::Relaxed);

@@ -8,8 +8,8 @@ use super::as_seen::{self, Found, Wanted};
 use super::debug_files::{DebugFiles, SplitFiles};
 use super::elf_image::ElfImage;
 use super::jitdump::JitDump;
-use super::mapped_file::MappedFile;
 use super::mini_debug;
+use super::perf_map::PerfMap;
 use super::process_root::{ProcessRoot, ProcessRoots, RootOf};
 use super::recorded::{FileSources, Proven};
 use super::refused::{Refusal, Refused};
@@ -17,6 +17,9 @@ use super::search::{Located, Place, Search, is_hollow};
 use super::tree::Tree;
 use super::vdso;
 use crate::model::{BuildId, FrameKey, ImageId, ImageKind, Profile, Unnamed};
+pub use jit::Generation;
+
+mod jit;
 
 /// The images that have been seen mapped, with their files.
 ///
@@ -41,6 +44,11 @@ pub struct Images {
     missing: FxHashMap<ImageId, Missing>,
     vdsos: FxHashMap<(vdso::Width, Option<BuildId>), ImageId>,
     dumps: FxHashMap<ImageId, Arc<JitDump>>,
+    /// Of anonymous memory: the dump that has its code.
+    dump_of: FxHashMap<ImageId, ImageId>,
+    perf_maps: Vec<PerfMap>,
+    perf_map_of: FxHashMap<ImageId, (usize, Generation)>,
+    generations: FxHashMap<(usize, Generation), ImageId>,
     unproven: usize,
 }
 
@@ -251,38 +259,6 @@ impl Images {
     /// Whether an image is a vdso.
     pub fn is_vdso(&self, id: ImageId) -> bool {
         self.vdsos.values().any(|known| *known == id)
-    }
-
-    /// The image of a JIT's dump (`jit-PID.dump`) that the recorded process `pid` has mapped, as its mark that there is
-    /// one; offsets are into the dump. `None` if there is no sound dump of this process.
-    ///
-    /// Its loads are mappings of it, see [`JitDump::loads`].
-    pub fn intern_jit_dump(
-        &mut self,
-        wanted: &Wanted<'_>,
-        add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId,
-    ) -> Option<(ImageId, Arc<JitDump>)> {
-        let pid = super::jitdump::pid_of_path(wanted.path)?;
-        let key = Key { path: wanted.path.into(), build_id: None, device: wanted.device, inode: wanted.inode };
-        if let Some(&id) = self.known.get(&key) {
-            return self.dumps.get(&id).map(|dump| (id, Arc::clone(dump)));
-        }
-        let file = self.sources()?.open_written(wanted.path, wanted.inode).ok()?;
-        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
-        // The path names the process as it knows itself, the record as the recorder did: containers count on their own.
-        let dump = Arc::new(JitDump::read(MappedFile::new(&file, length).ok()?)?);
-        if dump.pid() != pid && dump.pid() != wanted.pid {
-            return None;
-        }
-        let id = add(ImageKind::JitDump, &String::from_utf8_lossy(wanted.path), None);
-        self.known.insert(key, id);
-        self.dumps.insert(id, Arc::clone(&dump));
-        Some((id, dump))
-    }
-
-    /// The JIT's dump that an image is.
-    pub fn jit_dump(&self, id: ImageId) -> Option<&Arc<JitDump>> {
-        self.dumps.get(&id)
     }
 
     /// What is known of an image beside its own file, or in place of it. Files are looked for now: an image of which nobody

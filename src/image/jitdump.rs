@@ -3,22 +3,32 @@
 //! ```text
 //! header   magic (which also tells the byte order), processor, pid, when, flags
 //! record   LOAD: where, when, name, the code itself   MOVE: from where to where
-//!          DEBUG_INFO: lines of the LOAD that follows   CLOSE   UNWINDING_INFO
+//!          DEBUG_INFO, UNWINDING_INFO: lines and call frame information of the LOAD that follows   CLOSE
 //! ```
 //!
 //! Each record tells its size, so unknown ones are passed over, and a file that is still written to ends in a part of
-//! one. See tools/perf/Documentation/jitdump-specification.txt and tools/perf/util/jitdump.h of the kernel's sources.
+//! one: of a process that runs it is read on as it grows, see [`JitDump::follow`]. See tools/perf/Documentation/jitdump-specification.txt and tools/perf/util/jitdump.h of the kernel's sources.
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
+use super::code_history::CodeHistory;
+use super::frame_tables::{FrameEntry, FrameTables};
 use super::mapped_file::MappedFile;
 
 /// A JIT's dump, read.
 #[derive(Debug)]
 pub struct JitDump {
     bytes: Bytes,
+    /// Of a dump that may grow.
+    followed: Option<Followed>,
+    /// Where the next record is; nothing as long as there is no header.
+    next: Option<usize>,
+    big: bool,
+    pending: Pending,
     pid: u32,
     machine: u32,
     created: u64,
@@ -29,9 +39,22 @@ pub struct JitDump {
     by_time: Vec<u32>,
     moves: Vec<JitMove>,
     lines: Vec<Entry>,
+    /// By row of `loads`.
+    unwinding: FxHashMap<u32, Box<FrameTables>>,
     unwinding_infos: u64,
     unknown: u64,
     stopped_at: Option<u64>,
+}
+
+/// What is needed to read on, and to know which code was where.
+#[derive(Debug)]
+struct Followed {
+    file: File,
+    length: u64,
+    /// Where code was put when; the value of a piece is its offset in the dump.
+    history: CodeHistory,
+    /// Rows of loads.
+    by_index: FxHashMap<u64, u32>,
 }
 
 #[derive(Debug)]
@@ -113,6 +136,90 @@ impl JitDump {
         read(Bytes::Mapped(file))
     }
 
+    /// Reads the dump of a process that runs, and may not have written its header yet; [`JitDump::grow`] reads on.
+    ///
+    /// # Errors
+    /// Those of mapping the file.
+    pub fn follow(file: File) -> io::Result<JitDump> {
+        let followed = Followed { file, length: 0, history: CodeHistory::default(), by_index: FxHashMap::default() };
+        let mut dump = JitDump { followed: Some(followed), ..JitDump::empty(Bytes::Owned(Box::default())) };
+        dump.grow()?;
+        Ok(dump)
+    }
+
+    /// Reads what its process has written since.
+    ///
+    /// # Errors
+    /// Those of mapping the file; what was read before stays.
+    pub fn grow(&mut self) -> io::Result<()> {
+        let Some(followed) = &mut self.followed else { return Ok(()) };
+        let length = followed.file.metadata()?.len();
+        if length <= followed.length {
+            return Ok(());
+        }
+        self.bytes =
+            Bytes::Mapped(MappedFile::new(&followed.file, usize::try_from(length).map_err(io::Error::other)?)?);
+        followed.length = length;
+        read_on(self);
+        Ok(())
+    }
+
+    /// Of a dump that is followed: which code was put where, and when. The value of a piece is its offset in the dump.
+    pub fn history(&self) -> Option<&CodeHistory> {
+        self.followed.as_ref().map(|followed| &followed.history)
+    }
+
+    /// Makes the history of a dump that is followed ready to be asked.
+    pub fn settle(&mut self) {
+        if let Some(followed) = &mut self.followed {
+            followed.history.settle();
+        }
+    }
+
+    /// Whether there is a header: a dump that is followed begins empty.
+    pub fn has_begun(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// The call frame information of the code at an offset of the dump, and the address that it states for that; nothing if
+    /// the JIT wrote none.
+    pub fn frame_entry(&self, offset: u64) -> Option<(FrameEntry<'_>, u64)> {
+        let row = self.loads.partition_point(|load| load.offset <= offset).checked_sub(1)?;
+        let load = self.loads.get(row).filter(|load| offset - load.offset < load.size)?;
+        let svma = load.address + (offset - load.offset);
+        let entry =
+            self.unwinding.get(&(row as u32))?.find_in_jit_code(self.bytes(), self.big, self.machine as u16, svma)?;
+        Some((entry, svma))
+    }
+
+    /// The same for the code that was last put at an address of the process's memory, of a dump that is followed.
+    pub fn frame_entry_now(&self, address: u64) -> Option<(FrameEntry<'_>, u64)> {
+        let piece = self.history()?.latest(address)?;
+        self.frame_entry(piece.value.checked_add(address - piece.start)?)
+    }
+
+    fn empty(bytes: Bytes) -> JitDump {
+        JitDump {
+            bytes,
+            followed: None,
+            next: None,
+            big: false,
+            pending: Pending::default(),
+            pid: 0,
+            machine: 0,
+            created: 0,
+            arch_timestamps: false,
+            loads: Vec::new(),
+            by_time: Vec::new(),
+            moves: Vec::new(),
+            lines: Vec::new(),
+            unwinding: FxHashMap::default(),
+            unwinding_infos: 0,
+            unknown: 0,
+            stopped_at: None,
+        }
+    }
+
     /// Reads the dump that `bytes` are; `None` as for [`JitDump::read`].
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Option<JitDump> {
         read(Bytes::Owned(bytes.into()))
@@ -149,7 +256,7 @@ impl JitDump {
         &self.moves
     }
 
-    /// How many records of unwind information there are; they are not used.
+    /// How many records of unwind information there are.
     pub fn unwinding_infos(&self) -> u64 {
         self.unwinding_infos
     }
@@ -229,86 +336,80 @@ impl Numbers<'_> {
 }
 
 fn read(bytes: Bytes) -> Option<JitDump> {
-    let mut dump = JitDump {
-        bytes,
-        pid: 0,
-        machine: 0,
-        created: 0,
-        arch_timestamps: false,
-        loads: Vec::new(),
-        by_time: Vec::new(),
-        moves: Vec::new(),
-        lines: Vec::new(),
-        unwinding_infos: 0,
-        unknown: 0,
-        stopped_at: None,
-    };
-    let mut pass = Pass::default();
-    let (at, big) = pass.header(&mut dump)?;
+    let mut dump = JitDump::empty(bytes);
+    read_on(&mut dump);
+    dump.has_begun().then_some(dump)
+}
+
+/// Reads the records that have not been read yet.
+fn read_on(dump: &mut JitDump) {
     let bytes = std::mem::replace(&mut dump.bytes, Bytes::Owned(Box::default()));
-    pass.records(
-        match &bytes {
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-        },
-        at,
-        big,
-        &mut dump,
-    );
+    let all: &[u8] = match &bytes {
+        Bytes::Mapped(map) => map,
+        Bytes::Owned(bytes) => bytes,
+    };
+    if let Some(at) = dump.next.or_else(|| header(all, dump)) {
+        let mut pending = std::mem::take(&mut dump.pending);
+        dump.next = Some(pending.records(all, at, dump));
+        dump.pending = pending;
+    }
     dump.bytes = bytes;
-    dump.by_time = (0..dump.loads.len() as u32).collect();
+    dump.by_time.extend(dump.by_time.len() as u32..dump.loads.len() as u32);
     // Threads write without waiting for each other.
     dump.by_time.sort_by_key(|row| dump.loads[*row as usize].time);
     dump.moves.sort_by_key(|moved| moved.time);
-    Some(dump)
+}
+
+/// Reads the header; where the first record is.
+fn header(bytes: &[u8], dump: &mut JitDump) -> Option<usize> {
+    let big = match bytes.first_chunk()? {
+        b"DTiJ" => false,
+        b"JiTD" => true,
+        _ => return None,
+    };
+    let mut numbers = Numbers { bytes, at: 4, big };
+    let version = numbers.u32()?;
+    let size = numbers.u32()? as usize;
+    let machine = numbers.u32()?;
+    numbers.u32()?;
+    let pid = numbers.u32()?;
+    let created = numbers.u64()?;
+    let flags = numbers.u64()?;
+    (dump.pid, dump.machine, dump.created, dump.big) = (pid, machine, created, big);
+    dump.arch_timestamps = flags & ARCH_TIMESTAMP != 0;
+    (version == 1 && size >= HEADER).then_some(size)
 }
 
 /// What is remembered from record to record.
-#[derive(Default)]
-struct Pass {
+#[derive(Debug, Default)]
+struct Pending {
     /// Lines of functions that are still to come: by address, where the entries are.
     debug_infos: FxHashMap<u64, Range<usize>>,
+    /// Call frame information of the next function: where `.eh_frame` is.
+    eh_frame: Option<Range<usize>>,
 }
 
-impl Pass {
-    /// Where the first record is, and whether the largest byte of a number comes first.
-    fn header(&self, dump: &mut JitDump) -> Option<(usize, bool)> {
-        let bytes = dump.bytes();
-        let big = match bytes.first_chunk()? {
-            b"DTiJ" => false,
-            b"JiTD" => true,
-            _ => return None,
-        };
-        let mut numbers = Numbers { bytes, at: 4, big };
-        let version = numbers.u32()?;
-        let size = numbers.u32()? as usize;
-        let machine = numbers.u32()?;
-        numbers.u32()?;
-        let pid = numbers.u32()?;
-        let created = numbers.u64()?;
-        let flags = numbers.u64()?;
-        (dump.pid, dump.machine, dump.created) = (pid, machine, created);
-        dump.arch_timestamps = flags & ARCH_TIMESTAMP != 0;
-        (version == 1 && size >= HEADER).then_some((size, big))
-    }
-
-    fn records(&mut self, bytes: &[u8], mut at: usize, big: bool, dump: &mut JitDump) {
+impl Pending {
+    /// Reads records from `at` on; where the first one is that is not there whole.
+    fn records(&mut self, bytes: &[u8], mut at: usize, dump: &mut JitDump) -> usize {
+        let big = dump.big;
+        dump.stopped_at = None;
         while at < bytes.len() {
             let mut numbers = Numbers { bytes, at, big };
             let (Some(kind), Some(size), Some(time)) = (numbers.u32(), numbers.u32(), numbers.u64()) else {
                 dump.stopped_at = Some(at as u64);
-                return;
+                return at;
             };
             let end = at.saturating_add(size as usize);
             // Rows are counted in 32 bits; no record is smaller than its row.
             if (size as usize) < RECORD_HEADER || end > bytes.len() || dump.lines.len() >= u32::MAX as usize / 2 {
                 dump.stopped_at = Some(at as u64);
-                return;
+                return at;
             }
             let mut numbers = Numbers { bytes: &bytes[..end], at: at + RECORD_HEADER, big };
             let understood = match kind {
                 0 => self.load(&mut numbers, time, dump),
-                1 => moved(&mut numbers, time).map(|moved| dump.moves.push(moved)),
+                1 => moved(&mut numbers, time).map(|moved| dump.is_moved(moved)),
                 2 => numbers.u64().and_then(|address| {
                     let _entries = numbers.u64()?;
                     self.debug_infos.insert(address, numbers.at..end);
@@ -317,16 +418,19 @@ impl Pass {
                 3 => Some(()),
                 4 => {
                     dump.unwinding_infos += 1;
-                    Some(())
+                    self.eh_frame = eh_frame(&mut numbers);
+                    self.eh_frame.is_some().then_some(())
                 }
                 _ => None,
             };
             dump.unknown += u64::from(understood.is_none());
             at = end;
         }
+        at
     }
 
     fn load(&mut self, numbers: &mut Numbers<'_>, time: u64, dump: &mut JitDump) -> Option<()> {
+        let eh_frame = self.eh_frame.take();
         let (pid, tid) = (numbers.u32()?, numbers.u32()?);
         let _vma = numbers.u64()?;
         let (address, size, index) = (numbers.u64()?, numbers.u64()?, numbers.u64()?);
@@ -346,6 +450,13 @@ impl Pass {
             read_lines(entries, address, size, code as u64, &mut dump.lines);
             dump.lines[first as usize..].sort_by_key(|entry| entry.offset);
         }
+        let row = dump.loads.len() as u32;
+        if let Some(section) = eh_frame.filter(|section| !section.is_empty()) {
+            // perf puts the section behind the code, at a multiple of eight bytes (`jit_write_elf`, tools/perf/util/genelf.c), and
+            // JITs write it for there.
+            let placed = address.wrapping_add(size.wrapping_add(7) & !7);
+            dump.unwinding.insert(row, Box::new(FrameTables::of_jit_code(section, address, placed)));
+        }
         dump.loads.push(JitCode {
             time,
             pid,
@@ -357,8 +468,33 @@ impl Pass {
             name: numbers.at..numbers.at + length.min(MOST_NAME),
             lines: first..dump.lines.len() as u32,
         });
+        let begin = if dump.arch_timestamps { 0 } else { time };
+        if let Some(followed) = &mut dump.followed {
+            followed.history.add(address, address + size, begin, code as u64);
+            followed.by_index.insert(index, row);
+        }
         Some(())
     }
+}
+
+impl JitDump {
+    fn is_moved(&mut self, moved: JitMove) {
+        let begin = if self.arch_timestamps { 0 } else { moved.time };
+        if let Some(followed) = &mut self.followed
+            && let Some(load) = followed.by_index.get(&moved.index).and_then(|row| self.loads.get(*row as usize))
+        {
+            followed.history.add(moved.address, moved.address.saturating_add(load.size), begin, load.offset);
+        }
+        self.moves.push(moved);
+    }
+}
+
+/// Where `.eh_frame` is in a record of unwind information; `.eh_frame_hdr`, which follows it, is of no use for one function.
+fn eh_frame(numbers: &mut Numbers<'_>) -> Option<Range<usize>> {
+    let (size, header, _mapped) = (numbers.u64()?, numbers.u64()?, numbers.u64()?);
+    let rest = (numbers.bytes.len() - numbers.at) as u64;
+    let section = size.checked_sub(header).filter(|_| size <= rest)?;
+    Some(numbers.at..numbers.at + section as usize)
 }
 
 fn moved(numbers: &mut Numbers<'_>, time: u64) -> Option<JitMove> {
@@ -393,180 +529,4 @@ fn read_lines(mut numbers: Numbers<'_>, address: u64, size: u64, code: u64, into
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// Writes dumps, as a JIT does.
-    pub(crate) struct Writer {
-        pub bytes: Vec<u8>,
-        big: bool,
-    }
-
-    impl Writer {
-        pub fn new(pid: u32, big: bool) -> Writer {
-            let mut writer = Writer { bytes: Vec::new(), big };
-            for number in [0x4a69_5444, 1, 40, 62, 0, pid] {
-                writer.u32(number);
-            }
-            writer.u64(1000);
-            writer.u64(0);
-            writer
-        }
-
-        fn u32(&mut self, number: u32) {
-            self.bytes.extend(if self.big { number.to_be_bytes() } else { number.to_le_bytes() });
-        }
-
-        fn u64(&mut self, number: u64) {
-            self.bytes.extend(if self.big { number.to_be_bytes() } else { number.to_le_bytes() });
-        }
-
-        pub fn record(&mut self, kind: u32, time: u64, body: impl FnOnce(&mut Writer)) {
-            let start = self.bytes.len();
-            self.u32(kind);
-            self.u32(0);
-            self.u64(time);
-            body(self);
-            let size = (self.bytes.len() - start) as u32;
-            self.bytes[start + 4..start + 8].copy_from_slice(&if self.big {
-                size.to_be_bytes()
-            } else {
-                size.to_le_bytes()
-            });
-        }
-
-        pub fn load(&mut self, time: u64, address: u64, index: u64, name: &str, code: &[u8]) {
-            self.record(0, time, |writer| {
-                writer.u32(7);
-                writer.u32(8);
-                for number in [address, address, code.len() as u64, index] {
-                    writer.u64(number);
-                }
-                writer.bytes.extend(name.as_bytes());
-                writer.bytes.push(0);
-                writer.bytes.extend(code);
-            });
-        }
-
-        pub fn lines(&mut self, time: u64, address: u64, entries: &[(u64, u32, &[u8])]) {
-            self.record(2, time, |writer| {
-                writer.u64(address);
-                writer.u64(entries.len() as u64);
-                for (at, line, file) in entries {
-                    writer.u64(*at);
-                    writer.u32(*line);
-                    writer.u32(0);
-                    writer.bytes.extend(*file);
-                    writer.bytes.push(0);
-                }
-            });
-        }
-    }
-
-    pub(crate) fn example(big: bool) -> Vec<u8> {
-        let mut writer = Writer::new(7, big);
-        writer.lines(1, 0x1000, &[(0x1000, 10, b"a.js"), (0x1008, 12, b"\xff"), (0x5000, 99, b"elsewhere.js")]);
-        writer.load(30, 0x1000, 1, "LazyCompile:~one a.js:10", &[0xcc; 16]);
-        writer.record(4, 30, |writer| writer.bytes.extend([0; 24]));
-        writer.load(20, 0x2000, 2, "two", &[0x90; 4]);
-        writer.record(1, 40, |writer| {
-            writer.u32(7);
-            writer.u32(9);
-            for number in [0x3000, 0x1000, 0x3000, 16, 1] {
-                writer.u64(number);
-            }
-        });
-        writer.record(77, 41, |writer| writer.u64(5));
-        writer.load(42, 0x4000, 3, "empty", b"");
-        writer.record(3, 50, |_| {});
-        writer.bytes
-    }
-
-    #[test]
-    fn records_are_read_in_both_byte_orders() {
-        for big in [false, true] {
-            let bytes = example(big);
-            let dump = JitDump::from_bytes(bytes.clone()).unwrap();
-            assert_eq!((dump.pid(), dump.machine(), dump.created(), dump.arch_timestamps()), (7, 62, 1000, false));
-            let loads: Vec<_> =
-                dump.loads().map(|load| (load.time, load.address, load.size, load.index, dump.name(load))).collect();
-            let one = &b"LazyCompile:~one a.js:10"[..];
-            assert_eq!(loads, [(20, 0x2000, 4, 2, &b"two"[..]), (30, 0x1000, 16, 1, one)]);
-            for load in dump.loads() {
-                let code = &bytes[load.offset as usize..][..load.size as usize];
-                assert!(code.iter().all(|byte| *byte == if load.index == 1 { 0xcc } else { 0x90 }));
-                assert_eq!((load.pid, load.tid), (7, 8));
-            }
-            let [moved] = dump.moves() else { panic!("one move") };
-            assert_eq!((moved.time, moved.old_address, moved.address, moved.size), (40, 0x1000, 0x3000, 16));
-            assert_eq!((moved.tid, moved.index), (9, 1));
-            assert_eq!((dump.unwinding_infos(), dump.unknown(), dump.stopped_at()), (1, 1, None));
-        }
-    }
-
-    #[test]
-    fn offset_is_named_with_its_line() {
-        let dump = JitDump::from_bytes(example(false)).unwrap();
-        let (two, one) = (dump.loads().next().unwrap().offset, dump.loads().nth(1).unwrap().offset);
-        let name = &b"LazyCompile:~one a.js:10"[..];
-        for (offset, expected) in [
-            (one - 1, None),
-            (one, Some(JitLine { name, file: b"a.js", line: 10 })),
-            (one + 7, Some(JitLine { name, file: b"a.js", line: 10 })),
-            (one + 8, Some(JitLine { name, file: b"a.js", line: 12 })),
-            (one + 16, None),
-            (two + 3, Some(JitLine { name: b"two", file: b"", line: 0 })),
-        ] {
-            assert_eq!(dump.line_at(offset), expected, "{offset:#x}");
-        }
-    }
-
-    #[test]
-    fn dump_that_is_still_written_gives_what_is_whole() {
-        let whole = example(false);
-        for length in 0..whole.len() {
-            match JitDump::from_bytes(&whole[..length]) {
-                None => assert!(length < HEADER, "{length}"),
-                Some(dump) => {
-                    assert!(dump.loads().count() <= 2);
-                    assert!(dump.stopped_at().is_none_or(|at| at < length as u64));
-                }
-            }
-        }
-        assert!(JitDump::from_bytes(*b"\x7fELF with more bytes than a header of a dump has").is_none());
-    }
-
-    #[test]
-    fn corrupt_dumps_are_survived() {
-        let mut random = 1u64;
-        let mut next = |below: usize| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (random >> 33) as usize % below
-        };
-        for round in 0..20_000 {
-            let mut bytes = example(round % 2 == 0);
-            for _ in 0..=next(4) {
-                let at = next(bytes.len());
-                bytes[at] = [0, 1, 0x7f, 0xff, next(256) as u8][next(5)];
-            }
-            bytes.truncate(bytes.len() - next(8).saturating_sub(4));
-            let length = bytes.len() as u64;
-            let Some(dump) = JitDump::from_bytes(bytes) else { continue };
-            for load in dump.loads() {
-                assert!(load.size > 0 && load.offset + load.size <= length);
-                for offset in [load.offset, load.offset + load.size - 1] {
-                    assert_eq!(dump.line_at(offset).map(|line| line.name), Some(dump.name(load)));
-                }
-            }
-            dump.line_at(next(400) as u64);
-        }
-    }
-
-    #[test]
-    fn dumps_are_known_by_their_names() {
-        assert_eq!(pid_of_path(b"/tmp/.debug/jit/x/jit-4121.dump"), Some(4121));
-        for path in [&b"/tmp/jit-.dump"[..], b"/tmp/jit-12", b"jit-x.dump", b"/tmp/perf-12.map", b""] {
-            assert_eq!(pid_of_path(path), None);
-        }
-    }
-}
+pub(crate) mod tests;

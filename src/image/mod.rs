@@ -16,6 +16,7 @@
 //! names in it, not our life (see [`MappedFile`]).
 
 mod as_seen;
+mod code_history;
 mod debug_files;
 mod elf_file;
 mod elf_headers;
@@ -28,6 +29,7 @@ mod jitdump;
 mod links;
 mod mapped_file;
 mod mini_debug;
+mod perf_map;
 mod process_root;
 mod recorded;
 mod refused;
@@ -36,7 +38,8 @@ mod section_contents;
 mod tree;
 mod vdso;
 
-pub use as_seen::{Wanted, is_file_path, open_in_root};
+pub use as_seen::{Wanted, is_file_path, is_scratch, open_in_root};
+pub use code_history::{CodeHistory, Piece};
 pub use debug_files::{DebugFiles, SplitFiles};
 pub use elf_file::ElfFile;
 pub use elf_headers::{Section, Segment};
@@ -44,8 +47,9 @@ pub use elf_image::ElfImage;
 pub use frame_tables::{Bytes, FrameEntry, FrameTables};
 pub use function_starts::function_starts;
 pub use go_table::{GoFrame, GoSource, GoSources, GoTable};
-pub use images::Images;
+pub use images::{Generation, Images};
 pub use jitdump::{JitCode, JitDump, JitLine, JitMove};
 pub use mapped_file::MappedFile;
+pub use perf_map::{PerfMap, PerfMapLine, open_perf_map, parse_line};
 pub use recorded::FileSources;
 pub use refused::{Refusal, Refused};

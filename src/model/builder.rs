@@ -119,6 +119,15 @@ impl ProfileBuilder {
         frame
     }
 
+    /// The same frame with its code in another place, which became known later; it was found as it was.
+    pub fn frame_in(&mut self, frame: FrameId, image: ImageId, offset: u64) -> FrameId {
+        let key = self.profile.frames[frame.index()].key;
+        let by = self.frames.get(&key).map_or_else(FoundBySet::default, |(_, by)| *by);
+        let (frame, found_by) = self.entry(FrameKey::Code { image, offset });
+        *found_by = found_by.union(by);
+        frame
+    }
+
     /// The frame of a bare name.
     pub fn name_frame(&mut self, name: &str, kind: FrameKind) -> FrameId {
         let name = self.string(name);

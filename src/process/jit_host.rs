@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::Runtime;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::ImageId;
 
 /// A process that runs code which no file holds, and which may leave a perf map (`/tmp/perf-PID.map`).
 #[derive(Debug)]
@@ -12,7 +14,11 @@ pub struct JitHost {
     pid: u32,
     namespace_pid: u32,
     uid: u32,
-    root: OwnedFd,
+    root: Option<OwnedFd>,
+    /// When it began, in seconds since 1970.
+    began: Option<u64>,
+    image: Option<ImageId>,
+    runtime: Option<Runtime>,
 }
 
 impl JitHost {
@@ -32,7 +38,40 @@ impl JitHost {
             Mode::empty(),
         )
         .map_err(|error| Error::io(format!("cannot look into the root directory of process {pid}"), error.into()))?;
-        Ok(JitHost { pid, namespace_pid, uid, root })
+        let began = when_began(pid).ok();
+        Ok(JitHost { pid, namespace_pid, uid, root: Some(root), began, image: None, runtime: None })
+    }
+
+    /// A process that is gone already, and was begun by us at `unix` or later, in seconds since 1970: as far as it lived
+    /// where we do, its map can be had.
+    pub fn gone(pid: u32, unix: u64) -> JitHost {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open("/", flags, Mode::empty()).ok();
+        let uid = rustix::process::geteuid().as_raw();
+        JitHost { uid, root, began: Some(unix), ..JitHost::recorded(pid) }
+    }
+
+    /// A process of a recording.
+    pub fn recorded(pid: u32) -> JitHost {
+        JitHost { pid, namespace_pid: pid, uid: 0, root: None, began: None, image: None, runtime: None }
+    }
+
+    /// The same once more; nothing if no more files can be open.
+    pub fn try_clone(&self) -> Option<JitHost> {
+        let root = self.root.as_ref().map(OwnedFd::try_clone).transpose().ok()?;
+        Some(JitHost { root, ..*self })
+    }
+
+    /// The same, with the image that stands for its memory.
+    #[must_use]
+    pub fn of_image(self, image: ImageId) -> JitHost {
+        JitHost { image: Some(image), ..self }
+    }
+
+    /// Says which runtime it is.
+    #[must_use]
+    pub fn of_runtime(self, runtime: Option<Runtime>) -> JitHost {
+        JitHost { runtime, ..self }
     }
 
     /// The same for a process that began before `unix`, in seconds since 1970: process ids come round, and what runs now
@@ -42,12 +81,7 @@ impl JitHost {
     /// As [`JitHost::open`]; `NotFound` too if the process began later.
     pub fn open_older(pid: u32, unix: u64) -> Result<JitHost> {
         let host = JitHost::open(pid)?;
-        let read =
-            |path: &str| std::fs::read_to_string(path).map_err(|error| Error::io(format!("cannot read {path}"), error));
-        let began = began(&read(&format!("/proc/{pid}/stat"))?, &read("/proc/stat")?).ok_or_else(|| {
-            Error::new(ErrorKind::Malformed, format!("the state of process {pid} does not say when it began"))
-        })?;
-        if began > unix {
+        if when_began(pid)? > unix {
             let message = format!("process {pid} began after what was recorded by that id");
             return Err(Error::new(ErrorKind::NotFound, message));
         }
@@ -69,10 +103,34 @@ impl JitHost {
         self.uid
     }
 
-    /// Its root directory, opened with `O_PATH`.
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+    /// Its root directory, opened with `O_PATH`; nothing if the process is of a recording.
+    pub fn root(&self) -> Option<BorrowedFd<'_>> {
+        self.root.as_ref().map(OwnedFd::as_fd)
     }
+
+    /// The image that stands for its memory of no file.
+    pub fn image(&self) -> Option<ImageId> {
+        self.image
+    }
+
+    /// Which runtime it is, as far as the files tell that it has mapped.
+    pub fn runtime(&self) -> Option<Runtime> {
+        self.runtime
+    }
+
+    /// Whether a file that was last written to at `unix` may be of this process: not if that was before it began, give or take
+    /// the second that both are rounded to.
+    pub fn may_have_written(&self, unix: i64) -> bool {
+        self.began.is_none_or(|began| u64::try_from(unix).is_ok_and(|unix| unix.saturating_add(2) >= began))
+    }
+}
+
+fn when_began(pid: u32) -> Result<u64> {
+    let read =
+        |path: &str| std::fs::read_to_string(path).map_err(|error| Error::io(format!("cannot read {path}"), error));
+    began(&read(&format!("/proc/{pid}/stat"))?, &read("/proc/stat")?).ok_or_else(|| {
+        Error::new(ErrorKind::Malformed, format!("the state of process {pid} does not say when it began"))
+    })
 }
 
 /// The innermost pid and the effective uid; see `proc_pid_status(5)`. Kernels before 4.1 give no `NSpid`, only `Pid`.
@@ -111,6 +169,15 @@ mod tests {
         let host = JitHost::open(std::process::id()).unwrap();
         assert_eq!(host.uid(), rustix::process::geteuid().as_raw());
         assert_eq!(host.pid(), std::process::id());
+    }
+
+    #[test]
+    fn what_was_written_before_is_of_another_process() {
+        let host = JitHost::gone(std::process::id(), 1000);
+        assert!(host.root().is_some());
+        assert!(host.may_have_written(1000) && host.may_have_written(998) && !host.may_have_written(997));
+        assert!(!host.may_have_written(-1));
+        assert!(JitHost::recorded(1).may_have_written(0) && JitHost::recorded(1).root().is_none());
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub struct ProcessState {
     pub id: Option<ProcessId>,
     /// The image of its JIT's memory, once there is some.
     pub jit: Option<crate::model::ImageId>,
+    /// The image of its JIT's dump, of a process that runs.
+    pub dump: Option<crate::model::ImageId>,
+    /// Which runtime it is, as far as its files tell.
+    pub runtime: Option<super::Runtime>,
     /// Code that a JIT will put into memory, the next one last: time, and where.
     code: Vec<(u64, Mapping)>,
     threads: FxHashMap<u32, ThreadState>,
@@ -152,11 +156,11 @@ impl ProcessTable {
         if !follows_children {
             return;
         }
-        let space = parent.space.clone();
+        let (space, runtime) = (parent.space.clone(), parent.runtime);
         let mut threads = FxHashMap::default();
         threads.insert(tid, ThreadState { name: name.clone(), id: None });
         self.ended.retain(|known| *known != pid);
-        self.processes.insert(pid, ProcessState { name, space, threads, ..ProcessState::default() });
+        self.processes.insert(pid, ProcessState { name, space, threads, runtime, ..ProcessState::default() });
     }
 
     /// A thread has a new name; with `exec` its process runs another program from now on.

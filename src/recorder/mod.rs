@@ -17,6 +17,8 @@ mod counters;
 mod deferred;
 mod existing;
 mod feed;
+mod followed_maps;
+mod jit;
 mod late;
 mod options;
 mod other_stack;
@@ -31,13 +33,11 @@ pub use tap::{Tap, Tapped};
 pub use crate::unwind::{Processor, REGISTERS_MASK};
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use rustc_hash::FxHashMap;
-
-use crate::image::{Images, JitCode, JitDump, Wanted, is_file_path};
+use crate::image::{Images, Wanted, is_file_path, is_scratch};
 use crate::model::{
-    EventId, FrameKind, ImageId, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp,
-    Unit,
+    EventId, FrameKind, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp, Unit,
 };
 use crate::perf::record::{self, CpuMode};
 use crate::perf::{Layout, Record, data};
@@ -88,6 +88,11 @@ pub struct Recorder {
     builder: ProfileBuilder,
     images: Images,
     jit_hosts: Vec<JitHost>,
+    followed_maps: followed_maps::FollowedMaps,
+    /// When JITs' dumps were read on.
+    dumps_read: Option<Instant>,
+    /// When the recording began, in seconds since 1970.
+    began_unix: u64,
     kernel_symbols: Vec<KernelSymbol>,
     off_cpu: OffCpu,
     incomplete: Incomplete,
@@ -140,6 +145,9 @@ impl Recorder {
             builder,
             images,
             jit_hosts: Vec::new(),
+            followed_maps: followed_maps::FollowedMaps::default(),
+            dumps_read: None,
+            began_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             kernel_symbols: Vec::new(),
             off_cpu: OffCpu::default(),
             incomplete: Incomplete::default(),
@@ -325,6 +333,7 @@ impl Recorder {
 
     /// The finished recording.
     pub fn finish(mut self) -> Recorded {
+        self.settle_jit_code();
         self.add_waits();
         let counters = self.counters();
         Recorded {
@@ -435,24 +444,28 @@ impl Recorder {
         let mut add = |kind, path: &str, build_id| builder.add_image(kind, path, build_id);
         // It is mapped only as a mark that it is there.
         if let Some((image, dump)) = self.images.intern_jit_dump(wanted, &mut add) {
+            if matches!(self.options.origin, Origin::Live) {
+                drop(dump);
+                return self.follow_dump(wanted.pid, image);
+            }
             let by_time = self.options.origin.is_monotonic() && !dump.arch_timestamps();
-            return process.set_code(code_of(&dump, image, by_time));
+            return process.set_code(jit::code_of(&dump, image, by_time));
         }
         let (image, offset) = if wanted.path == b"[vdso]" {
             // It is mapped whole; what the kernel states as its file offset is none.
             (self.images.intern_vdso(wanted, add), 0)
         } else if is_file_path(wanted.path) || self.options.origin.has_symbols_of(wanted.path) {
-            (self.images.intern(wanted, add), offset)
+            let image = self.images.intern(wanted, add);
+            self.note_runtime(wanted.pid, wanted.path);
+            // A JIT may keep its code in a file of its own that it has deleted, to map it twice.
+            let is_file = !(wanted.build_id.is_none() && is_scratch(wanted.path) && self.images.get(image).is_none());
+            let jit = if is_file { None } else { self.jit_image(wanted.pid) };
+            jit.map_or((image, offset), |jit| (jit, wanted.start))
         } else {
-            let live = matches!(self.options.origin, Origin::Live);
-            let jit = process.jit.unwrap_or_else(|| {
-                // Opened now: at the end of the recording the process may be gone.
-                self.jit_hosts.extend(live.then(|| JitHost::open(wanted.pid).ok()).flatten());
-                add(ImageKind::Jit(wanted.pid), "[anonymous]", None)
-            });
-            process.jit = Some(jit);
+            let Some(jit) = self.jit_image(wanted.pid) else { return };
             (jit, wanted.start)
         };
+        let Some(process) = self.processes.followed(wanted.pid) else { return };
         process.map(Mapping { start: wanted.start, end: wanted.end, offset, image });
     }
 
@@ -559,26 +572,6 @@ impl Recorder {
             self.builder.replace_stack(row, stack, end);
         }
     }
-}
-
-/// Which code a JIT's dump puts where, and when; all at once if its clock is another one.
-fn code_of(dump: &JitDump, image: ImageId, by_time: bool) -> Vec<(u64, Mapping)> {
-    let mapping = |code: &JitCode, start: u64| Mapping {
-        start,
-        end: start.saturating_add(code.size),
-        offset: code.offset,
-        image,
-    };
-    let by_index: FxHashMap<u64, &JitCode> = dump.loads().map(|code| (code.index, code)).collect();
-    let loads = dump.loads().map(|code| (code.time, mapping(code, code.address)));
-    let moves = dump.moves().iter();
-    let moves = moves.filter_map(|moved| Some((moved.time, mapping(by_index.get(&moved.index)?, moved.address))));
-    let mut code: Vec<_> = loads.chain(moves).collect();
-    code.sort_by_key(|(time, _)| *time);
-    if !by_time {
-        code.iter_mut().for_each(|(time, _)| *time = 0);
-    }
-    code
 }
 
 /// The name of the event that time off the CPU is added as.

@@ -37,6 +37,14 @@ impl Keeper {
         }
     }
 
+    /// See [`Recorder::watch_jit_code`].
+    pub fn watch_jit_code(&mut self) {
+        match self {
+            Keeper::Profile(recorder) => recorder.watch_jit_code(),
+            Keeper::File(_) => {}
+        }
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         match self {

@@ -29,6 +29,7 @@ pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_, Keeper>, done: &Done, stop
             feed.take(chunk.bytes);
         }
         if chunk.ends_round {
+            feed.recorder().watch_jit_code();
             feed.end_round(|bytes| chunks.recycle(bytes));
             let counters = feed.recorder().counters();
             done.samples.store(counters.samples, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use super::answers::Answers;
 use super::elf_file::{self, Files};
 use super::stored::{self, StoredTable};
 use super::{Asked, KernelNames, Names, SymbolizeOptions, jit_dump, kernel, perf_map};
-use crate::image::{DebugFiles, ElfImage, FileSources, JitDump};
+use crate::image::{DebugFiles, ElfImage, FileSources, Generation, JitDump, PerfMap};
 use crate::model::{FrameId, ImageId, ImageKind, Profile, Unnamed};
 use crate::process::JitHost;
 
@@ -29,6 +29,8 @@ enum Who<'a> {
     },
     Kernel(&'a KernelNames),
     Jit(&'a JitHost),
+    /// A perf map that was read while its process ran.
+    Map(&'a PerfMap, Generation),
     /// A process of a recording.
     RecordedJit(&'a FileSources, u32),
     Dump(&'a JitDump),
@@ -48,11 +50,16 @@ impl<'a> Who<'a> {
                 }
             }
             ImageKind::Kernel => Who::Kernel(names.kernel),
-            ImageKind::Jit(pid) => match (names.jit_hosts.iter().rfind(|host| host.pid() == pid), images.sources()) {
-                (Some(host), _) => Who::Jit(host),
-                (None, Some(sources)) => Who::RecordedJit(sources, pid),
-                (None, None) => Who::Nobody(Unnamed::Anonymous),
-            },
+            ImageKind::Jit(pid) if images.perf_map_of(id).is_none() => {
+                match (host_of(names, id, pid), images.sources()) {
+                    (Some(host), None) => Who::Jit(host),
+                    (_, Some(sources)) => Who::RecordedJit(sources, pid),
+                    (None, None) => Who::Nobody(Unnamed::Anonymous),
+                }
+            }
+            ImageKind::Jit(_) => images
+                .perf_map_of(id)
+                .map_or(Who::Nobody(Unnamed::Anonymous), |(map, generation)| Who::Map(map, generation)),
             ImageKind::JitDump => images.jit_dump(id).map_or(Who::Nobody(Unnamed::NoFile), |dump| Who::Dump(dump)),
             ImageKind::Unmapped => Who::Nobody(Unnamed::NotMapped),
         }
@@ -68,6 +75,13 @@ impl<'a> Who<'a> {
     fn is_slow(&self, options: &SymbolizeOptions) -> bool {
         self.files().is_some_and(|files| files.are_slow(options))
     }
+}
+
+/// The process of an image: the one that the image was made for, or the last of its id.
+fn host_of<'a>(names: &Names<'a>, id: ImageId, pid: u32) -> Option<&'a JitHost> {
+    let hosts = names.jit_hosts;
+    let by_image = hosts.iter().rfind(|host| host.image() == Some(id));
+    by_image.or_else(|| hosts.iter().rfind(|host| host.image().is_none() && host.pid() == pid))
 }
 
 /// Fewest addresses that are worth reading a file's debug information once more, in a thread of their own.
@@ -109,7 +123,7 @@ impl<'a> Job<'a> {
         // Of code that changes while the machine runs the recording knows best.
         let recording_first = match &self.who {
             Who::Kernel(names) => !matches!(names, KernelNames::Vmlinux { .. }),
-            Who::Jit(_) | Who::RecordedJit(..) => true,
+            Who::Jit(_) | Who::Map(..) | Who::RecordedJit(..) => true,
             Who::Elf { .. } | Who::Dump(_) | Who::Nobody(_) => false,
         };
         let mut answers = if recording_first && !self.stored.is_empty() {
@@ -130,6 +144,7 @@ impl<'a> Job<'a> {
             Who::Elf { image, debug } => elf_file::name(&Files { image, debug }, offsets, options),
             Who::Kernel(names) => kernel::name(names, offsets, options),
             Who::Jit(host) => perf_map::name(host, offsets),
+            Who::Map(map, generation) => perf_map::name_read(map, *generation, offsets),
             Who::RecordedJit(sources, pid) => perf_map::name_recorded(sources, *pid, offsets),
             Who::Dump(dump) => jit_dump::name(dump, offsets, options),
             Who::Nobody(reason) => Answers::unnamed(offsets.len(), *reason),
@@ -144,7 +159,7 @@ impl<'a> Job<'a> {
             // Reading the list takes the kernel tens of milliseconds.
             Who::Kernel(_) => 2_000_000,
             Who::Jit(_) | Who::RecordedJit(..) => 100_000,
-            Who::Dump(_) => self.frames.len(),
+            Who::Dump(_) | Who::Map(..) => self.frames.len(),
             Who::Nobody(_) => 0,
         }
     }

@@ -1,17 +1,14 @@
-//! Names of JIT code out of perf maps: `/tmp/perf-PID.map`, a line for each piece of code, `START SIZE name` in hex.
-//!
-//! See tools/perf/Documentation/jit-interface.txt. The file is written by the process, so it is believed about the
-//! process's own code only, and only if its user (or root) owns it: `/tmp` is everybody's.
+//! Names of JIT code out of perf maps, which [`crate::image::PerfMap`] reads while a process is recorded. Of one that was
+//! not followed, or of a recording, the whole map is read once, at the end.
 
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use super::answers::Answers;
 use super::lines::each_line;
-use crate::image::{FileSources, open_in_root};
+use crate::image::{FileSources, Generation, PerfMap, PerfMapLine, open_perf_map, parse_line};
 use crate::model::Unnamed;
 use crate::process::JitHost;
 
@@ -52,15 +49,22 @@ fn name_by(map: Option<File>, addresses: &[u64]) -> Answers {
     answers
 }
 
-/// Opens the map that the process wrote where it lives, or that somebody put where we live.
+/// Names addresses by what was read of a process's map while it ran; they are sorted.
+pub(super) fn name_read(map: &PerfMap, generation: Generation, addresses: &[u64]) -> Answers {
+    let mut answers = Answers::unnamed(addresses.len(), Unnamed::NoMatch);
+    let Generation::Of(generation) = generation else { return answers };
+    for (index, address) in addresses.iter().enumerate() {
+        if let Some(piece) = map.history().piece_of(generation, *address) {
+            answers.set_name(index, map.name(piece), None);
+        }
+    }
+    answers
+}
+
 fn open(host: &JitHost) -> Option<File> {
-    let inside = format!("/tmp/perf-{}.map", host.namespace_pid());
-    let outside = format!("/tmp/perf-{}.map", host.pid());
-    let owned = |file: &File| file.metadata().is_ok_and(|facts| facts.uid() == host.uid() || facts.uid() == 0);
-    open_in_root(host.root(), Path::new(&inside)).ok().filter(owned).or_else(|| {
-        let root = File::open("/").ok()?;
-        open_in_root(std::os::fd::AsFd::as_fd(&root), Path::new(&outside)).ok().filter(owned)
-    })
+    let file = open_perf_map(host.root()?, host.namespace_pid(), host.pid(), host.uid())?;
+    let written = file.metadata().ok()?.mtime();
+    host.may_have_written(written).then_some(file)
 }
 
 /// The name of each address, by the last line that covers it: code is replaced, and the map only grows.
@@ -75,7 +79,7 @@ fn read(map: impl Read, addresses: &[u64]) -> Vec<Option<Box<[u8]>>> {
 }
 
 fn take_line(line: &[u8], addresses: &[u64], names: &mut [Option<Box<[u8]>>], hits: &mut usize) {
-    let Some((start, size, name)) = parse(line) else { return };
+    let Some(PerfMapLine { start, size, name }) = parse_line(line) else { return };
     let first = addresses.partition_point(|address| *address < start);
     let end = start.saturating_add(size);
     for (address, known) in addresses[first..].iter().zip(&mut names[first..]) {
@@ -87,24 +91,6 @@ fn take_line(line: &[u8], addresses: &[u64], names: &mut [Option<Box<[u8]>>], hi
             *known = Some(name.into());
         }
     }
-}
-
-fn parse(line: &[u8]) -> Option<(u64, u64, &[u8])> {
-    let (start, rest) = hex(line.trim_ascii_start())?;
-    let (size, name) = hex(rest.trim_ascii_start())?;
-    let name = name.strip_prefix(b" ").unwrap_or(name).trim_ascii();
-    (size > 0 && !name.is_empty()).then_some((start, size, name))
-}
-
-/// A hexadecimal number, with `0x` as some runtimes write it, and what follows.
-fn hex(text: &[u8]) -> Option<(u64, &[u8])> {
-    let text = text.strip_prefix(b"0x").unwrap_or(text);
-    let digits = text.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(text.len());
-    let (number, rest) = text.split_at(digits);
-    if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
-        return None;
-    }
-    Some((u64::from_str_radix(std::str::from_utf8(number).ok()?, 16).ok()?, rest))
 }
 
 #[cfg(test)]

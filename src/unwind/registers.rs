@@ -52,6 +52,15 @@ impl Processor {
         }
     }
 
+    /// What files of code for it say (`e_machine`, elf(5)).
+    pub fn machine(self) -> u16 {
+        match self {
+            Processor::X86_64 => object::elf::EM_X86_64.0,
+            Processor::X86 => object::elf::EM_386.0,
+            Processor::Aarch64 => object::elf::EM_AARCH64.0,
+        }
+    }
+
     /// The one that a program with registers of `abi` sees, on a machine of this kind: `PERF_SAMPLE_REGS_ABI_32` (1) or
     /// `_64` (2).
     pub fn with_abi(self, abi: u64) -> Option<Processor> {

@@ -323,7 +323,11 @@ impl Walker<'_, '_> {
     }
 
     #[cold]
-    fn rule_without_file(&self, image: ImageId, offset: u64) -> Rule {
+    fn rule_without_file(&mut self, image: ImageId, offset: u64) -> Rule {
+        if let Some((entry, svma)) = self.walk.images.jit_frame_entry(image, offset, self.walk.processor.machine()) {
+            let processor = self.walk.processor;
+            return entry.row(svma, self.context).map_or(Rule::NoInfo, |row| Rule::of_row(&entry, row, processor));
+        }
         // Of arm64's vdso nothing is returned to but the trampoline; its functions call none.
         let is_trampoline = self.walk.processor == Processor::Aarch64 && arm64_signal::is_return(offset);
         if is_trampoline && self.walk.images.is_vdso(image) { Rule::SignalCode } else { Rule::NoInfo }
@@ -378,9 +382,14 @@ impl Walker<'_, '_> {
         debug_assert_eq!(image, self.walk.at.mapping.image);
         let Some(registers) = all else { return Err(Stop::Registers) };
         let senseless = Stop::End(StackEnd::Truncated(Truncation::NoProgress));
-        let file = self.walk.at.image.ok_or(senseless)?;
-        let svma = file.svma_of_offset(offset).ok_or(senseless)?;
-        let (entry, svma) = entry_of(file, offset, svma).ok_or(senseless)?;
+        let (entry, svma) = match self.walk.at.image {
+            Some(file) => {
+                let svma = file.svma_of_offset(offset).ok_or(senseless)?;
+                entry_of(file, offset, svma)
+            }
+            None => self.walk.images.jit_frame_entry(image, offset, self.walk.processor.machine()),
+        }
+        .ok_or(senseless)?;
         let row = entry.row(svma, &mut *self.context).ok_or(senseless)?;
         registers.ip = here.address.lookup();
         let caller = match row::caller(&entry, row, registers, self.walk.stack) {
