@@ -4,6 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::{SymbolizeOptions, jit_names};
 use crate::model::{Place, Unnamed};
 
 /// A function's name.
@@ -111,6 +112,17 @@ impl Answers {
         self.set_lines(index, &[AnswerLine { name, file: 0, line: 0 }]);
     }
 
+    /// Gives the name that a runtime has given to the code of its own at address `index`, and the place in the source that it
+    /// tells, unless that is known better.
+    pub fn set_jit_name(&mut self, index: usize, raw: &[u8], place: Option<(&str, u32)>, options: &SymbolizeOptions) {
+        let tidy = jit_names::tidy(raw).filter(|_| options.demangle);
+        let shown = tidy.as_ref().filter(|_| !options.full_names).map(|tidy| &*tidy.shown);
+        let name = self.name(raw, shown);
+        let place = place.or_else(|| tidy.as_ref().map(|tidy| (tidy.file, tidy.line)));
+        let (file, line) = place.filter(|_| options.lines).map_or((0, 0), |(file, line)| (self.file(file), line));
+        self.set_lines(index, &[AnswerLine { name, file, line }]);
+    }
+
     /// Whether address `index` has a name.
     pub fn is_named(&self, index: usize) -> bool {
         self.answers[index].is_ok()
@@ -120,7 +132,10 @@ impl Answers {
     pub fn name(&mut self, raw: &[u8], shown: Option<&str>) -> u32 {
         match shown {
             None => self.names.row(raw, || Name { raw: raw.into(), shown: None }),
-            Some(shown) => self.names.row(shown.as_bytes(), || Name { raw: raw.into(), shown: Some(shown.into()) }),
+            Some(shown) => {
+                let both = [shown.as_bytes(), b"\0", raw].concat();
+                self.names.row(&both, || Name { raw: raw.into(), shown: Some(shown.into()) })
+            }
         }
     }
 

@@ -143,9 +143,9 @@ impl<'a> Job<'a> {
             _ if offsets.is_empty() => Answers::unnamed(0, Unnamed::NoMatch),
             Who::Elf { image, debug } => elf_file::name(&Files { image, debug }, offsets, options),
             Who::Kernel(names) => kernel::name(names, offsets, options),
-            Who::Jit(host) => perf_map::name(host, offsets),
-            Who::Map(map, generation) => perf_map::name_read(map, *generation, offsets),
-            Who::RecordedJit(sources, pid) => perf_map::name_recorded(sources, *pid, offsets),
+            Who::Jit(host) => perf_map::name(host, offsets, options),
+            Who::Map(map, generation) => perf_map::name_read(map, *generation, offsets, options),
+            Who::RecordedJit(sources, pid) => perf_map::name_recorded(sources, *pid, offsets, options),
             Who::Dump(dump) => jit_dump::name(dump, offsets, options),
             Who::Nobody(reason) => Answers::unnamed(offsets.len(), *reason),
         }

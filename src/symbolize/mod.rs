@@ -21,6 +21,7 @@ mod elf_file;
 mod elf_symbols;
 mod help;
 mod jit_dump;
+mod jit_names;
 mod job;
 mod kallsyms;
 mod kernel;

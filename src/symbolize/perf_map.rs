@@ -6,6 +6,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 
+use super::SymbolizeOptions;
 use super::answers::Answers;
 use super::lines::each_line;
 use crate::image::{FileSources, Generation, PerfMap, PerfMapLine, open_perf_map, parse_line};
@@ -20,28 +21,28 @@ const MOST_LINE: usize = 4 << 10;
 const MOST_HITS: usize = 64 << 20;
 
 /// Names addresses of a process that runs, or has run, here; they are sorted.
-pub(super) fn name(host: &JitHost, addresses: &[u64]) -> Answers {
-    name_by(open(host), addresses)
+pub(super) fn name(host: &JitHost, addresses: &[u64], options: &SymbolizeOptions) -> Answers {
+    name_by(open(host), addresses, options)
 }
 
 /// Names addresses of the process `pid` of a recording; they are sorted.
 ///
 /// Its map is the one that was kept, see [`FileSources::perf_map`]. If there is none, and the process still runs on this
 /// machine since before the recording ended, it is the one that it goes on writing.
-pub(super) fn name_recorded(sources: &FileSources, pid: u32, addresses: &[u64]) -> Answers {
+pub(super) fn name_recorded(sources: &FileSources, pid: u32, addresses: &[u64], options: &SymbolizeOptions) -> Answers {
     let running = || {
         let recorded = sources.recorded_unix.filter(|_| sources.own_machine)?;
         open(&JitHost::open_older(pid, recorded).ok()?)
     };
-    name_by(sources.perf_map(pid).or_else(running), addresses)
+    name_by(sources.perf_map(pid).or_else(running), addresses, options)
 }
 
-fn name_by(map: Option<File>, addresses: &[u64]) -> Answers {
+fn name_by(map: Option<File>, addresses: &[u64], options: &SymbolizeOptions) -> Answers {
     let mut answers = Answers::unnamed(addresses.len(), Unnamed::Anonymous);
     let Some(file) = map else { return answers };
     for (index, name) in read(file.take(MOST_BYTES), addresses).into_iter().enumerate() {
         if let Some(name) = name {
-            answers.set_name(index, &name, None);
+            answers.set_jit_name(index, &name, None, options);
         } else {
             answers.set_reason(index, Unnamed::NoMatch);
         }
@@ -50,12 +51,17 @@ fn name_by(map: Option<File>, addresses: &[u64]) -> Answers {
 }
 
 /// Names addresses by what was read of a process's map while it ran; they are sorted.
-pub(super) fn name_read(map: &PerfMap, generation: Generation, addresses: &[u64]) -> Answers {
+pub(super) fn name_read(
+    map: &PerfMap,
+    generation: Generation,
+    addresses: &[u64],
+    options: &SymbolizeOptions,
+) -> Answers {
     let mut answers = Answers::unnamed(addresses.len(), Unnamed::NoMatch);
     let Generation::Of(generation) = generation else { return answers };
     for (index, address) in addresses.iter().enumerate() {
         if let Some(piece) = map.history().piece_of(generation, *address) {
-            answers.set_name(index, map.name(piece), None);
+            answers.set_jit_name(index, map.name(piece), None, options);
         }
     }
     answers
