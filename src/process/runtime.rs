@@ -70,34 +70,35 @@ impl Runtime {
     /// What to do so that the code of process `pid` has names in the next recording.
     pub fn advice(self, pid: u32) -> String {
         match self {
-            Runtime::Node => "run node with --perf-basic-prof --interpreted-frames-native-stack".into(),
-            Runtime::Deno => "run deno with --v8-flags=--perf-basic-prof,--interpreted-frames-native-stack".into(),
+            Runtime::Node => "`node --perf-basic-prof --interpreted-frames-native-stack`".into(),
+            Runtime::Deno => "`deno run --v8-flags=--perf-basic-prof,--interpreted-frames-native-stack`".into(),
             Runtime::Java(Some(version)) if version < 17 => {
-                "a JDK from 17 on writes names for the running process (jcmd PID Compiler.perfmap); this one does not"
+                "a JDK from 17 on writes names for a process that runs (`jcmd PID Compiler.perfmap`); this one does not"
                     .into()
             }
             Runtime::Java(_) => format!(
-                "while it runs: jcmd {pid} Compiler.perfmap, then record again; java -XX:+PreserveFramePointer for whole stacks"
+                "while it runs, `jcmd {pid} Compiler.perfmap`, and record again; `java -XX:+PreserveFramePointer` for whole stacks"
             ),
-            Runtime::DotNet => "run it with the environment variable DOTNET_PerfMapEnabled=1".into(),
+            Runtime::DotNet => "`DOTNET_PerfMapEnabled=1` in its environment".into(),
             Runtime::Python(Some(minor)) if minor < 12 => {
-                "from Python 3.12 on, python -X perf names Python's functions; this one cannot".into()
+                "from Python 3.12 on `python3 -X perf` names Python's functions; this one cannot".into()
             }
-            Runtime::Python(Some(12)) => "run python with -X perf (or PYTHONPERFSUPPORT=1)".into(),
-            Runtime::Python(Some(_)) => "run python with -X perf, or with -X perf_jit for whole stacks".into(),
-            Runtime::Python(None) => "run python, 3.12 or later, with -X perf (or PYTHONPERFSUPPORT=1)".into(),
-            Runtime::Php => "run php with -d opcache.jit_debug=16 (opcache's JIT writes names then)".into(),
+            Runtime::Python(Some(_)) => "`python3 -X perf`, or `PYTHONPERFSUPPORT=1` in its environment".into(),
+            Runtime::Python(None) => "`python3 -X perf`, from Python 3.12 on".into(),
+            Runtime::Php => "`php -d opcache.jit_debug=16`".into(),
             Runtime::Ruby(Some(minor)) if minor < 3 => {
-                "from Ruby 3.3 on, ruby --yjit-perf names compiled methods; this one cannot".into()
+                "from Ruby 3.3 on `ruby --yjit-perf` names compiled methods; this one cannot".into()
             }
-            Runtime::Ruby(_) => "run ruby with --yjit-perf".into(),
-            Runtime::LuaJit => "LuaJIT names its traces only if it was built with -DLUAJIT_USE_PERFTOOLS".into(),
-            Runtime::Wasmtime => "run wasmtime with --profile=perfmap (or =jitdump)".into(),
-            Runtime::Mono => "run mono with --jitmap".into(),
-            Runtime::Erlang => "run erl (or elixir --erl) with +JPperf true".into(),
-            Runtime::Julia => "run julia with the environment variable ENABLE_JITPROFILING=1".into(),
-            Runtime::Qemu => "run qemu, 8.0 or later, with -perfmap".into(),
-            Runtime::Postgres => "start the server with jit_profiling_support=on".into(),
+            Runtime::Ruby(_) => "`ruby --yjit-perf`, from Ruby 3.3 on".into(),
+            Runtime::LuaJit => {
+                "LuaJIT names its traces only if it was built with `XCFLAGS=-DLUAJIT_USE_PERFTOOLS`".into()
+            }
+            Runtime::Wasmtime => "`wasmtime run --profile=perfmap`".into(),
+            Runtime::Mono => "`mono --jitmap`".into(),
+            Runtime::Erlang => "`erl +JPperf true`, or `ERL_FLAGS=\"+JPperf true\"` in its environment".into(),
+            Runtime::Julia => "`ENABLE_JITPROFILING=1` in its environment".into(),
+            Runtime::Qemu => "`-perfmap`, from QEMU 8.0 on".into(),
+            Runtime::Postgres => "`jit_profiling_support=on` when the server is started".into(),
         }
     }
 }

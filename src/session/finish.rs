@@ -12,7 +12,9 @@ use crate::recorder::{Counters, Recorder};
 use crate::sampler::choose::Side;
 use crate::sampler::event::EventKind;
 use crate::sampler::sys::{self, Whose};
-use crate::symbolize::{KernelNames, Names, StoredSymbols, SymbolizeOptions, symbolize, symbolize_again};
+use crate::symbolize::{
+    KernelNames, Names, StoredSymbols, SymbolizeOptions, interpreter_notes, symbolize, symbolize_again,
+};
 
 /// What was counted beside the records.
 pub(super) struct Observed {
@@ -65,6 +67,7 @@ pub(super) fn finish(
     let late = LateNames { images, jit_hosts, stored: StoredSymbols::default(), options: options.names };
     symbolize(&mut profile, &late.names(), &options.names);
     notes.extend(late.images.notes(&profile));
+    notes.extend(interpreter_notes(&profile));
     profile.summarize();
     fill(&mut profile.stats, &counters, &account, observed, plan, options, notes);
     (profile, late)

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use super::{KernelNames, Names};
 use crate::image::ElfImage;
 use crate::model::{ImageId, ImageKind, Profile, Unnamed};
+use crate::process::{JitHost, Runtime};
 use packages::Packages;
 
 /// For how many images, those with the most weight, files and packages are looked at.
@@ -51,6 +52,8 @@ struct Missing<'a> {
     is_stripped: bool,
     /// Whether the file that this system has at that path is the one.
     is_of_this_system: bool,
+    /// Of memory of no file: which runtime its process is.
+    runtime: Option<Runtime>,
 }
 
 impl<'a> Missing<'a> {
@@ -69,7 +72,10 @@ impl<'a> Missing<'a> {
             is_of_this_system = image.build_id.is_some_and(|build_id| here() == Some(build_id));
         }
         let has_build_id = image.build_id.is_some();
-        Some(Missing { row, reason, kind: image.kind, path, has_build_id, is_stripped, is_of_this_system })
+        // By its process, as a perf map that was written anew makes several images of its memory.
+        let is_its = |host: &&JitHost| image.kind == ImageKind::Jit(host.pid()) && host.runtime().is_some();
+        let runtime = names.jit_hosts.iter().rfind(is_its).and_then(JitHost::runtime);
+        Some(Missing { row, reason, kind: image.kind, path, has_build_id, is_stripped, is_of_this_system, runtime })
     }
 
     fn is_about_packages(&self) -> bool {
@@ -94,6 +100,9 @@ impl<'a> Missing<'a> {
             }
             (ImageKind::File, Unnamed::NoBuildId) => {
                 "record with build ids (`perf record --buildid-mmap`), or `--sysroot DIR` with the files of that machine".into()
+            }
+            (ImageKind::Jit(pid), Unnamed::Anonymous | Unnamed::NoMatch) if self.runtime.is_some() => {
+                self.runtime.map_or_else(String::new, |runtime| format!("{runtime}: {}", runtime.advice(pid)))
             }
             (ImageKind::Jit(_), Unnamed::Anonymous) => "code that a runtime has made and that no perf map names: \
                 `node --perf-basic-prof`, `python3 -X perf`, `jcmd PID Compiler.perfmap` (Java 17), `DOTNET_PerfMapEnabled=1`"
@@ -184,7 +193,8 @@ mod tests {
 
     fn missing(kind: ImageKind, reason: Unnamed) -> Missing<'static> {
         let path = "/usr/bin/prog";
-        Missing { row: 0, reason, kind, path, has_build_id: true, is_stripped: false, is_of_this_system: false }
+        let (is_stripped, is_of_this_system, runtime) = (false, false, None);
+        Missing { row: 0, reason, kind, path, has_build_id: true, is_stripped, is_of_this_system, runtime }
     }
 
     #[test]
@@ -209,6 +219,22 @@ mod tests {
         }
         let nothing = missing(ImageKind::Unmapped, Unnamed::NotMapped).help(&names(&live), None);
         assert_eq!(nothing, "", "nothing is known to help");
+    }
+
+    #[test]
+    fn code_of_a_runtime_has_its_own_advice() {
+        use crate::image::Images;
+        let mut builder = crate::model::ProfileBuilder::new();
+        let java = builder.add_image(ImageKind::Jit(8), "[anonymous]", None);
+        let hosts = [(7, Runtime::Node), (8, Runtime::Java(Some(17)))];
+        let hosts = hosts.map(|(pid, runtime)| JitHost::recorded(pid).of_runtime(Some(runtime)));
+        let profile = builder.finish();
+        let (images, kernel) = (Images::default(), KernelNames::Running);
+        let stored = crate::symbolize::StoredSymbols::default();
+        let names = Names { images: &images, jit_hosts: &hosts, kernel: &kernel, stored: &stored };
+        let missing = Missing::of(&profile, &names, java, 0, Unnamed::Anonymous).expect("an image is something");
+        let help = missing.help(&names, None);
+        assert!(help.starts_with("Java 17: ") && help.contains("`jcmd 8 Compiler.perfmap`"), "{help}");
     }
 
     #[test]

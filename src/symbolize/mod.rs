@@ -20,6 +20,7 @@ mod demangle;
 mod elf_file;
 mod elf_symbols;
 mod help;
+mod interpreters;
 mod jit_dump;
 mod jit_names;
 mod job;
@@ -39,6 +40,7 @@ use crate::model::{
 };
 use crate::process::JitHost;
 use answers::{Answers, Name, Nameless};
+pub use interpreters::interpreter_notes;
 use job::Job;
 pub use kernel::KernelNames;
 pub use stored::{StoredSymbols, StoredTable};

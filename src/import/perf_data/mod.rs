@@ -168,8 +168,12 @@ fn finish(scanned: Scanned<Recorder>, options: &ImportOptions) -> Result<Profile
     let counters = recorded.counters;
     let mut profile = recorded.profile;
     // Images and the kernel stay with what knows where their files are.
-    let code =
-        names::Code { images: recorded.images, kernel: recorded.kernel, kernel_symbols: recorded.kernel_symbols };
+    let code = names::Code {
+        images: recorded.images,
+        jit_hosts: recorded.jit_hosts,
+        kernel: recorded.kernel,
+        kernel_symbols: recorded.kernel_symbols,
+    };
     choose_main(&mut profile);
     let times = profile.samples.iter().map(|sample| sample.time.0).filter(|time| *time > 0);
     let (first, last) = times.fold((u64::MAX, 0), |(first, last), time| (first.min(time), last.max(time)));

@@ -9,14 +9,16 @@ use crate::import::ImportOptions;
 use crate::model::{BuildId, ImageId, Profile, ProfileBuilder};
 use crate::perf::data::features::Features;
 use crate::perf::data::simpleperf::{FileKind, SymbolFile};
-use crate::process::KernelMaps;
+use crate::process::{JitHost, KernelMaps};
 use crate::recorder::KernelSymbol;
-use crate::symbolize::{KernelNames, Names, StoredSymbols, StoredTable, symbolize};
+use crate::symbolize::{KernelNames, Names, StoredSymbols, StoredTable, interpreter_notes, symbolize};
 
 /// What is known of where code is.
 #[derive(Debug)]
 pub(super) struct Code {
     pub images: Images,
+    /// Its processes whose code is in no file.
+    pub jit_hosts: Vec<JitHost>,
     pub kernel: KernelMaps,
     pub kernel_symbols: Vec<KernelSymbol>,
 }
@@ -44,9 +46,10 @@ pub(super) fn sources(features: &Features, path: Option<&Path>, options: &Import
 pub(super) fn name(profile: &mut Profile, code: &Code, features: &Features, options: &ImportOptions) -> Vec<String> {
     let stored = stored_symbols(profile, code, features);
     let kernel = kernel_names(code, features, options);
-    let names = Names { images: &code.images, jit_hosts: &[], kernel: &kernel, stored: &stored };
+    let names = Names { images: &code.images, jit_hosts: &code.jit_hosts, kernel: &kernel, stored: &stored };
     symbolize(profile, &names, &options.names);
     let mut notes = code.images.notes(profile);
+    notes.extend(interpreter_notes(profile));
     if features.simpleperf.broken_files > 0 {
         notes.push(format!(
             "the symbols of {} files in the recording could not be read",
