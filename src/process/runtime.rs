@@ -91,7 +91,7 @@ impl Runtime {
             }
             Runtime::Ruby(_) => "`ruby --yjit-perf`, from Ruby 3.3 on".into(),
             Runtime::LuaJit => {
-                "LuaJIT names its traces only if it was built with `XCFLAGS=-DLUAJIT_USE_PERFTOOLS`".into()
+                "its traces have names only if it was built with `XCFLAGS=-DLUAJIT_USE_PERFTOOLS`".into()
             }
             Runtime::Wasmtime => "`wasmtime run --profile=perfmap`".into(),
             Runtime::Mono => "`mono --jitmap`".into(),
