@@ -1,6 +1,6 @@
 # What a developer types. Each target is what .ci/run calls, so that both mean the same.
 
-.PHONY: check test tidy lint docs debug figures accuracy agreement bench bless
+.PHONY: check test tidy lint docs debug figures accuracy names agreement bench bless
 
 # Format, lints as errors, docs as errors, tests (the tidy test is one of them).
 check: lint docs test debug
@@ -33,6 +33,10 @@ figures:
 # here (about ten minutes).
 accuracy:
 	cargo bench --bench stacks
+
+# Whether frames are named, of each kind of language, beside perf in its best way (about ten minutes).
+names:
+	cargo bench --bench names
 
 # Stacks frame by frame beside those of libdw (elfutils), on the same recordings.
 agreement:

@@ -406,7 +406,9 @@ fn recorder_options(
 fn images(options: &RecordOptions) -> Images {
     let (debug_dirs, sysroot) = (options.debug_dirs.clone(), options.sysroot.clone());
     let downloads = Cache::of_user().map(|cache| cache.directory().to_owned());
-    Images::running(FileSources { debug_dirs, sysroot, downloads, ..FileSources::default() })
+    // perf keeps debug files of what it has recorded, which nobody else may have any more.
+    let build_id_cache = std::env::home_dir().map(|home| home.join(".debug"));
+    Images::running(FileSources { debug_dirs, sysroot, downloads, build_id_cache, ..FileSources::default() })
 }
 
 fn denominator(options: &RecordOptions, plan: &Plan, subject: &Subject, cpus: &CpuList) -> Denominator {

@@ -27,6 +27,13 @@ pub fn c_by(compiler: &str, name: &str, flags: &[&str]) -> PathBuf {
     build(name, &["leaves.h", "truth.h", &format!("{name}.c")], command)
 }
 
+/// Compiles `testdata/programs/NAME.cpp` with `c++ -O2` and more flags.
+pub fn cpp_with(name: &str, flags: &[&str]) -> PathBuf {
+    let mut command = Command::new(env::var("CXX").unwrap_or_else(|_| "c++".to_owned()));
+    command.args(["-O2", "-std=c++17"]).args(flags).arg(source(&format!("{name}.cpp")));
+    build(name, &[&format!("{name}.cpp")], command)
+}
+
 /// Compiles `testdata/programs/NAME.rs` with `rustc -O` and more flags.
 pub fn rust_with(name: &str, flags: &[&str]) -> PathBuf {
     let mut command = Command::new(env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()));

@@ -210,14 +210,14 @@ const NO_TABLES: &[&str] = &["-fno-asynchronous-unwind-tables", "-fno-unwind-tab
 const NODE: &[&str] = &["Builtins_JSEntry", "JSEntry", "Builtins_JSRunMicrotasksEntry", "JSRunMicrotasksEntry"];
 const JAVA: &[&str] = &["JavaMain", "call_stub", "thread_native_entry", "ThreadJavaMain"];
 
-fn c(name: &str, flags: &[&str], arguments: &[&str]) -> Program {
+pub fn c(name: &str, flags: &[&str], arguments: &[&str]) -> Program {
     if flags.contains(&"-m32") && !compiles("cc", &["-m32"]) {
         return Err("no gcc-multilib".into());
     }
     Ok(Words::new([programs::c_with(name, flags)]).arguments(arguments))
 }
 
-fn nested(seconds: &str, flags: &[&str]) -> Program {
+pub fn nested(seconds: &str, flags: &[&str]) -> Program {
     c("nested", flags, &[seconds])
 }
 
@@ -246,18 +246,18 @@ fn musl(name: &str, seconds: &str, flags: &[&str]) -> Program {
     Ok(Words::new([programs::c_by("musl-gcc", name, flags)]).arguments(&[seconds]))
 }
 
-fn rust(seconds: &str, flags: &[&str]) -> Program {
+pub fn rust(seconds: &str, flags: &[&str]) -> Program {
     Ok(Words::new([programs::rust_with("rust_prog", flags)]).arguments(&[seconds]))
 }
 
-fn go(seconds: &str, flags: &[&str]) -> Program {
+pub fn go(seconds: &str, flags: &[&str]) -> Program {
     if !have("go") {
         return Err("no go".into());
     }
     Ok(Words::new([programs::go("nested", flags)]).arguments(&[seconds]))
 }
 
-fn handlers(seconds: &str) -> Program {
+pub fn handlers(seconds: &str) -> Program {
     let libraries =
         [&["-shared", "-fPIC"][..], &["-shared", "-fPIC", "-O0"]].map(|flags| programs::c_with("late_library", flags));
     let mut words = c("handlers", &[], &[seconds])?;
@@ -277,7 +277,7 @@ fn reuse(seconds: &str) -> Program {
 }
 
 /// A script of `testdata/programs`, by an interpreter.
-fn script(interpreter: &str, flags: &[&str], file: &str, seconds: &str) -> Program {
+pub fn script(interpreter: &str, flags: &[&str], file: &str, seconds: &str) -> Program {
     if !have(interpreter) {
         return Err(format!("no {interpreter}"));
     }
@@ -285,7 +285,7 @@ fn script(interpreter: &str, flags: &[&str], file: &str, seconds: &str) -> Progr
 }
 
 /// The JVM writes a perf map at its end, for names; stacks do not depend on it.
-fn java(seconds: &str, flags: &[&str]) -> Program {
+pub fn java(seconds: &str, flags: &[&str]) -> Program {
     if !have("javac") || !have("java") {
         return Err("no JDK".into());
     }
@@ -294,7 +294,7 @@ fn java(seconds: &str, flags: &[&str]) -> Program {
     Ok(words.arguments(&["-cp", classes.to_str().expect("test paths are UTF-8"), "Nested", seconds]))
 }
 
-fn python(version: &str, seconds: &str, flags: &[&str]) -> Program {
+pub fn python(version: &str, seconds: &str, flags: &[&str]) -> Program {
     let Some(python) = find_python(version) else { return Err(format!("no python{version}")) };
     Ok(Words::new([python]).arguments(flags).arguments(&[&programs::source_text("nested.py"), seconds]))
 }
