@@ -315,6 +315,27 @@ fn interrupted_waiting_keeps_the_recording() {
 }
 
 #[test]
+fn files_come_while_it_is_recorded() {
+    let hidden = Hidden::new();
+    let server = with_files(&[(hidden.request(), &hidden.debug)]);
+    let result = hidden.path("result.json");
+    let mut command = hidden.profile("cache");
+    command.args(["-F", "499", &format!("--debuginfod={}", server.url), "-o"]).arg(&result);
+    let mut child = command.arg("--").arg(&hidden.program).arg("60").spawn().unwrap();
+    let cached = hidden.path("cache").join(&hidden.build_id).join("debuginfo");
+    wait_until("the file came", || cached.exists());
+    assert_eq!(child.try_wait().unwrap(), None, "it still records");
+    assert!(!result.exists());
+    interrupt(&child);
+    let output = finish(Ok(child));
+    // The command was told to end.
+    assert!(output.status.code().is_some(), "{}", stderr(&output));
+    let known = hidden.known(&fs::read_to_string(&result).unwrap());
+    assert!(known.is_named(), "{known:?}\n{}", stderr(&output));
+    assert_eq!(server.asked().iter().filter(|path| **path == hidden.request()).count(), 1);
+}
+
+#[test]
 fn records_have_no_use_for_servers() {
     let hidden = Hidden::new();
     let mut command = hidden.profile("cache");

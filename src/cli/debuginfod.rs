@@ -1,12 +1,13 @@
 //! `--debuginfod`: the first picture is not waited with; a second one has the names that came.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flameprofile::Result;
-use flameprofile::debuginfod::{Downloads, Report, Settings, hot};
-use flameprofile::model::Profile;
+use flameprofile::debuginfod::{Downloads, Report, hot};
+use flameprofile::model::{BuildId, Profile};
 
 use super::progress::ProgressLine;
 use super::render::Outlet;
@@ -16,33 +17,47 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether to go on waiting.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// Fetches what would tell more of a profile, and has `name_again` name its frames with that; the picture as it is now is written
-/// before, if it can be written twice. Ends early once `stop` is set.
+/// Has what would tell more of a profile fetched, and has `name_again` name its frames with that; the picture as it is now is written
+/// before, if it can be written twice and there is something to wait for. Ends early once `stop` is set.
 ///
 /// That no picture can be written fails; that no debug information comes is a note in the profile's figures.
 pub fn complete(
     profile: &mut Profile,
-    settings: Settings,
+    downloads: &Downloads,
     outlet: &Outlet<'_>,
     stop: &AtomicBool,
     name_again: impl FnOnce(&mut Profile, &Report) -> Result<()>,
 ) -> Result<()> {
-    let wanted = hot(profile);
-    if wanted.is_empty() {
-        profile
-            .stats
-            .notes
-            .push("debuginfod: nothing was asked for: all that is hot has debug information, or no build id".into());
+    let wanted: BTreeSet<BuildId> = {
+        let wanted = hot(profile);
+        let builds = wanted.iter().map(|wanted| wanted.build_id).collect();
+        downloads.add(wanted)?;
+        builds
+    };
+    let before = downloads.progress();
+    if before.of == 0 {
+        let note = "debuginfod: nothing was asked for: what is hot has debug information, or no build id";
+        profile.stats.notes.push(note.into());
         return Ok(());
     }
-    let count = wanted.len();
-    let servers = settings.servers.join(" ");
-    let downloads = Downloads::start(settings, wanted)?;
+    if before.done < before.of && !wanted.is_empty() {
+        wait(profile, downloads, outlet, stop)?;
+    }
+    let report = downloads.finish();
+    // What came before the end was found when names were looked up.
+    if report.arrived.iter().any(|arrived| wanted.contains(&arrived.build_id)) {
+        name_again(profile, &report)?;
+    }
+    report.tell(&mut profile.stats);
+    Ok(())
+}
+
+fn wait(profile: &Profile, downloads: &Downloads, outlet: &Outlet<'_>, stop: &AtomicBool) -> Result<()> {
     let patience = match outlet.write_before(profile)? {
         Some(path) => {
             if !outlet.is_quiet() {
-                let files = if count == 1 { "debug file is" } else { "debug files are" };
-                let said = format!("wrote {path}; {count} {files} asked for at {servers} (Ctrl-C keeps it as it is)\n");
+                let servers = downloads.servers().join(" ");
+                let said = format!("wrote {path}; debug files are asked for at {servers} (Ctrl-C keeps it as it is)\n");
                 let _ = std::io::stderr().write_all(said.as_bytes());
             }
             None
@@ -58,10 +73,5 @@ pub fn complete(
         }
     }
     progress.clear();
-    let report = downloads.finish();
-    if !report.arrived.is_empty() {
-        name_again(profile, &report)?;
-    }
-    report.tell(&mut profile.stats);
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::signals;
 
 /// Imports as the arguments say, and writes the result.
 pub fn run(args: &ImportArgs) -> Result<ExitCode> {
-    let servers = args.names.servers()?;
+    let downloads = args.names.downloads()?;
     let outlet = Outlet::open(&args.output)?;
     outlet.refuse_records()?;
     outlet.refuse_inputs(&args.files)?;
@@ -49,7 +49,7 @@ pub fn run(args: &ImportArgs) -> Result<ExitCode> {
     };
     signals::set_on_signal(&options.stop)?;
     // What is read a second time is there a second time.
-    let kept = match servers.is_some() && args.files.iter().any(|file| file == Path::new("-")) {
+    let kept = match downloads.is_some() && args.files.iter().any(|file| file == Path::new("-")) {
         true => Some(Kept::create()?),
         false => None,
     };
@@ -64,8 +64,8 @@ pub fn run(args: &ImportArgs) -> Result<ExitCode> {
     progress.clear();
     let mut profile = profile?;
     // Who has ended the reading wants what is there.
-    if let Some(servers) = servers.filter(|_| !options.stop.load(Ordering::Relaxed)) {
-        debuginfod::complete(&mut profile, servers, &outlet, &options.stop, |profile, _| {
+    if let Some(downloads) = downloads.filter(|_| !options.stop.load(Ordering::Relaxed)) {
+        debuginfod::complete(&mut profile, &downloads, &outlet, &options.stop, |profile, _| {
             options.stop.store(false, Ordering::Relaxed);
             let again = |path: &PathBuf| match (path == Path::new("-"), &kept) {
                 (true, Some(kept)) => kept.again(),

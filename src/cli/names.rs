@@ -1,10 +1,11 @@
 //! What both `record` and `import` take about names: where the files are that have them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use flameprofile::Result;
-use flameprofile::debuginfod::Settings;
+use flameprofile::debuginfod::{Downloads, Settings};
 
 /// Where names are looked for.
 #[derive(Args, Debug)]
@@ -30,8 +31,9 @@ pub struct NamesArgs {
 }
 
 impl NamesArgs {
-    /// Whom to ask for debug files; nobody unless that is asked for.
-    pub fn servers(&self) -> Result<Option<Settings>> {
-        self.debuginfod.as_deref().map(Settings::from_environment).transpose()
+    /// Who fetches debug files; nobody unless that is asked for.
+    pub fn downloads(&self) -> Result<Option<Arc<Downloads>>> {
+        let settings = self.debuginfod.as_deref().map(Settings::from_environment).transpose()?;
+        Ok(settings.map(|settings| Arc::new(Downloads::new(settings))))
     }
 }

@@ -20,10 +20,10 @@ use super::signals;
 /// Records as the arguments say, and writes the result.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     let target = target(args)?;
-    let servers = args.names.servers()?;
+    let downloads = args.names.downloads()?;
     // A wrong path is to be known before the recording, not after it.
     let outlet = Outlet::open(&args.output)?;
-    outlet.refuse_servers(servers.is_some())?;
+    outlet.refuse_servers(downloads.is_some())?;
 
     let mut options = RecordOptions::new(target);
     options.cpus.clone_from(&args.cpu);
@@ -47,6 +47,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     options.names = args.output.names();
     options.debug_dirs.clone_from(&args.names.debug_dir);
     options.sysroot.clone_from(&args.names.sysroot);
+    options.downloads.clone_from(&downloads);
     let is_command = matches!(options.target, Target::Command(_));
     // Our result goes to standard output: the command's own output must not get into it.
     options.command_output_to_stderr = is_command && outlet.is_piped();
@@ -63,10 +64,10 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     progress.clear();
     let mut recording = recording?;
 
-    if let (Some(servers), Some(late_names)) = (servers, recording.late_names.take()) {
+    if let (Some(downloads), Some(late_names)) = (downloads, recording.late_names.take()) {
         // The Ctrl-C that ended the recording is not the one that ends the waiting.
         pressed.store(false, Ordering::Relaxed);
-        debuginfod::complete(&mut recording.profile, servers, &outlet, &pressed, |profile, report| {
+        debuginfod::complete(&mut recording.profile, &downloads, &outlet, &pressed, |profile, report| {
             late_names.name_again(profile, &report.builds());
             Ok(())
         })?;

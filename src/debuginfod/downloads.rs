@@ -51,6 +51,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Threads that fetch, or are about to.
+    threads: usize,
     waiting: VecDeque<Wanted>,
     on_way: Vec<OnWay>,
     asked: BTreeSet<(BuildId, Kind)>,
@@ -69,25 +71,38 @@ struct OnWay {
 }
 
 impl Downloads {
-    /// Begins to fetch files.
+    /// Nothing yet, to be fetched as the settings say.
+    pub fn new(settings: Settings) -> Downloads {
+        let client = Client::new(&settings);
+        let (state, changed, stop) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+        Downloads { shared: Arc::new(Shared { settings, client, state, changed, stop }) }
+    }
+
+    /// Begins to fetch files, but for those that were asked for before.
     ///
     /// # Errors
     /// If no thread can be had.
-    pub fn start(settings: Settings, wanted: Vec<Wanted>) -> Result<Downloads> {
-        let client = Client::new(&settings);
-        let asked = wanted.iter().map(|wanted| (wanted.build_id, wanted.kind)).collect();
-        let count = wanted.len();
-        let state = Mutex::new(State { waiting: wanted.into(), asked, ..State::default() });
-        let shared =
-            Arc::new(Shared { settings, client, state, changed: Condvar::new(), stop: AtomicBool::new(false) });
-        for _ in 0..THREADS.min(count) {
-            let shared = shared.clone();
+    pub fn add(&self, wanted: Vec<Wanted>) -> Result<()> {
+        let mut state = self.shared.lock();
+        for wanted in wanted {
+            if state.asked.insert((wanted.build_id, wanted.kind)) {
+                state.waiting.push_back(wanted);
+            }
+        }
+        while state.threads < THREADS.min(state.waiting.len() + state.on_way.len()) {
+            let shared = self.shared.clone();
             std::thread::Builder::new()
                 .name("debuginfod".into())
                 .spawn(move || shared.work())
                 .map_err(|error| Error::io("cannot start a thread for downloads", error))?;
+            state.threads += 1;
         }
-        Ok(Downloads { shared })
+        Ok(())
+    }
+
+    /// The servers that are asked.
+    pub fn servers(&self) -> &[String] {
+        &self.shared.settings.servers
     }
 
     /// How far they are.
@@ -116,8 +131,8 @@ impl Downloads {
         true
     }
 
-    /// Ends what is still under way, and says what came.
-    pub fn finish(self) -> Report {
+    /// Ends what is still under way, and says what came since the last time.
+    pub fn finish(&self) -> Report {
         self.stop();
         let mut state = self.shared.lock();
         let mut report = std::mem::take(&mut state.report);
@@ -168,7 +183,10 @@ impl Shared {
         loop {
             let wanted = {
                 let mut state = self.lock();
-                let Some(wanted) = state.waiting.pop_front() else { return };
+                let Some(wanted) = state.waiting.pop_front() else {
+                    state.threads -= 1;
+                    return;
+                };
                 state.on_way.push(OnWay { wanted: wanted.clone(), bytes: 0, of: None });
                 wanted
             };
@@ -183,7 +201,7 @@ impl Shared {
                         && !self.is_stopped()
                     {
                         let name = format!("what {} has in common with others", wanted.name);
-                        state.waiting.push_front(Wanted { build_id, kind: Kind::Debuginfo, name, share: wanted.share });
+                        state.waiting.push_front(Wanted { build_id, kind: Kind::Debuginfo, name, ..wanted.clone() });
                     }
                     state.report.arrived.push(wanted);
                 }

@@ -16,6 +16,8 @@ pub struct Wanted {
     pub name: String,
     /// Its share of all frames, each with the weight of its samples.
     pub share: f64,
+    /// An image of the profile that is of this build.
+    pub image: ImageId,
 }
 
 /// Smallest share of the frames that is worth a file.
@@ -64,7 +66,7 @@ pub fn hot(profile: &Profile) -> Vec<Wanted> {
         let path = profile.strings.get(profile.images[image.index()].path);
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
         let executable = is_missing[image.index()].then_some(Kind::Executable);
-        let file = move |kind| Wanted { build_id, kind, name: name.clone(), share };
+        let file = move |kind| Wanted { build_id, kind, name: name.clone(), share, image };
         executable.into_iter().chain([Kind::Debuginfo]).map(file).collect::<Vec<_>>()
     };
     hottest.into_iter().flat_map(wanted).collect()

@@ -308,6 +308,12 @@ impl Images {
         files
     }
 
+    /// Whether there is debug information of an image, in its file or beside it.
+    pub fn has_debug_info(&self, id: ImageId) -> bool {
+        let own = self.opened.get(&id).is_some_and(|image| has_debug_info(image));
+        own || self.debug_files(id).separate.is_some_and(|debug| has_debug_info(&debug))
+    }
+
     /// What there is to say, a sentence each, of the files of a profile that was named: what was believed without proof, and what
     /// was found and not used.
     pub fn notes(&self, profile: &Profile) -> Vec<String> {

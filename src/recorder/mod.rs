@@ -22,6 +22,7 @@ mod jit;
 mod late;
 mod options;
 mod other_stack;
+mod so_far;
 mod tap;
 mod walk;
 

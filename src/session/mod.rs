@@ -9,6 +9,7 @@
 mod command;
 mod cpu_split;
 pub mod doctor;
+mod early;
 mod finish;
 mod keeper;
 mod machine;

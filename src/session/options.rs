@@ -1,8 +1,10 @@
 //! What a recording is asked to be.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::debuginfod::Downloads;
 use crate::recorder::UserStacks;
 use crate::sampler::choose::Side;
 use crate::sampler::{CpuList, Sampling, StackSize, Target};
@@ -33,6 +35,8 @@ pub struct RecordOptions {
     pub debug_dirs: Vec<PathBuf>,
     /// The root of a copy of the files that the targets saw; debug files and files that cannot be had otherwise are looked for in it.
     pub sysroot: Option<PathBuf>,
+    /// By whom debug files of what is hot are fetched while it is recorded, if that is wanted.
+    pub downloads: Option<Arc<Downloads>>,
     /// Whether what a command writes to standard output goes to standard error.
     pub command_output_to_stderr: bool,
 }
@@ -55,6 +59,7 @@ impl RecordOptions {
             names: SymbolizeOptions::default(),
             debug_dirs: Vec::new(),
             sysroot: None,
+            downloads: None,
             command_output_to_stderr: false,
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::command::{cannot_run, spawn, tell_to_end, times_of_child, wait_for_child};
 use super::cpu_split::CpuSplit;
+use super::early::Early;
 use super::finish::{LateNames, Observed, finish, finish_perf_data, sides_matter};
 use super::keeper::Keeper;
 use super::machine::{self, monotonic_now};
@@ -199,9 +200,10 @@ fn record_to(
     keeper.begin(monotonic_now().0);
     let done = Arc::new(Done::default());
     let (worker_done, worker_stop) = (done.clone(), stop.clone());
+    let early = options.downloads.clone().map(Early::new);
     let worker = std::thread::Builder::new()
         .name("record".into())
-        .spawn(move || worker::run(&chunks, Feed::of_rings(keeper, layout), &worker_done, &worker_stop))
+        .spawn(move || worker::run(&chunks, Feed::of_rings(keeper, layout), early, &worker_done, &worker_stop))
         .map_err(|error| Error::io("cannot start the recording thread", error))?;
     let mut child = match waiting.map(WaitingChild::release).transpose() {
         Ok(child) => child,

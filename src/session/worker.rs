@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::early::Early;
 use super::keeper::Keeper;
 use super::stop::Stop;
 use crate::recorder::Feed;
@@ -15,7 +16,13 @@ pub(super) struct Done {
 }
 
 /// Takes all chunks in until the drain thread has ended; presses `stop` when going on is of no use.
-pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_, Keeper>, done: &Done, stop: &Stop) -> Keeper {
+pub(super) fn run(
+    chunks: &Chunks,
+    mut feed: Feed<'_, Keeper>,
+    mut early: Option<Early>,
+    done: &Done,
+    stop: &Stop,
+) -> Keeper {
     let mut pressed = false;
     let mut wanted = 0;
     if matches!(feed.recorder(), Keeper::Profile(_)) {
@@ -37,6 +44,9 @@ pub(super) fn run(chunks: &Chunks, mut feed: Feed<'_, Keeper>, done: &Done, stop
             let wanted_before = std::mem::replace(&mut wanted, feed.recorder().stacks_wanted());
             if wanted > wanted_before {
                 chunks.hasten();
+            }
+            if let (Some(early), Keeper::Profile(recorder)) = (&mut early, feed.recorder()) {
+                early.look(recorder);
             }
             if !pressed && feed.recorder().has_failed() {
                 pressed = true;
