@@ -81,8 +81,10 @@ const C: &[&str] = &["hot_a|hot_b", "middle_a|middle_b", "outer", "main"];
 const RUST: &[&str] = &["generic_work|closure_work", "main"];
 const SCRIPT: &[&str] = &["outer", "main"];
 
-/// `main` is interpreted, which perf maps do not tell by name.
-const JAVA: &[&str] = &["outer"];
+/// `main` and `outer` are interpreted, which perf maps do not tell by name.
+const JAVA: &[&str] = &["middle|sorts", "JavaMain"];
+/// Interpreted functions have one name, but for `--interpreted-frames-native-stack`.
+const NODE: &[&str] = &["hot|middle|sorts|compare|outer", "Builtins_JSEntry"];
 
 const ROWS: &[Row] = &[
     row("C", C, |s| rows::nested(s, &[])),
@@ -108,9 +110,12 @@ const ROWS: &[Row] = &[
     },
     row("Go", &["middle|sorts", "outer", "goexit"], |s| rows::go(s, &[])),
     row("Go -s -w", &["middle|sorts", "outer", "goexit"], |s| rows::go(s, &["-ldflags=-s -w"])),
-    row("Node", SCRIPT, |s| rows::script("node", &[], "nested.js", s)),
-    row("Node --perf-basic-prof", SCRIPT, |s| rows::script("node", &["--perf-basic-prof"], "nested.js", s)),
-    Row { ways: INJECT, ..row("Node --perf-prof", SCRIPT, |s| rows::script("node", &["--perf-prof"], "nested.js", s)) },
+    row("Node", NODE, |s| rows::script("node", &[], "nested.js", s)),
+    row("Node --perf-basic-prof", NODE, |s| rows::script("node", &["--perf-basic-prof"], "nested.js", s)),
+    row("Node, interpreted frames apart", SCRIPT, |s| {
+        rows::script("node", &["--perf-basic-prof", "--interpreted-frames-native-stack"], "nested.js", s)
+    }),
+    Row { ways: INJECT, ..row("Node --perf-prof", NODE, |s| rows::script("node", &["--perf-prof"], "nested.js", s)) },
     row("Java 17", JAVA, |s| java(s, &[])),
     Row { attach: Some(jcmd), ..row("Java 17, jcmd PID Compiler.perfmap", JAVA, |s| java(s, &[])) },
     Row {
@@ -323,7 +328,9 @@ impl Named {
             named.paths += usize::from(has_path);
             named.boths += usize::from(has_leaf && has_path);
             if !(has_leaf && has_path) {
-                let shown: Vec<String> = user.iter().take(8).map(|frame| show(frame)).collect();
+                // Of a leaf without a name it tells who called it.
+                let shown: Vec<String> =
+                    user.iter().take(if has_leaf { 8 } else { 2 }).map(|frame| show(frame)).collect();
                 *named.examples.entry(shown.join(" < ")).or_default() += 1;
             }
         }
