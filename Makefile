@@ -51,6 +51,7 @@ bench:
 	cargo bench --bench import
 	cargo bench --bench unwind
 	cargo bench --bench render
+	cargo bench --bench symbols
 
 # Rewrites the expected output of golden tests; read the difference before it is committed.
 bless:

@@ -373,21 +373,3 @@ fn file_cut_while_open_costs_its_names_only() {
         assert_eq!(answer(&profile, frame), Err(Unnamed::FileChanged));
     }
 }
-
-#[test]
-#[ignore = "prints figures about a large file: FILE=... cargo test --release --test symbolize -- --ignored figures"]
-fn figures() {
-    let path = PathBuf::from(std::env::var_os("FILE").expect("FILE names an ELF file"));
-    let section = std::env::var("SECTION").unwrap_or(".text".into());
-    let all = section_addresses(&path, &section, 1);
-    let count = std::env::var("COUNT").map_or(10_000, |count| count.parse().unwrap());
-    let svmas: Vec<u64> = all.iter().copied().step_by((all.len() / count).max(1)).collect();
-    let ours = ours(&path, &svmas, &SymbolizeOptions::default());
-    let unnamed = ours.iter().filter(|answer| answer.is_err()).count();
-    println!("frames: {}, unnamed: {unnamed}", ours.iter().flatten().map(Vec::len).sum::<usize>());
-    let started = Instant::now();
-    for tool in std::env::var("TOOLS").unwrap_or_default().split_ascii_whitespace() {
-        agreement(tool, &path, &svmas);
-        println!("{tool}: {:?}", started.elapsed());
-    }
-}

@@ -108,6 +108,12 @@ impl ElfFile {
         self.headers.sections.iter().map(|(_, section)| section)
     }
 
+    /// The places of all sections of this name that have bytes in the file; object files have several.
+    pub fn sections_named(&self, name: &str) -> impl Iterator<Item = Section> {
+        let same = move |known: &[u8]| *known == *name.as_bytes();
+        self.headers.sections.iter().filter(move |(known, _)| same(known)).map(|(_, section)| *section)
+    }
+
     /// Where `PT_GNU_EH_FRAME` says that the index of unwind information is: svma, file offset and size. It is there
     /// in files without section headers too.
     pub fn program_header_eh_frame_hdr(&self) -> Option<(u64, u64, u64)> {

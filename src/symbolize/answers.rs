@@ -38,6 +38,8 @@ pub(super) struct Answers {
     names: Table<Name>,
     files: Table<Box<str>>,
     lines: Vec<AnswerLine>,
+    /// How many addresses are in units whose functions are in a file that was not found (`.dwo`).
+    pub without_split: usize,
     answers: Vec<Result<(usize, usize), Nameless>>,
 }
 

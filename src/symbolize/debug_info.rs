@@ -1,42 +1,102 @@
-//! Functions, inlined frames and lines out of DWARF.
+//! The debug sections of a file and of those that it refers to, decompressed once where need be.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
-use gimli::{DwarfSections, EndianSlice, RunTimeEndian};
+use gimli::{Dwarf, DwarfPackageSections, DwarfSections, EndianSlice, RunTimeEndian, SectionId};
 
-use super::debug_lookup::{Looked, look_up};
-use crate::image::ElfImage;
+use super::debug_lookup::{Bytes, Looked, Split, Wanted, look_up};
+use crate::image::{DebugFiles, ElfImage, Section};
 
 /// Whether a file has debug information of its own.
 pub(super) fn is_in(image: &ElfImage) -> bool {
     [".debug_info", ".zdebug_info"].iter().any(|name| image.section(name).is_some_and(|section| section.size > 0))
 }
 
-/// The debug sections of a file, decompressed where need be.
-#[derive(Debug)]
+/// Opens the file of a split unit by `DW_AT_comp_dir` and `DW_AT_dwo_name`.
+pub(super) type OpenSplit<'a> = dyn Fn(&[u8], &[u8]) -> Option<Arc<ElfImage>> + Sync + 'a;
+
+/// The debug sections of a program.
 pub(super) struct DebugSections<'a> {
-    sections: DwarfSections<Cow<'a, [u8]>>,
+    main: DwarfSections<Cow<'a, [u8]>>,
+    supplementary: Option<DwarfSections<Cow<'a, [u8]>>>,
+    package: Option<DwarfPackageSections<Cow<'a, [u8]>>>,
+    open_split: Box<OpenSplit<'a>>,
     endian: RunTimeEndian,
 }
 
+impl fmt::Debug for DebugSections<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("DebugSections").finish_non_exhaustive()
+    }
+}
+
 impl<'a> DebugSections<'a> {
-    /// Loads them; a section that is not there or broken is empty.
-    pub fn load(image: &'a ElfImage) -> DebugSections<'a> {
-        let endian = if image.is_big_endian() { RunTimeEndian::Big } else { RunTimeEndian::Little };
-        let load = |id: gimli::SectionId| Ok::<_, ()>(image.section_contents(id.name()).unwrap_or_default());
-        let sections = DwarfSections::load(load).unwrap_or_default();
-        DebugSections { sections, endian }
+    /// Loads those of `image`, and what `debug` has beside; a section that is not there or broken is empty.
+    pub fn load(image: &'a ElfImage, debug: &'a DebugFiles) -> DebugSections<'a> {
+        DebugSections::load_with(image, debug, Box::new(|directory, name| debug.split.open(directory, name)))
     }
 
-    /// Looks up addresses that the file states, which are sorted.
-    pub fn look_up(&self, svmas: &[u64]) -> Looked<'_> {
-        look_up(&self.dwarf(), svmas)
+    /// The same, with files of split units from elsewhere.
+    pub fn load_with(image: &'a ElfImage, debug: &'a DebugFiles, open_split: Box<OpenSplit<'a>>) -> DebugSections<'a> {
+        let load = |image: &'a ElfImage| {
+            let section = |id: SectionId| Ok::<_, ()>(image.section_contents(id.name()).unwrap_or_default());
+            DwarfSections::load(section).unwrap_or_default()
+        };
+        // What has other byte order is of another program.
+        let same_order = |other: &&'a ElfImage| other.is_big_endian() == image.is_big_endian();
+        let supplementary = debug.supplementary.as_deref().filter(same_order).map(load);
+        let package = debug.package.as_deref().filter(same_order).and_then(|package| {
+            let section = |name| package.section_contents(name).unwrap_or_default();
+            DwarfPackageSections::load(|id| Ok::<_, gimli::Error>(id.dwo_name().map_or_else(Cow::default, section)))
+                .ok()
+        });
+        DebugSections { main: load(image), supplementary, package, open_split, endian: endian(image) }
     }
 
-    pub(super) fn dwarf(&self) -> gimli::Dwarf<EndianSlice<'_, RunTimeEndian>> {
-        let mut dwarf = self.sections.borrow(|bytes| EndianSlice::new(bytes, self.endian));
-        // The units that a link-time optimizer made of one object share a table of some thousand abbreviations.
-        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
-        dwarf
+    /// Looks up addresses that the file states, which are sorted, on up to so many threads.
+    pub fn look_up(&self, svmas: &[u64], wanted: Wanted, threads: usize) -> Looked {
+        let split = Split {
+            package: self.package.as_ref().and_then(|sections| {
+                let borrow = |bytes| EndianSlice::new(bytes, self.endian);
+                sections.borrow(|bytes| borrow(bytes), borrow(&[])).ok()
+            }),
+            open: &*self.open_split,
+        };
+        look_up(&self.dwarf(), &split, svmas, wanted, threads)
     }
+
+    pub(super) fn dwarf(&self) -> Dwarf<Bytes<'_>> {
+        self.main.borrow_with_sup(self.supplementary.as_ref(), |bytes| EndianSlice::new(bytes, self.endian))
+    }
+}
+
+/// The sections of a file of split units (`.dwo`, or an object file that has them beside its own).
+pub(super) fn split_sections(image: &ElfImage) -> DwarfSections<Cow<'_, [u8]>> {
+    // Units of types are each in a section of their own, of the same name, where none was put together by a linker.
+    let section = |id: SectionId| {
+        let name = id.dwo_name();
+        Ok::<_, ()>(name.and_then(|name| joined(image, name)).unwrap_or_default())
+    };
+    DwarfSections::load(section).unwrap_or_default()
+}
+
+/// The bytes of all sections of a name, one behind the other.
+fn joined<'a>(image: &'a ElfImage, name: &str) -> Option<Cow<'a, [u8]>> {
+    let all: Vec<_> = image.sections_named(name).collect();
+    let total = all.iter().fold(0, |total: u64, section| total.saturating_add(section.size));
+    // They are apart in the file, so together they are not larger. (Compressed ones of one name are not known to be made.)
+    if all.len() < 2 || all.iter().any(|section| section.compressed) || total > image.data().len() as u64 {
+        return image.section_contents(name);
+    }
+    let bytes = |section: &Section| {
+        let start = usize::try_from(section.file_offset).ok()?;
+        image.data().get(start..start.checked_add(usize::try_from(section.size).ok()?)?)
+    };
+    Some(all.iter().filter_map(bytes).collect::<Vec<_>>().concat().into())
+}
+
+fn endian(image: &ElfImage) -> RunTimeEndian {
+    if image.is_big_endian() { RunTimeEndian::Big } else { RunTimeEndian::Little }
 }

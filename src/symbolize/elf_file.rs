@@ -5,9 +5,11 @@
 //! symbol is better too, as it says of which class. What neither names gets the start of its function, by unwind
 //! information.
 
+use rustc_hash::FxHashMap;
+
 use super::answers::{AnswerLine, Answers};
 use super::debug_info::{self, DebugSections};
-use super::debug_lookup::DebugFrame;
+use super::debug_lookup::{DebugFrame, Looked, Wanted};
 use super::demangle::is_mangled;
 use super::unlisted::Unlisted;
 use super::{SymbolizeOptions, elf_symbols};
@@ -36,30 +38,34 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Names offsets of a file, which are sorted.
-pub(super) fn name(files: &Files<'_>, offsets: &[u64], options: &SymbolizeOptions) -> Answers {
+/// Names offsets of a file, which are sorted, on up to so many threads.
+pub(super) fn name(files: &Files<'_>, offsets: &[u64], options: &SymbolizeOptions, threads: usize) -> Answers {
     let mut answers = Answers::unnamed(offsets.len(), Unnamed::NoMatch);
     let mut asked: Vec<(u64, usize)> = (offsets.iter().enumerate())
         .filter_map(|(index, offset)| Some((files.image.svma_of_offset(*offset)?, index)))
         .collect();
     asked.sort_unstable();
-    name_svmas(files, &asked, options, &mut answers);
+    name_svmas(files, &asked, options, threads, &mut answers);
     answers
 }
 
 /// Names addresses that a file states, sorted, each with its row in the answers.
-pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &SymbolizeOptions, answers: &mut Answers) {
+pub(super) fn name_svmas(
+    files: &Files<'_>,
+    asked: &[(u64, usize)],
+    options: &SymbolizeOptions,
+    threads: usize,
+    answers: &mut Answers,
+) {
     let image = files.image;
     let svmas: Vec<u64> = asked.iter().map(|(svma, _)| *svma).collect();
-    let mut symbols = elf_symbols::find(image.data(), &svmas);
-    if let Some(debug) = &files.debug.separate {
-        // The table that stayed in the program is of what others link to; this one has its own functions too.
-        let own = std::mem::replace(&mut symbols, elf_symbols::find(debug.data(), &svmas));
-        symbols.any |= own.any;
-        symbols.names.iter_mut().zip(own.names).for_each(|(name, own)| *name = name.or(own));
-    }
-    let sections = files.with_debug_info(options).map(DebugSections::load);
-    let debug_info = sections.as_ref().map(|sections| sections.look_up(&svmas));
+    // The table that stayed in the program is of what others link to; the others have its own functions too.
+    let tables = [files.debug.separate.as_deref(), Some(image), files.debug.mini.as_deref()];
+    let tables: Vec<&[u8]> = tables.into_iter().flatten().map(|file| file.data()).collect();
+    let symbols = elf_symbols::find(&tables, &svmas);
+    let sections = files.with_debug_info(options).map(|file| DebugSections::load(file, files.debug));
+    let wanted = Wanted { lines: options.lines };
+    let debug_info = sections.as_ref().map(|sections| sections.look_up(&svmas, wanted, threads));
     let unnamed = match (symbols.any, &debug_info, image.was_cut()) {
         (_, _, true) => Unnamed::FileChanged,
         (_, None, false) if files.debug.denied => Unnamed::Permission,
@@ -67,7 +73,9 @@ pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &Sy
         _ => Unnamed::NoMatch,
     };
     let mut unlisted = Unlisted::of(image);
+    answers.without_split += debug_info.as_ref().map_or(0, Looked::without_split);
     let (mut frames, mut lines, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rows = Rows::default();
     for (row, ((svma, index), symbol)) in asked.iter().copied().zip(&symbols.names).enumerate() {
         frames.clear();
         if let Some(debug_info) = &debug_info {
@@ -81,12 +89,7 @@ pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &Sy
             frames.drain(..frames.len() - 1);
         }
         lines.clear();
-        for frame in &frames {
-            let Some(name) = frame.name else { continue };
-            let name = answers.name(name, unlisted.shown(name));
-            let (file, line) = if options.lines { (answers.file(frame.file), frame.line) } else { (0, 0) };
-            lines.push(AnswerLine { name, file, line });
-        }
+        lines.extend(frames.iter().filter_map(|frame| rows.line(frame, &unlisted, answers)));
         answers.set_lines(index, &lines);
         if lines.is_empty() {
             nameless.push((svma, index));
@@ -95,6 +98,29 @@ pub(super) fn name_svmas(files: &Files<'_>, asked: &[(u64, usize)], options: &Sy
     let svmas: Vec<u64> = nameless.iter().map(|(svma, _)| *svma).collect();
     for ((svma, index), start) in nameless.into_iter().zip(function_starts(image, &svmas)) {
         answers.set_nameless(index, unnamed, start.map_or(Place::Address(svma), Place::Function));
+    }
+}
+
+/// The rows that names and files have in the answers, by those that they have in what was looked up.
+#[derive(Default)]
+struct Rows {
+    names: FxHashMap<(u32, u32), u32>,
+    files: FxHashMap<(u32, u32), u32>,
+}
+
+impl Rows {
+    fn line(&mut self, frame: &DebugFrame<'_>, unlisted: &Unlisted<'_>, answers: &mut Answers) -> Option<AnswerLine> {
+        let raw = frame.name?;
+        let mut of_name = || answers.name(raw, unlisted.shown(raw));
+        let name = match frame.name_row {
+            Some(row) => *self.names.entry(row).or_insert_with(of_name),
+            None => of_name(),
+        };
+        let file = match frame.file_row {
+            Some(row) => *self.files.entry(row).or_insert_with(|| answers.file(frame.file)),
+            None => 0,
+        };
+        Some(AnswerLine { name, file, line: frame.line })
     }
 }
 
@@ -110,7 +136,7 @@ fn believe<'a>(frames: &mut Vec<DebugFrame<'a>>, symbol: Option<&'a [u8]>) {
     match frames.last_mut() {
         None => frames.push(DebugFrame { name: Some(symbol), ..DebugFrame::default() }),
         Some(outer) if outer.name.is_none_or(|name| !is_mangled(name) && is_mangled(symbol)) => {
-            outer.name = Some(symbol);
+            (outer.name, outer.name_row) = (Some(symbol), None);
         }
         Some(_) => {}
     }
@@ -121,7 +147,12 @@ mod tests {
     use super::*;
 
     fn check(frames: &[Option<&str>], symbol: Option<&str>, expected: &[Option<&str>]) {
-        let frame = |name: &Option<&'static str>| DebugFrame { name: name.map(str::as_bytes), file: "f", line: 1 };
+        let frame = |name: &Option<&'static str>| DebugFrame {
+            name: name.map(str::as_bytes),
+            file: "f",
+            line: 1,
+            ..DebugFrame::default()
+        };
         // The names of tests live as long as the program.
         let leak = |name: &Option<&str>| name.map(|name| &*name.to_owned().leak());
         let mut frames: Vec<_> = frames.iter().map(|name| frame(&leak(name))).collect();
@@ -168,7 +199,7 @@ mod tests {
         let text = image.section(".text").unwrap();
         let offsets: Vec<u64> = (text.file_offset..text.file_offset + text.size).step_by(5).collect();
         let whole =
-            name(&Files { image: &image, debug: &DebugFiles::default() }, &offsets, &SymbolizeOptions::default());
+            name(&Files { image: &image, debug: &DebugFiles::default() }, &offsets, &SymbolizeOptions::default(), 2);
         assert!(whole.answers().filter(Result::is_ok).count() * 2 > offsets.len());
         let sections: Vec<_> = [".debug_info", ".debug_abbrev", ".debug_line", ".debug_rnglists", ".symtab", ".strtab"]
             .iter()
@@ -203,6 +234,7 @@ mod tests {
                     &Files { image: &image, debug: &DebugFiles::default() },
                     &offsets,
                     &SymbolizeOptions::default(),
+                    1,
                 );
                 assert_eq!(answers.answers().count(), offsets.len());
                 answers.names().for_each(|name| drop(crate::symbolize::demangle::demangle(&name.raw, false)));

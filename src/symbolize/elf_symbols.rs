@@ -16,14 +16,34 @@ pub(super) struct Symbols<'a> {
     pub any: bool,
 }
 
-/// Finds the symbols that cover addresses, which are sorted and as the file states them.
-pub(super) fn find<'a>(data: &'a [u8], svmas: &[u64]) -> Symbols<'a> {
-    let found = match data.get(4) {
-        Some(1) => find_as::<elf::FileHeader32<Endianness>>(data, svmas),
-        Some(2) => find_as::<elf::FileHeader64<Endianness>>(data, svmas),
-        _ => None,
-    };
-    found.unwrap_or_else(|| Symbols { names: vec![None; svmas.len()], any: false })
+/// Finds the symbols that cover addresses, which are sorted and as the files state them, in all files of one program.
+///
+/// A symbol with a size is believed before one without; of several, that of the first file.
+pub(super) fn find<'a>(files: &[&'a [u8]], svmas: &[u64]) -> Symbols<'a> {
+    let mut best: Vec<Option<Named>> = vec![None; svmas.len()];
+    let mut any = false;
+    for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
+        for data in files {
+            if best.iter().all(|best| best.as_ref().is_some_and(|best| best.is_sized)) && !best.is_empty() {
+                break;
+            }
+            any |= match data.get(4) {
+                Some(1) => find_as::<elf::FileHeader32<Endianness>>(data, kind, svmas, &mut best),
+                Some(2) => find_as::<elf::FileHeader64<Endianness>>(data, kind, svmas, &mut best),
+                _ => None,
+            }
+            .unwrap_or(false);
+        }
+    }
+    Symbols { names: best.into_iter().map(|best| best.map(|best| best.name)).collect(), any }
+}
+
+/// A symbol that is believed until a better one is found.
+#[derive(Clone, Debug)]
+struct Named<'a> {
+    name: &'a [u8],
+    start: u64,
+    is_sized: bool,
 }
 
 /// The address that the file states for the first symbol of this name.
@@ -48,24 +68,33 @@ fn value_of_as<Elf: FileHeader<Endian = Endianness>>(data: &[u8], name: &[u8]) -
     table.iter().find(is_named).map(|symbol| symbol.st_value(endian).into())
 }
 
-fn find_as<'a, Elf: FileHeader<Endian = Endianness>>(data: &'a [u8], svmas: &[u64]) -> Option<Symbols<'a>> {
+fn find_as<'a, Elf: FileHeader<Endian = Endianness>>(
+    data: &'a [u8],
+    kind: elf::SectionType,
+    svmas: &[u64],
+    best: &mut [Option<Named<'a>>],
+) -> Option<bool> {
     let header = Elf::parse(data).ok()?;
     let endian = header.endian().ok()?;
     let sections = header.sections(endian, data).ok()?;
-    let mut found = Symbols { names: vec![None; svmas.len()], any: false };
-    for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
-        let Ok(table) = sections.symbols(endian, data, kind) else { continue };
-        let strings = sections.section(table.string_section()).ok().and_then(|section| section.data(endian, data).ok());
-        let mut pass = Pass::new(svmas, strings.unwrap_or_default(), header.e_machine(endian));
-        found.any |= pass.look_through(endian, &sections, &table);
-        for (name, winner) in found.names.iter_mut().zip(pass.winners()) {
-            *name = name.or_else(|| pass.name_of(&winner?).filter(|name| !name.is_empty()));
-        }
-        if found.names.iter().all(Option::is_some) {
-            break;
+    let table = sections.symbols(endian, data, kind).ok()?;
+    let strings = sections.section(table.string_section()).ok().and_then(|section| section.data(endian, data).ok());
+    let mut pass = Pass::new(svmas, strings.unwrap_or_default(), header.e_machine(endian));
+    let any = pass.look_through(endian, &sections, &table);
+    for (best, winner) in best.iter_mut().zip(pass.winners()) {
+        let Some(winner) = winner else { continue };
+        let is_sized = winner.size > 0;
+        let is_better = best.as_ref().is_none_or(|best| match (best.is_sized, is_sized) {
+            (true, _) => false,
+            (false, true) => true,
+            // One of them ends where the other begins.
+            (false, false) => winner.start > best.start,
+        });
+        if is_better && let Some(name) = pass.name_of(&winner).filter(|name| !name.is_empty()) {
+            *best = Some(Named { name, start: winner.start, is_sized });
         }
     }
-    Some(found)
+    Some(any)
 }
 
 /// A symbol that may name an address.

@@ -84,27 +84,15 @@ fn host_of<'a>(names: &Names<'a>, id: ImageId, pid: u32) -> Option<&'a JitHost> 
     by_image.or_else(|| hosts.iter().rfind(|host| host.image().is_none() && host.pid() == pid))
 }
 
-/// Fewest addresses that are worth reading a file's debug information once more, in a thread of their own.
-const FEWEST_IN_PART: usize = 1000;
-
 impl<'a> Job<'a> {
-    /// One job for each image, the largest ones in as many parts as there are threads.
-    pub fn divide(
-        profile: &Profile,
-        names: &Names<'a>,
-        asked: &'a Asked,
-        options: &SymbolizeOptions,
-        threads: usize,
-    ) -> Vec<Job<'a>> {
-        let mut jobs = Vec::with_capacity(asked.len());
-        for (id, frames) in asked {
-            let who = Who::knows(profile, names, *id);
-            let parts = if who.is_slow(options) { (frames.len() / FEWEST_IN_PART).clamp(1, threads) } else { 1 };
-            let part = frames.len().div_ceil(parts);
-            let stored = names.stored.of(*id);
-            jobs.extend(frames.chunks(part).map(|frames| Job { who: who.clone(), stored, frames }));
-        }
-        jobs
+    /// One job for each image. What one image takes is dealt out to threads unit by unit, see `debug_lookup`.
+    pub fn of_each_image(profile: &Profile, names: &Names<'a>, asked: &'a Asked) -> Vec<Job<'a>> {
+        let job = |(id, frames): &'a (ImageId, Vec<(u64, FrameId)>)| Job {
+            who: Who::knows(profile, names, *id),
+            stored: names.stored.of(*id),
+            frames,
+        };
+        asked.iter().map(job).collect()
     }
 
     /// The offsets asked for, sorted, with the frames that ask.
@@ -118,7 +106,7 @@ impl<'a> Job<'a> {
         self.who.is_slow(&everything)
     }
 
-    fn run(&self, options: &SymbolizeOptions) -> Answers {
+    fn run(&self, options: &SymbolizeOptions, threads: usize) -> Answers {
         let offsets: Vec<u64> = self.frames.iter().map(|(offset, _)| *offset).collect();
         // Of code that changes while the machine runs the recording knows best.
         let recording_first = match &self.who {
@@ -130,18 +118,18 @@ impl<'a> Job<'a> {
             let is_left = |row: &usize| stored::find(self.stored, offsets[*row]).is_none();
             let left: Vec<usize> = (0..offsets.len()).filter(is_left).collect();
             let asked: Vec<u64> = left.iter().map(|row| offsets[*row]).collect();
-            self.ask(&asked, options).spread(&left, offsets.len())
+            self.ask(&asked, options, threads).spread(&left, offsets.len())
         } else {
-            self.ask(&offsets, options)
+            self.ask(&offsets, options, threads)
         };
         stored::fill_in(self.stored, &offsets, &mut answers);
         answers
     }
 
-    fn ask(&self, offsets: &[u64], options: &SymbolizeOptions) -> Answers {
+    fn ask(&self, offsets: &[u64], options: &SymbolizeOptions, threads: usize) -> Answers {
         match &self.who {
             _ if offsets.is_empty() => Answers::unnamed(0, Unnamed::NoMatch),
-            Who::Elf { image, debug } => elf_file::name(&Files { image, debug }, offsets, options),
+            Who::Elf { image, debug } => elf_file::name(&Files { image, debug }, offsets, options, threads),
             Who::Kernel(names) => kernel::name(names, offsets, options),
             Who::Jit(host) => perf_map::name(host, offsets, options),
             Who::Map(map, generation) => perf_map::name_read(map, *generation, offsets, options),
@@ -178,7 +166,7 @@ pub(super) fn run(jobs: &[Job<'_>], options: &SymbolizeOptions, threads: usize) 
     let work = || {
         while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             // A job that a library did not survive leaves its frames without a name; the others go on.
-            if let Ok(answers) = catch_unwind(AssertUnwindSafe(|| jobs[index].run(options))) {
+            if let Ok(answers) = catch_unwind(AssertUnwindSafe(|| jobs[index].run(options, threads))) {
                 let _ = results[index].set(answers);
             }
         }

@@ -160,7 +160,7 @@ fn name_by_vmlinux(image: &ElfImage, text: Option<u64>, addresses: &[u64], optio
     asked.sort_unstable();
     let debug = DebugFiles::default();
     let files = Files { image, debug: &debug };
-    elf_file::name_svmas(&files, &asked, options, &mut answers);
+    elf_file::name_svmas(&files, &asked, options, 1, &mut answers);
     // What stands for a name is in no file that the profile knows of.
     answers.forget_places();
     answers

@@ -82,7 +82,7 @@ impl Default for SymbolizeOptions {
 pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOptions) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let asked = unresolved(profile);
-    let jobs = Job::divide(profile, names, &asked, options, threads);
+    let jobs = Job::of_each_image(profile, names, &asked);
     let results = job::run(&jobs, options, threads);
     let shown = shown_names(&results, options, threads);
     let functions = profile.functions.iter().enumerate().map(|(row, of)| (*of, FunctionId::from_index(row))).collect();

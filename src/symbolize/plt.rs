@@ -185,7 +185,7 @@ impl<'a> Slots<'a> {
                 if self.choosers.len() >= MOST_CHOOSERS {
                     return self.choosers.get(&svma).copied().flatten();
                 }
-                let find = || elf_symbols::find(image.data(), &[svma]).names[0];
+                let find = || elf_symbols::find(&[image.data()], &[svma]).names[0];
                 *self.choosers.entry(svma).or_insert_with(find)
             }
         }

@@ -1,128 +1,251 @@
 //! Which unit knows an address: by `.debug_aranges`, else by each unit's root.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gimli::{
-    DebugAbbrev, DebugAbbrevOffset, EndianSlice, Error, Reader as _, Section as _, Unit, UnitHeader, UnitRef, UnitType,
+    Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugAddrBase, DebugInfoOffset, DebugLineOffset,
+    DebugLocListsBase, DebugRngListsBase, DebugStrOffsetsBase, Dwarf, EndianSlice, Error, Reader as _, Section as _,
+    Unit, UnitHeader, UnitRef, UnitType,
 };
+use rustc_hash::FxHashMap;
 
-use super::{Bytes, Pass, Place, offset_of, size_of_lines};
+use super::entry::Place;
+use super::{Bytes, is_spent, spend};
 
 /// In how many units one address is looked for; functions that linkers have merged are in a few.
-const MOST_UNITS: usize = 16;
+const MOST_UNITS: u8 = 16;
 
-impl<'a> Pass<'_, 'a, '_> {
-    /// The units that may know an address, with the rows of their addresses.
-    pub(super) fn units(&mut self) -> Vec<(UnitHeader<Bytes<'a>>, Vec<u32>)> {
-        let mut ranges: Vec<(u64, u64, usize)> = Vec::new();
+/// The units of one file.
+#[derive(Debug)]
+pub(super) struct Units<'d, 'a> {
+    pub dwarf: &'d Dwarf<Bytes<'a>>,
+    /// By offset.
+    headers: Vec<UnitHeader<Bytes<'a>>>,
+    /// Where tables of abbreviations are that several units have in common, sorted.
+    shared: Vec<usize>,
+    /// Those of them that were read: of the units that a link-time optimizer made of one object each has some thousand.
+    tables: Mutex<FxHashMap<usize, Arc<Abbreviations>>>,
+}
+
+/// A unit, and the addresses that it may know.
+#[derive(Debug)]
+pub(super) struct Group {
+    unit: usize,
+    /// Rows of the addresses, sorted.
+    pub rows: Vec<u32>,
+    /// How many bytes its entries take.
+    pub weight: u64,
+}
+
+impl Group {
+    pub fn header<'a>(&self, units: &Units<'_, 'a>) -> UnitHeader<Bytes<'a>> {
+        units.headers[self.unit]
+    }
+}
+
+/// A unit of which the root was read.
+pub(super) struct Opened<'a> {
+    /// Its line program is not: that would take reading the names of all files.
+    pub unit: Unit<Bytes<'a>>,
+    pub lines: Option<DebugLineOffset>,
+    /// The name of the file that has its entries (`DW_AT_dwo_name`).
+    pub split_name: Option<AttributeValue<Bytes<'a>>>,
+    place: Place<'a>,
+}
+
+impl<'d, 'a> Units<'d, 'a> {
+    /// All units of a file.
+    pub fn all(dwarf: &'d Dwarf<Bytes<'a>>) -> Units<'d, 'a> {
+        let (mut headers, mut shared) = (Vec::new(), Vec::new());
+        let mut units = dwarf.units();
+        while let Ok(Some(header)) = units.next() {
+            shared.push(header.debug_abbrev_offset().0);
+            headers.push(header);
+        }
+        shared.sort_unstable();
+        shared =
+            shared.chunk_by(|one, other| one == other).filter(|equal| equal.len() > 1).map(|equal| equal[0]).collect();
+        Units { dwarf, headers, shared, tables: Mutex::default() }
+    }
+
+    /// All units, and which of them may know addresses, which are sorted.
+    pub fn with_addresses(dwarf: &'d Dwarf<Bytes<'a>>, svmas: &[u64]) -> (Units<'d, 'a>, Vec<Group>) {
+        let units = Units::all(dwarf);
+        let mut pairs = Pairs { svmas, counts: vec![0; svmas.len()], pairs: Vec::new() };
+        let steps = Cell::new(0);
         let mut listed: Vec<usize> = Vec::new();
-        let mut headers = self.dwarf.debug_aranges.headers();
+        let mut headers = dwarf.debug_aranges.headers();
         while let Ok(Some(header)) = headers.next() {
-            let before = ranges.len();
+            let unit = header.debug_info_offset().0;
+            let mut any = false;
             let mut entries = header.entries();
             // A range that overflows is one that a linker threw away; the iterator ends by itself after other errors.
             while let Some(entry) = entries.next().transpose() {
                 let Ok(entry) = entry else { continue };
                 if entry.length() > 0 && entry.address() > 0 {
                     let range = entry.range();
-                    ranges.push((range.begin, range.end, header.debug_info_offset().0));
+                    pairs.add(range.begin, range.end, unit);
+                    any = true;
                 }
             }
-            if ranges.len() > before {
-                listed.push(header.debug_info_offset().0);
+            if any {
+                listed.push(unit);
             }
         }
         listed.sort_unstable();
-        let mut units = self.dwarf.units();
-        while let Ok(Some(header)) = units.next() {
-            let Some(offset) = header.debug_info_offset() else { continue };
+        for header in &units.headers {
             let is_code = matches!(header.type_(), UnitType::Compilation | UnitType::Skeleton(_));
-            if is_code && listed.binary_search(&offset.0).is_err() {
-                let first = ranges.len();
-                if self.root_ranges(&header, &mut ranges).is_err() {
-                    ranges.truncate(first);
-                }
+            let is_listed = listed.binary_search(&offset_of(header)).is_ok();
+            if is_code && !is_listed && !is_spent(&steps) {
+                // What is in front of an error is believed: that it knows an address is only a guess anyway.
+                let _ = units.root_ranges(header, &steps, &mut pairs);
             }
-            self.headers.push(header);
         }
-        self.headers.sort_by_key(|header| header.debug_info_offset().map_or(0, |offset| offset.0));
-        self.group(ranges)
+        let groups = units.group(pairs.pairs);
+        (units, groups)
     }
 
-    /// Gives each address to the units whose ranges hold it.
-    fn group(&self, mut ranges: Vec<(u64, u64, usize)>) -> Vec<(UnitHeader<Bytes<'a>>, Vec<u32>)> {
-        ranges.sort_unstable();
-        ranges.dedup();
-        // For each range the last end of it and all before.
-        let ends: Vec<u64> = ranges
-            .iter()
-            .scan(0, |end, range| {
-                *end = range.1.max(*end);
-                Some(*end)
-            })
-            .collect();
-        let mut pairs: Vec<(usize, u32)> = Vec::new();
-        for (row, svma) in self.svmas.iter().enumerate() {
-            let first = pairs.len();
-            let before = ranges.partition_point(|range| range.0 <= *svma);
-            let around = (0..before).rev().take(4096).take_while(|at| ends[*at] > *svma);
-            for at in around.filter(|at| ranges[*at].1 > *svma) {
-                let pair = (ranges[at].2, row as u32);
-                if pairs.len() - first < MOST_UNITS && !pairs[first..].contains(&pair) {
-                    pairs.push(pair);
-                }
-            }
-        }
+    fn group(&self, mut pairs: Vec<(usize, u32)>) -> Vec<Group> {
         pairs.sort_unstable();
+        pairs.dedup();
         let groups = pairs.chunk_by(|one, other| one.0 == other.0);
         groups
             .filter_map(|group| {
-                let header = *self.header_at(group[0].0).filter(|header| offset_of(header) == group[0].0)?;
-                Some((header, group.iter().map(|(_, row)| *row).collect()))
+                let unit = self.headers.binary_search_by_key(&group[0].0, offset_of).ok()?;
+                let weight = self.headers[unit].unit_length() as u64;
+                Some(Group { unit, rows: group.iter().map(|(_, row)| *row).collect(), weight })
             })
             .collect()
     }
 
     /// The unit that holds an offset of the section.
-    pub(super) fn header_at(&self, offset: usize) -> Option<&UnitHeader<Bytes<'a>>> {
+    pub fn header_at(&self, offset: usize) -> Option<&UnitHeader<Bytes<'a>>> {
         let at = self.headers.partition_point(|header| offset_of(header) <= offset).checked_sub(1)?;
         self.headers.get(at)
     }
 
-    /// Where a unit's code is, by its root; if that does not say, by its line program.
-    fn root_ranges(&mut self, header: &UnitHeader<Bytes<'a>>, into: &mut Vec<(u64, u64, usize)>) -> Result<(), Error> {
-        let offset = offset_of(header);
-        if self.is_spent() {
-            return Ok(());
-        }
-        let unit = match self.root_of(header) {
-            Some(unit) => unit,
-            None => self.dwarf.unit(*header)?,
+    pub fn headers(&self) -> &[UnitHeader<Bytes<'a>>] {
+        &self.headers
+    }
+
+    /// Reads the root of a unit.
+    pub fn open(&self, header: &UnitHeader<Bytes<'a>>, steps: &Cell<usize>) -> Result<Opened<'a>, Error> {
+        self.root(header, self.abbreviations(header.debug_abbrev_offset(), steps)?)
+    }
+
+    fn abbreviations(&self, at: DebugAbbrevOffset, steps: &Cell<usize>) -> Result<Arc<Abbreviations>, Error> {
+        let read = || {
+            let rest = self.dwarf.debug_abbrev.reader().slice().get(at.0..).unwrap_or_default();
+            spend(steps, length_of_table(rest));
+            self.dwarf.debug_abbrev.abbreviations(at).map(Arc::new)
         };
-        self.spend(size_of_lines(&unit));
-        let unit = UnitRef::new(self.dwarf, &unit);
-        let mut entries = unit.entries_raw(None)?;
-        let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
-        let mut place = Place::default();
-        for attribute in abbreviation.attributes() {
-            place.take(&unit, &entries.read_attribute(*attribute)?)?;
+        if is_spent(steps) || self.shared.binary_search(&at.0).is_err() {
+            return read();
         }
-        let first = into.len();
-        place.each(&unit, &self.steps, |range| into.push((range.start, range.end, offset)))?;
-        if into.len() == first
-            && let Some(program) = unit.line_program.clone()
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(&at.0) {
+            return Ok(Arc::clone(table));
+        }
+        let table = read()?;
+        tables.insert(at.0, Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// See [`Unit::new_with_abbreviations`], which reads the line program's header too.
+    fn root(&self, header: &UnitHeader<Bytes<'a>>, abbreviations: Arc<Abbreviations>) -> Result<Opened<'a>, Error> {
+        let (dwarf, encoding) = (self.dwarf, header.encoding());
+        let mut unit = Unit {
+            header: *header,
+            abbreviations,
+            name: None,
+            comp_dir: None,
+            low_pc: 0,
+            str_offsets_base: DebugStrOffsetsBase::default_for_encoding_and_file(encoding, dwarf.file_type),
+            addr_base: DebugAddrBase(0),
+            loclists_base: DebugLocListsBase::default_for_encoding_and_file(encoding, dwarf.file_type),
+            rnglists_base: DebugRngListsBase::default_for_encoding_and_file(encoding, dwarf.file_type),
+            line_program: None,
+            dwo_id: match header.type_() {
+                UnitType::Skeleton(id) | UnitType::SplitCompilation(id) => Some(id),
+                _ => None,
+            },
+        };
+        let (mut name, mut directory, mut low, mut lines, mut split_name) = (None, None, None, None, None);
+        let mut place = Place::default();
+        let table = Arc::clone(&unit.abbreviations);
+        let mut entries = header.entries_raw(&table, None)?;
+        let root = entries.read_abbreviation()?.ok_or(Error::MissingUnitDie)?;
+        for specification in root.attributes() {
+            let attribute = entries.read_attribute(*specification)?;
+            place.take(&attribute);
+            match (attribute.name(), attribute.value()) {
+                (gimli::DW_AT_name, value) => name = Some(value),
+                (gimli::DW_AT_comp_dir, value) => directory = Some(value),
+                (gimli::DW_AT_low_pc, value) => low = Some(value),
+                (gimli::DW_AT_dwo_name | gimli::DW_AT_GNU_dwo_name, value) => split_name = Some(value),
+                (gimli::DW_AT_stmt_list, AttributeValue::DebugLineRef(at)) => lines = Some(at),
+                (gimli::DW_AT_str_offsets_base, AttributeValue::DebugStrOffsetsBase(base)) => {
+                    unit.str_offsets_base = base;
+                }
+                (gimli::DW_AT_addr_base | gimli::DW_AT_GNU_addr_base, AttributeValue::DebugAddrBase(base)) => {
+                    unit.addr_base = base;
+                }
+                (
+                    gimli::DW_AT_rnglists_base | gimli::DW_AT_GNU_ranges_base,
+                    AttributeValue::DebugRngListsBase(base),
+                ) => {
+                    unit.rnglists_base = base;
+                }
+                (gimli::DW_AT_GNU_dwo_id, AttributeValue::DwoId(id)) if unit.dwo_id.is_none() => {
+                    unit.dwo_id = Some(id);
+                }
+                _ => {}
+            }
+        }
+        unit.name = name.and_then(|name| dwarf.attr_string(&unit, name).ok());
+        unit.comp_dir = directory.and_then(|directory| dwarf.attr_string(&unit, directory).ok());
+        if let Some(low) = low
+            && let Some(low) = dwarf.attr_address(&unit, low).ok().flatten()
         {
+            unit.low_pc = low;
+        }
+        Ok(Opened { unit, lines, split_name, place })
+    }
+
+    /// Where a unit's code is, by its root; if that does not say, by its line program.
+    fn root_ranges(
+        &self,
+        header: &UnitHeader<Bytes<'a>>,
+        steps: &Cell<usize>,
+        into: &mut Pairs<'_>,
+    ) -> Result<(), Error> {
+        let offset = offset_of(header);
+        let opened = match self.root_alone(header) {
+            Some(opened) => opened,
+            None => self.open(header, steps)?,
+        };
+        spend(steps, 16);
+        let unit = UnitRef::new(self.dwarf, &opened.unit);
+        let mut any = false;
+        opened.place.each(&unit, steps, |range| {
+            into.add(range.start, range.end, offset);
+            any = true;
+        })?;
+        if let (false, Some(at)) = (any, opened.lines) {
+            let program = self.dwarf.debug_line.program(at, header.address_size(), None, None)?;
+            spend(steps, 8 * (program.header().file_names().len() + program.header().include_directories().len()));
             let mut rows = program.rows();
             let mut begin = None;
             while let Some((_, row)) = rows.next_row()? {
-                self.spend(1);
-                if self.is_spent() {
+                spend(steps, 1);
+                if is_spent(steps) {
                     break;
                 }
                 let start = *begin.get_or_insert(row.address());
                 if row.end_sequence() {
                     if start > 0 && start < row.address() {
-                        into.push((start, row.address(), offset));
+                        into.add(start, row.address(), offset);
                     }
                     begin = None;
                 }
@@ -134,14 +257,49 @@ impl<'a> Pass<'_, 'a, '_> {
     /// A unit of which only the root can be read: its abbreviation is the first of its table, if it has one of its own.
     /// Reading the others of thousands of units that hold no address would cost more than all else here. (Tables that units
     /// share are read once.)
-    fn root_of(&self, header: &UnitHeader<Bytes<'a>>) -> Option<Unit<Bytes<'a>>> {
+    fn root_alone(&self, header: &UnitHeader<Bytes<'a>>) -> Option<Opened<'a>> {
         let rest = self.dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?;
         let mut alone = rest[..length_of_first(rest)?].to_vec();
         alone.push(0);
         let section = DebugAbbrev::from(EndianSlice::new(&alone, self.dwarf.debug_abbrev.reader().endian()));
         let abbreviations = section.abbreviations(DebugAbbrevOffset(0)).ok()?;
-        Unit::new_with_abbreviations(self.dwarf, *header, Arc::new(abbreviations)).ok()
+        self.root(header, Arc::new(abbreviations)).ok()
     }
+}
+
+/// Which unit may know which address.
+struct Pairs<'s> {
+    svmas: &'s [u64],
+    /// In how many ranges each address is.
+    counts: Vec<u8>,
+    pairs: Vec<(usize, u32)>,
+}
+
+impl Pairs<'_> {
+    fn add(&mut self, start: u64, end: u64, unit: usize) {
+        let mut row = self.svmas.partition_point(|svma| *svma < start);
+        while self.svmas.get(row).is_some_and(|svma| *svma < end) {
+            if self.counts[row] < MOST_UNITS {
+                self.counts[row] += 1;
+                self.pairs.push((unit, row as u32));
+            }
+            row += 1;
+        }
+    }
+}
+
+pub(super) fn offset_of(header: &UnitHeader<Bytes<'_>>) -> usize {
+    header.debug_info_offset().map_or(0, |DebugInfoOffset(offset)| offset)
+}
+
+/// How many bytes a table of abbreviations has.
+fn length_of_table(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while bytes.get(at).is_some_and(|byte| *byte != 0) {
+        let Some(length) = length_of_first(&bytes[at..]) else { break };
+        at += length;
+    }
+    at
 }
 
 /// How many bytes the first abbreviation has: code, tag, whether it has children, pairs of attribute and form up to a pair

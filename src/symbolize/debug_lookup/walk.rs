@@ -1,0 +1,177 @@
+//! The functions of a unit that hold addresses, and what is inlined into them.
+
+use std::ops::Range;
+
+use gimli::{AttributeSpecification, Error, UnitRef};
+
+use super::entry::Entry;
+use super::files::Files;
+use super::names::{Names, Sources};
+use super::units::Units;
+use super::{Bytes, NONE, Node, Pass};
+
+/// How deep functions may be inlined; the deepest seen is some forty.
+const MOST_DEPTH: usize = 512;
+
+/// One level of functions around the current entry.
+struct Level {
+    depth: isize,
+    node: u32,
+    /// Its addresses, as part of the stack of them.
+    hits: Range<usize>,
+}
+
+impl<'d, 'a> Pass<'d, 'a, '_> {
+    /// Finds the functions of a unit of the file itself. After an error in a function its addresses have none: half a list
+    /// would take an inlined function for the outer one.
+    pub(super) fn entries(
+        &mut self,
+        unit: &UnitRef<'_, Bytes<'a>>,
+        asked: &[u32],
+        files: &mut Files<'_, '_>,
+        names: &mut Names<'d, 'a>,
+    ) -> Result<(), Error> {
+        let units = self.units;
+        self.entries_of(units, unit, asked, files, names)
+    }
+
+    /// The same for a unit of a file whose units are `units`.
+    pub(super) fn entries_of<'e, 'b>(
+        &mut self,
+        units: &Units<'e, 'b>,
+        unit: &UnitRef<'_, Bytes<'b>>,
+        asked: &[u32],
+        files: &mut Files<'_, '_>,
+        names: &mut Names<'e, 'b>,
+    ) -> Result<(), Error> {
+        let mut hits: Vec<u32> = Vec::new();
+        let result = self.walk(units, unit, asked, files, names, &mut hits);
+        if result.is_err() {
+            hits.iter().for_each(|row| self.node_of[*row as usize] = NONE);
+        }
+        result
+    }
+
+    fn walk<'e, 'b>(
+        &mut self,
+        units: &Units<'e, 'b>,
+        unit: &UnitRef<'_, Bytes<'b>>,
+        asked: &[u32],
+        files: &mut Files<'_, '_>,
+        names: &mut Names<'e, 'b>,
+        hits: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        let mut levels: Vec<Level> = Vec::new();
+        let mut entries = unit.entries_raw(None)?;
+        // Entries that were jumped to count their depth from there.
+        let mut base = 0;
+        // How many addresses have no function yet; with the last one's function the unit is done.
+        let mut left = asked.len();
+        while !entries.is_empty() {
+            let depth = base + entries.next_depth();
+            while let Some(level) = levels.pop_if(|level| level.depth >= depth) {
+                hits.truncate(level.hits.start);
+            }
+            if left == 0 && levels.is_empty() {
+                return Ok(());
+            }
+            let offset = entries.next_offset();
+            let Some(abbreviation) = entries.read_abbreviation()? else { continue };
+            let is_function = abbreviation.tag() == gimli::DW_TAG_subprogram;
+            let is_inlined = abbreviation.tag() == gimli::DW_TAG_inlined_subroutine && !levels.is_empty();
+            if !(is_function || is_inlined) || !is_somewhere(abbreviation.attributes()) {
+                entries.skip_attributes(abbreviation.attributes())?;
+                continue;
+            }
+            let mut entry = Entry::default();
+            for attribute in abbreviation.attributes() {
+                entry.take(unit, &entries.read_attribute(*attribute)?);
+            }
+            let first = hits.len();
+            // Inlined functions have some of the addresses of what is around them.
+            let around = if is_function { None } else { levels.last().map(|level| (level.hits.clone(), level.node)) };
+            self.hit(unit, &entry, asked, around.clone(), hits)?;
+            if hits.len() == first || levels.len() >= MOST_DEPTH || self.is_spent() {
+                hits.truncate(first);
+                // Nothing in it is asked for, unless functions of other places are nested in it.
+                if is_function
+                    && levels.is_empty()
+                    && let Some(sibling) = entry.sibling.filter(|sibling| *sibling > offset)
+                    && let Ok(next) = unit.entries_raw(Some(sibling))
+                {
+                    entries = next;
+                    base = depth;
+                }
+                continue;
+            }
+            let sources = Sources { units, steps: &self.steps };
+            let name = names.name_of(&sources, unit, &entry.called, &mut self.part)?;
+            let call = match entry.call_file.filter(|_| is_inlined && self.wanted.lines) {
+                Some(file) => (files.row(file, &mut self.part.files), entry.call_line),
+                None => (0, if self.wanted.lines { entry.call_line } else { 0 }),
+            };
+            let node = u32::try_from(self.part.nodes.len()).unwrap_or(NONE);
+            self.part.nodes.push(Node { name, parent: around.map_or(NONE, |(_, node)| node), call });
+            hits[first..].iter().for_each(|row| self.node_of[*row as usize] = node);
+            if is_function {
+                left = left.saturating_sub(hits.len() - first);
+            }
+            levels.push(Level { depth, node, hits: first..hits.len() });
+        }
+        Ok(())
+    }
+
+    /// Adds the addresses that an entry has to `hits`, sorted, each once: those of its caller that no other entry has yet.
+    fn hit<'b>(
+        &self,
+        unit: &UnitRef<'_, Bytes<'b>>,
+        entry: &Entry<'b>,
+        asked: &[u32],
+        around: Option<(Range<usize>, u32)>,
+        hits: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        let first = hits.len();
+        let (svmas, node_of) = (self.svmas, &self.node_of);
+        let parent = around.as_ref().map_or(NONE, |(_, node)| *node);
+        let mut ranges = 0;
+        entry.place.each(unit, &self.steps, |range| {
+            ranges += 1;
+            let rows = match &around {
+                Some((around, _)) => &hits[around.clone()],
+                None => asked,
+            };
+            let begin = rows.partition_point(|row| svmas[*row as usize] < range.start);
+            let end = begin + rows[begin..].partition_point(|row| svmas[*row as usize] < range.end);
+            self.spend(end - begin);
+            if self.is_spent() {
+                return;
+            }
+            for at in begin..end {
+                let row = match &around {
+                    Some((around, _)) => hits[around.start + at],
+                    None => asked[at],
+                };
+                if node_of[row as usize] == parent {
+                    hits.push(row);
+                }
+            }
+        })?;
+        if hits.len() > first && ranges > 1 {
+            hits[first..].sort_unstable();
+            let mut kept = first + 1;
+            for at in first + 1..hits.len() {
+                if hits[at] != hits[kept - 1] {
+                    hits[kept] = hits[at];
+                    kept += 1;
+                }
+            }
+            hits.truncate(kept);
+        }
+        Ok(())
+    }
+}
+
+/// Declarations, and what all instances of an inlined function have in common, are nowhere.
+fn is_somewhere(attributes: &[AttributeSpecification]) -> bool {
+    attributes.iter().any(|attribute| matches!(attribute.name(), gimli::DW_AT_low_pc | gimli::DW_AT_ranges))
+}
