@@ -31,7 +31,7 @@ pub fn run(args: &ImportArgs) -> Result<ExitCode> {
     }
     let options = ImportOptions {
         from: args.from,
-        names: args.output.names(),
+        names: outlet.names(),
         event: args.event.clone(),
         filter: Filter {
             time: args.time.unwrap_or_default(),

@@ -44,7 +44,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
         .with_hint("leave one of them out, or use --unwind dwarf"));
     }
     options.stack_size = args.stack_size;
-    options.names = args.output.names();
+    options.names = outlet.names();
     options.debug_dirs.clone_from(&args.names.debug_dir);
     options.sysroot.clone_from(&args.names.sysroot);
     options.downloads.clone_from(&downloads);

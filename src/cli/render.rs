@@ -93,18 +93,6 @@ fn pixels(text: &str) -> std::result::Result<f64, String> {
     if (0.0..=1000.0).contains(&number) { Ok(number) } else { Err("between 0 and 1000 pixels".to_owned()) }
 }
 
-impl OutputArgs {
-    /// Which names are asked for.
-    pub fn names(&self) -> SymbolizeOptions {
-        SymbolizeOptions {
-            inlines: !self.no_inline,
-            demangle: !self.no_demangle,
-            full_names: self.full_names,
-            ..SymbolizeOptions::default()
-        }
-    }
-}
-
 /// Where a result goes, decided and opened before there is one: a wrong path is to be known early.
 #[derive(Debug)]
 pub struct Outlet<'a> {
@@ -144,6 +132,16 @@ impl<'a> Outlet<'a> {
         let file = named.map(OutputFile::create).transpose()?;
         let stats_file = args.stats.as_deref().map(OutputFile::create).transpose()?;
         Ok(Outlet { args, named, format, to_terminal, file, stats_file })
+    }
+
+    /// Which names are asked for: files and lines only where they are shown, as finding them is a third of the work.
+    pub fn names(&self) -> SymbolizeOptions {
+        SymbolizeOptions {
+            inlines: !self.args.no_inline,
+            lines: matches!(self.format, Format::Svg | Format::Json | Format::Pprof),
+            demangle: !self.args.no_demangle,
+            full_names: self.args.full_names,
+        }
     }
 
     /// Whether the result goes to a standard output that is no terminal.

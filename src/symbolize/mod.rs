@@ -77,6 +77,9 @@ impl Default for SymbolizeOptions {
     }
 }
 
+/// What is counted in `CaptureStats::skipped` if the functions of a unit are in a file that was not found.
+const WITHOUT_SPLIT: &str = "addresses whose split debug information is not here (.dwo, .dwp)";
+
 /// Names every frame of the profile that has none yet, and says what helps where that failed
 /// ([`crate::model::CaptureStats::unnamed_images`]).
 pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOptions) {
@@ -85,6 +88,10 @@ pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOp
     let jobs = Job::of_each_image(profile, names, &asked);
     let results = job::run(&jobs, options, threads);
     let shown = shown_names(&results, options, threads);
+    let without_split: usize = results.iter().map(|answers| answers.without_split).sum();
+    if without_split > 0 {
+        *profile.stats.skipped.entry(WITHOUT_SPLIT.to_owned()).or_default() += without_split as u64;
+    }
     let functions = profile.functions.iter().enumerate().map(|(row, of)| (*of, FunctionId::from_index(row))).collect();
     let mut writer = Writer { profile, names: shown, functions };
     for (job, answers) in jobs.iter().zip(&results) {
