@@ -16,6 +16,7 @@ mod entry;
 mod files;
 mod lines;
 mod names;
+mod skip;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -245,8 +246,8 @@ struct Pass<'d, 'a, 's> {
 
 impl<'d, 'a> Pass<'d, 'a, '_> {
     /// Looks up the addresses of one unit.
-    fn group(&mut self, number: u32, group: &Group) {
-        let Ok(opened) = self.units.open(&group.header(self.units), &self.steps) else { return };
+    fn group(&mut self, number: u32, group: &Group<'a>) {
+        let Ok(opened) = self.units.open(&group.unit, &self.steps) else { return };
         if self.is_spent() {
             return;
         }

@@ -136,7 +136,7 @@ impl<'d, 'a> Names<'d, 'a> {
             File::Own => sources.units,
             File::Supplementary => {
                 let dwarf = sources.units.dwarf.sup()?;
-                self.supplementary.get_or_insert_with(|| Units::all(dwarf))
+                self.supplementary.get_or_insert_with(|| Units::of(dwarf))
             }
         };
         let header = *units.header_at(offset)?;

@@ -71,7 +71,7 @@ impl<'a> Pass<'_, 'a, '_> {
         asked: &[u32],
         files: &mut Files<'_, 'a>,
     ) -> bool {
-        let units = Units::all(dwarf);
+        let units = Units::of(dwarf);
         for header in units.headers() {
             let steps = Cell::new(self.steps.get());
             let may_be = match header.type_() {

@@ -1,7 +1,7 @@
 //! Which unit knows an address: by `.debug_aranges`, else by each unit's root.
 
 use std::cell::Cell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gimli::{
     Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugAddrBase, DebugInfoOffset, DebugLineOffset,
@@ -20,28 +20,31 @@ const MOST_UNITS: u8 = 16;
 #[derive(Debug)]
 pub(super) struct Units<'d, 'a> {
     pub dwarf: &'d Dwarf<Bytes<'a>>,
+    all: OnceLock<Headers<'a>>,
+    /// Where tables of abbreviations are that several units have in common which may know addresses, sorted.
+    shared: Vec<usize>,
+    /// Tables of abbreviations that several units have in common and that were read: those that a link-time optimizer made of
+    /// one object each have some thousand.
+    tables: Mutex<FxHashMap<usize, Arc<Abbreviations>>>,
+}
+
+/// All units. Each lies on a page of its own, so they are read only when one is looked for that `.debug_aranges` does not tell.
+#[derive(Debug)]
+struct Headers<'a> {
     /// By offset.
     headers: Vec<UnitHeader<Bytes<'a>>>,
     /// Where tables of abbreviations are that several units have in common, sorted.
     shared: Vec<usize>,
-    /// Those of them that were read: of the units that a link-time optimizer made of one object each has some thousand.
-    tables: Mutex<FxHashMap<usize, Arc<Abbreviations>>>,
 }
 
 /// A unit, and the addresses that it may know.
 #[derive(Debug)]
-pub(super) struct Group {
-    unit: usize,
+pub(super) struct Group<'a> {
+    pub unit: UnitHeader<Bytes<'a>>,
     /// Rows of the addresses, sorted.
     pub rows: Vec<u32>,
     /// How many bytes its entries take.
     pub weight: u64,
-}
-
-impl Group {
-    pub fn header<'a>(&self, units: &Units<'_, 'a>) -> UnitHeader<Bytes<'a>> {
-        units.headers[self.unit]
-    }
 }
 
 /// A unit of which the root was read.
@@ -55,25 +58,27 @@ pub(super) struct Opened<'a> {
 }
 
 impl<'d, 'a> Units<'d, 'a> {
-    /// All units of a file.
-    pub fn all(dwarf: &'d Dwarf<Bytes<'a>>) -> Units<'d, 'a> {
-        let (mut headers, mut shared) = (Vec::new(), Vec::new());
-        let mut units = dwarf.units();
-        while let Ok(Some(header)) = units.next() {
-            shared.push(header.debug_abbrev_offset().0);
-            headers.push(header);
-        }
-        shared.sort_unstable();
-        shared =
-            shared.chunk_by(|one, other| one == other).filter(|equal| equal.len() > 1).map(|equal| equal[0]).collect();
-        Units { dwarf, headers, shared, tables: Mutex::default() }
+    /// The units of a file.
+    pub fn of(dwarf: &'d Dwarf<Bytes<'a>>) -> Units<'d, 'a> {
+        Units { dwarf, all: OnceLock::new(), shared: Vec::new(), tables: Mutex::default() }
+    }
+
+    fn all(&self) -> &Headers<'a> {
+        self.all.get_or_init(|| {
+            let (mut headers, mut tables) = (Vec::new(), Vec::new());
+            let mut units = self.dwarf.units();
+            while let Ok(Some(header)) = units.next() {
+                tables.push(header.debug_abbrev_offset().0);
+                headers.push(header);
+            }
+            Headers { headers, shared: repeated(tables) }
+        })
     }
 
     /// All units, and which of them may know addresses, which are sorted.
-    pub fn with_addresses(dwarf: &'d Dwarf<Bytes<'a>>, svmas: &[u64]) -> (Units<'d, 'a>, Vec<Group>) {
-        let units = Units::all(dwarf);
+    pub fn with_addresses(dwarf: &'d Dwarf<Bytes<'a>>, svmas: &[u64]) -> (Units<'d, 'a>, Vec<Group<'a>>) {
+        let mut units = Units::of(dwarf);
         let mut pairs = Pairs { svmas, counts: vec![0; svmas.len()], pairs: Vec::new() };
-        let steps = Cell::new(0);
         let mut listed: Vec<usize> = Vec::new();
         let mut headers = dwarf.debug_aranges.headers();
         while let Ok(Some(header)) = headers.next() {
@@ -93,27 +98,36 @@ impl<'d, 'a> Units<'d, 'a> {
                 listed.push(unit);
             }
         }
-        listed.sort_unstable();
-        for header in &units.headers {
+        if pairs.counts.contains(&0) {
+            listed.sort_unstable();
+            units.find_unlisted(&listed, &mut pairs);
+        }
+        let groups = units.group(pairs.pairs);
+        units.shared = repeated(groups.iter().map(|group| group.unit.debug_abbrev_offset().0).collect());
+        (units, groups)
+    }
+
+    /// Adds the units that `.debug_aranges` does not list.
+    fn find_unlisted(&self, listed: &[usize], pairs: &mut Pairs<'_>) {
+        let steps = Cell::new(0);
+        for header in self.headers() {
             let is_code = matches!(header.type_(), UnitType::Compilation | UnitType::Skeleton(_));
             let is_listed = listed.binary_search(&offset_of(header)).is_ok();
             if is_code && !is_listed && !is_spent(&steps) {
                 // What is in front of an error is believed: that it knows an address is only a guess anyway.
-                let _ = units.root_ranges(header, &steps, &mut pairs);
+                let _ = self.root_ranges(header, &steps, pairs);
             }
         }
-        let groups = units.group(pairs.pairs);
-        (units, groups)
     }
 
-    fn group(&self, mut pairs: Vec<(usize, u32)>) -> Vec<Group> {
+    fn group(&self, mut pairs: Vec<(usize, u32)>) -> Vec<Group<'a>> {
         pairs.sort_unstable();
         pairs.dedup();
         let groups = pairs.chunk_by(|one, other| one.0 == other.0);
         groups
             .filter_map(|group| {
-                let unit = self.headers.binary_search_by_key(&group[0].0, offset_of).ok()?;
-                let weight = self.headers[unit].unit_length() as u64;
+                let unit = self.dwarf.unit_header(DebugInfoOffset(group[0].0)).ok()?;
+                let weight = unit.unit_length() as u64;
                 Some(Group { unit, rows: group.iter().map(|(_, row)| *row).collect(), weight })
             })
             .collect()
@@ -121,12 +135,13 @@ impl<'d, 'a> Units<'d, 'a> {
 
     /// The unit that holds an offset of the section.
     pub fn header_at(&self, offset: usize) -> Option<&UnitHeader<Bytes<'a>>> {
-        let at = self.headers.partition_point(|header| offset_of(header) <= offset).checked_sub(1)?;
-        self.headers.get(at)
+        let headers = self.headers();
+        let at = headers.partition_point(|header| offset_of(header) <= offset).checked_sub(1)?;
+        headers.get(at)
     }
 
     pub fn headers(&self) -> &[UnitHeader<Bytes<'a>>] {
-        &self.headers
+        &self.all().headers
     }
 
     /// Reads the root of a unit.
@@ -140,15 +155,16 @@ impl<'d, 'a> Units<'d, 'a> {
             spend(steps, length_of_table(rest));
             self.dwarf.debug_abbrev.abbreviations(at).map(Arc::new)
         };
-        if is_spent(steps) || self.shared.binary_search(&at.0).is_err() {
+        let is_in = |shared: &[usize]| shared.binary_search(&at.0).is_ok();
+        if !is_in(&self.shared) && !self.all.get().is_some_and(|all| is_in(&all.shared)) {
             return read();
         }
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = tables.get(&at.0) {
+        let tables = || self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables().get(&at.0) {
             return Ok(Arc::clone(table));
         }
         let table = read()?;
-        tables.insert(at.0, Arc::clone(&table));
+        tables().insert(at.0, Arc::clone(&table));
         Ok(table)
     }
 
@@ -286,6 +302,12 @@ impl Pairs<'_> {
             row += 1;
         }
     }
+}
+
+/// What occurs more than once, sorted.
+fn repeated(mut values: Vec<usize>) -> Vec<usize> {
+    values.sort_unstable();
+    values.chunk_by(|one, other| one == other).filter(|equal| equal.len() > 1).map(|equal| equal[0]).collect()
 }
 
 pub(super) fn offset_of(header: &UnitHeader<Bytes<'_>>) -> usize {

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use gimli::{AttributeSpecification, Error, UnitRef};
+use gimli::{Error, UnitOffset, UnitRef};
 
 use super::entry::Entry;
 use super::files::Files;
 use super::names::{Names, Sources};
+use super::skip::{Kind, Plans, number};
 use super::units::Units;
 use super::{Bytes, NONE, Node, Pass};
 
@@ -62,30 +63,52 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
         hits: &mut Vec<u32>,
     ) -> Result<(), Error> {
         let mut levels: Vec<Level> = Vec::new();
-        let mut entries = unit.entries_raw(None)?;
-        // Entries that were jumped to count their depth from there.
-        let mut base = 0;
+        let mut plans = Plans::of(unit);
+        let root = unit.header.root_offset().0;
+        let bytes = unit.header.range_from(UnitOffset(root)..)?.slice();
+        let (mut at, mut depth) = (0, 0);
         // How many addresses have no function yet; with the last one's function the unit is done.
         let mut left = asked.len();
-        while !entries.is_empty() {
-            let depth = base + entries.next_depth();
+        while at < bytes.len() {
             while let Some(level) = levels.pop_if(|level| level.depth >= depth) {
                 hits.truncate(level.hits.start);
             }
             if left == 0 && levels.is_empty() {
                 return Ok(());
             }
-            let offset = entries.next_offset();
-            let Some(abbreviation) = entries.read_abbreviation()? else { continue };
-            let is_function = abbreviation.tag() == gimli::DW_TAG_subprogram;
-            let is_inlined = abbreviation.tag() == gimli::DW_TAG_inlined_subroutine && !levels.is_empty();
-            if !(is_function || is_inlined) || !is_somewhere(abbreviation.attributes()) {
-                entries.skip_attributes(abbreviation.attributes())?;
+            let (code, behind_code) = number(bytes, at).ok_or(Error::BadUnsignedLeb128)?;
+            if code == 0 {
+                at = behind_code;
+                depth -= 1;
                 continue;
             }
+            let offset = UnitOffset(root + at);
+            let plan = plans.plan(code)?;
+            let is_function = plan.kind == Kind::Function;
+            let is_inlined = plan.kind == Kind::Inlined && !levels.is_empty();
+            let has_children = plan.has_children;
+            if !(is_function || is_inlined)
+                && let Some(behind) = plan.behind(bytes, behind_code)
+            {
+                at = behind;
+                depth += isize::from(has_children);
+                continue;
+            }
+            let mut entries = unit.entries_raw(Some(offset))?;
+            let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
             let mut entry = Entry::default();
-            for attribute in abbreviation.attributes() {
-                entry.take(unit, &entries.read_attribute(*attribute)?);
+            if is_function || is_inlined {
+                for attribute in abbreviation.attributes() {
+                    entry.take(unit, &entries.read_attribute(*attribute)?);
+                }
+            } else {
+                entries.skip_attributes(abbreviation.attributes())?;
+            }
+            at = entries.next_offset().0 - root;
+            let entry_depth = depth;
+            depth += isize::from(has_children);
+            if !(is_function || is_inlined) {
+                continue;
             }
             let first = hits.len();
             // Inlined functions have some of the addresses of what is around them.
@@ -97,10 +120,9 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
                 if is_function
                     && levels.is_empty()
                     && let Some(sibling) = entry.sibling.filter(|sibling| *sibling > offset)
-                    && let Ok(next) = unit.entries_raw(Some(sibling))
                 {
-                    entries = next;
-                    base = depth;
+                    at = sibling.0 - root;
+                    depth = entry_depth;
                 }
                 continue;
             }
@@ -116,7 +138,7 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
             if is_function {
                 left = left.saturating_sub(hits.len() - first);
             }
-            levels.push(Level { depth, node, hits: first..hits.len() });
+            levels.push(Level { depth: entry_depth, node, hits: first..hits.len() });
         }
         Ok(())
     }
@@ -169,9 +191,4 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
         }
         Ok(())
     }
-}
-
-/// Declarations, and what all instances of an inlined function have in common, are nowhere.
-fn is_somewhere(attributes: &[AttributeSpecification]) -> bool {
-    attributes.iter().any(|attribute| matches!(attribute.name(), gimli::DW_AT_low_pc | gimli::DW_AT_ranges))
 }
