@@ -4,15 +4,17 @@
 use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use flameprofile::analyze::View;
-use flameprofile::image::{ElfImage, GoTable, Images, JitDump, Wanted};
+use flameprofile::image::{DebugFiles, ElfImage, GoTable, Images, JitDump, Wanted};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
 use flameprofile::model::{ImageId, StackEnd};
 use flameprofile::perf::record::{self, parse};
 use flameprofile::perf::{ByteOrder, Layout, Record, SampleFields};
 use flameprofile::process::{AddressSpace, Mapping};
 use flameprofile::render::folded::{self, FoldedOptions};
+use flameprofile::symbolize::source_frames;
 use flameprofile::unwind::{Processor, Registers, StackBytes, Unwinder, WithoutTables};
 
 /// Imports bytes as `kind`. That they are refused is fine; a profile must be sound, and can be written.
@@ -109,6 +111,22 @@ pub fn find_debug_files(bytes: &[u8]) {
         let contents = image.section_contents(name).map(|contents| contents.len());
         assert_eq!(contents, image.section_contents(name).map(|contents| contents.len()));
     }
+}
+
+/// Reads bytes as a program and a file beside it, which is everything that such a file can be: what the debug information
+/// shares, its package, and each of its split units. In front stands the length of the program, in four bytes, lowest first.
+pub fn symbolize(bytes: &[u8]) {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return };
+    let (program, other) = rest.split_at(rest.len().min(u32::from_le_bytes(*length) as usize));
+    let Some(image) = ElfImage::from_bytes(program) else { return };
+    let other = ElfImage::from_bytes(other).map(Arc::new);
+    let debug = DebugFiles { supplementary: other.clone(), package: other.clone(), ..DebugFiles::default() };
+    let svmas = image.segments().iter().filter(|segment| segment.executable);
+    let svmas: Vec<u64> = svmas.flat_map(|segment| (segment.svma.saturating_sub(1)..).take(1000)).collect();
+    let frames = source_frames(&image, &debug, &|_, _| other.clone(), &svmas);
+    assert_eq!(frames.len(), svmas.len());
+    // One who is caught in a circle of references would name more.
+    assert!(frames.iter().all(|frames| frames.len() <= 600));
 }
 
 /// Where a file's first byte is mapped, and where the stack is.

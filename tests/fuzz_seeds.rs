@@ -91,6 +91,15 @@ fn bpftrace() {
 }
 
 #[test]
+fn symbolize() {
+    // Most of a file is its headers and names; what leads from one entry to another is in few bytes.
+    check_with("symbolize", one::symbolize, |seed, random| match random.below(4) {
+        0 => mutated(seed, random),
+        _ => set(seed, random),
+    });
+}
+
+#[test]
 fn unwind_by_file() {
     // Where bytes are moved, headers lead nowhere, and nothing of the tables is read.
     check_with("unwind_by_file", one::unwind_by_file, |seed, random| match random.below(4) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gimli::{Dwarf, DwarfPackageSections, DwarfSections, EndianSlice, RunTimeEndian, SectionId};
 
-use super::debug_lookup::{Bytes, Looked, Split, Wanted, look_up};
+use super::debug_lookup::{Bytes, DebugFrame, Looked, Split, Wanted, look_up};
 use crate::image::{DebugFiles, ElfImage, Section};
 
 /// Whether a file has debug information of its own.
@@ -15,7 +15,47 @@ pub(super) fn is_in(image: &ElfImage) -> bool {
 }
 
 /// Opens the file of a split unit by `DW_AT_comp_dir` and `DW_AT_dwo_name`.
-pub(super) type OpenSplit<'a> = dyn Fn(&[u8], &[u8]) -> Option<Arc<ElfImage>> + Sync + 'a;
+pub type OpenSplit<'a> = dyn Fn(&[u8], &[u8]) -> Option<Arc<ElfImage>> + Sync + 'a;
+
+/// One function at an address, by debug information alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFrame {
+    /// Its name as the file has it.
+    pub function: Option<String>,
+    /// The path of its source; empty if it is not known.
+    pub file: String,
+    /// Its line there; 0 if it is not known.
+    pub line: u32,
+}
+
+/// The functions of addresses, each list innermost first, by the debug information of an image and of the files beside it.
+///
+/// This is what [`symbolize`](super::symbolize) asks for images with debug information, for those who hold the files
+/// themselves. The addresses are as the file states them, in any order. Broken debug information gives empty lists.
+pub fn source_frames(
+    image: &ElfImage,
+    debug: &DebugFiles,
+    open_split: &OpenSplit<'_>,
+    svmas: &[u64],
+) -> Vec<Vec<SourceFrame>> {
+    let mut order: Vec<usize> = (0..svmas.len()).collect();
+    order.sort_by_key(|at| svmas[*at]);
+    let sorted: Vec<u64> = order.iter().map(|at| svmas[*at]).collect();
+    let sections = DebugSections::load_with(image, debug, Box::new(open_split));
+    let looked = sections.look_up(&sorted, Wanted { lines: true }, 1);
+    let mut answers = vec![Vec::new(); svmas.len()];
+    let mut frames = Vec::new();
+    for (row, at) in order.into_iter().enumerate() {
+        looked.frames(row, &mut frames);
+        let own = |frame: DebugFrame<'_>| SourceFrame {
+            function: frame.name.map(|name| String::from_utf8_lossy(name).into_owned()),
+            file: frame.file.to_owned(),
+            line: frame.line,
+        };
+        answers[at] = frames.drain(..).map(own).collect();
+    }
+    answers
+}
 
 /// The debug sections of a program.
 pub(super) struct DebugSections<'a> {

@@ -40,6 +40,7 @@ use crate::model::{
 };
 use crate::process::JitHost;
 use answers::{Answers, Name, Nameless};
+pub use debug_info::{OpenSplit, SourceFrame, source_frames};
 pub use interpreters::interpreter_notes;
 use job::Job;
 pub use kernel::KernelNames;
