@@ -122,7 +122,8 @@ pub fn symbolize(bytes: &[u8]) {
     let other = ElfImage::from_bytes(other).map(Arc::new);
     let debug = DebugFiles { supplementary: other.clone(), package: other.clone(), ..DebugFiles::default() };
     let svmas = image.segments().iter().filter(|segment| segment.executable);
-    let svmas: Vec<u64> = svmas.flat_map(|segment| (segment.svma.saturating_sub(1)..).take(1000)).collect();
+    let svmas: Vec<u64> =
+        svmas.flat_map(|segment| (0..1000).map(|at| segment.svma.wrapping_sub(1).wrapping_add(at))).collect();
     let frames = source_frames(&image, &debug, &|_, _| other.clone(), &svmas);
     assert_eq!(frames.len(), svmas.len());
     // One who is caught in a circle of references would name more.
