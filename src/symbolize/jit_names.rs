@@ -7,10 +7,12 @@
 //! Java    Lcom/Nested;::f(II)I                               com.Nested.f           by perf-map-agent and JVMTI agents
 //! Python  py::Shop.sell:/srv/app/shop.py                     Shop.sell app/shop.py  /srv/app/shop.py
 //! .NET    void [Shop] Shop.Till::Sell(int32)[OptimizedTier1] Shop.Till::Sell
+//! PHP     TRACE-1$Till::sell$12                              Till::sell (trace at line 12)
 //! ```
 //! Sources: `CodeEventLogger` and `V8_CODE_EVENT` tags of V8 (src/logging/log.cc), `CodeCache::write_perf_map` of OpenJDK
 //! (src/hotspot/share/code/codeCache.cpp), `perf_map_get_file` users of CPython (Python/perf_trampoline.c),
-//! `PerfMap::LogJITCompiledMethod` of CoreCLR (src/coreclr/vm/perfmap.cpp).
+//! `PerfMap::LogJITCompiledMethod` of CoreCLR (src/coreclr/vm/perfmap.cpp), PHP's
+//! opcache (ext/opcache/jit/zend_jit_trace.c).
 
 /// A name as it is shown, and where its function is.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub(super) fn tidy(raw: &[u8]) -> Option<Tidy<'_>> {
     let dotnet = || dotnet(name).map(shown);
     script(name)
         .or_else(|| python(name))
+        .or_else(|| php(name))
         .or_else(|| descriptor(name).map(shown))
         .or_else(dotnet)
         .or_else(|| java(name).map(shown))
@@ -67,6 +70,17 @@ fn script(name: &str) -> Option<Tidy<'_>> {
     let file = file.strip_prefix("file://").unwrap_or(file);
     let where_in = &place[place.rfind(file).map_or(place.len(), |at| at + file.len())..];
     Some(Tidy { shown: format!("{function} {}{where_in}", short_path(file)), file, line })
+}
+
+/// `JIT$hot` of a function, `TRACE-1$hot$2` of a trace that begins at a line of it; `JIT$$leave` is a helper of the JIT.
+fn php(name: &str) -> Option<Tidy<'_>> {
+    if let Some(function) = name.strip_prefix("JIT$").filter(|function| !function.starts_with('$')) {
+        return Some(shown(function.to_owned()));
+    }
+    let (number, rest) = name.strip_prefix("TRACE-")?.split_once('$')?;
+    let (function, line) = rest.rsplit_once('$')?;
+    let line: u32 = line.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some(Tidy { shown: format!("{function} (trace at line {line})"), file: "", line })
 }
 
 fn python(name: &str) -> Option<Tidy<'_>> {
@@ -182,6 +196,10 @@ mod tests {
             "System.String::Equals||0",
         );
         check("TRACE_1[x]", "as it is");
+        check("JIT$Till::sell", "Till::sell||0");
+        check("JIT$$leave_function", "as it is");
+        check("TRACE-12$Till::sell$7", "Till::sell (trace at line 7)||7");
+        check("TRACE-x$a$b", "as it is");
         check("\u{e9}[PreJIT]", "as it is");
     }
 
