@@ -29,7 +29,7 @@ const MOST_TEXT: usize = 64 << 20;
 const MOST_LINES: usize = 1 << 20;
 /// Longest line; what is longer is cut, as a name has no use for more.
 const MOST_LINE: usize = 4 << 10;
-/// Most bytes that are read of one map; a large server's takes some tens of megabytes.
+/// Most bytes that are read of one map in all, as one that is written anew is read anew; a large server's takes some tens of megabytes.
 const MOST_BYTES: u64 = 512 << 20;
 /// So many bytes are read at a time; no line is longer.
 const CHUNK: usize = 1 << 20;
@@ -84,6 +84,8 @@ pub struct PerfMap {
     /// Which file it was, and how far it has been read.
     file: Option<(u64, u64)>,
     read: u64,
+    /// How much has been read, of all that it was.
+    read_in_all: u64,
     /// The first bytes, and those before `read`.
     proof: [Vec<u8>; 2],
     looked: Option<u64>,
@@ -150,7 +152,10 @@ impl PerfMap {
             bytes.truncate(filled);
             // What follows the last end of a line may be in the middle of being written.
             let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            self.is_too_large |= whole == 0 && filled == CHUNK || self.read > MOST_BYTES;
+            self.read_in_all += whole as u64;
+            if whole == 0 && filled == CHUNK || self.read_in_all > MOST_BYTES {
+                self.give_up();
+            }
             if whole == 0 || self.is_too_large {
                 return Ok(());
             }
@@ -182,8 +187,7 @@ impl PerfMap {
                 continue;
             };
             if self.history.len() >= MOST_LINES || self.text.len() + name.len() > MOST_TEXT {
-                self.is_too_large = true;
-                return;
+                return self.give_up();
             }
             let end = start.saturating_add(size);
             if let Some(row) = self.history.latest_row(start) {
@@ -215,6 +219,18 @@ impl PerfMap {
     pub fn name(&self, piece: &Piece) -> &[u8] {
         let (place, length) = ((piece.value >> 32) as usize, (piece.value & 0xffff_ffff) as usize);
         self.text.get(place..place + length).unwrap_or_default()
+    }
+
+    /// How much memory it takes, about.
+    pub fn memory(&self) -> usize {
+        /// A piece, and what leads to it.
+        const PIECE: usize = 96;
+        self.text.capacity() + self.history.len() * PIECE
+    }
+
+    /// Forgets all that was read, and reads no more: it takes too much.
+    pub fn give_up(&mut self) {
+        *self = PerfMap { is_too_large: true, ..PerfMap::default() };
     }
 
     /// Whether the map is larger than what is kept of one: then what is known is not all.

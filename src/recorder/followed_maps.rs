@@ -21,6 +21,8 @@ const RESTLESS: Duration = Duration::from_secs(1);
 const AT_EASE: u32 = 16;
 /// Every so many looks it is seen whether another file stands at the map's path.
 const LOOKS_AT_ONE_FILE: u32 = 8;
+/// So much memory they may take; the largest is given up.
+const MOST_MEMORY: usize = 256 << 20;
 /// So many maps are followed; those of further processes are read once, at the end.
 const MOST: usize = 512;
 
@@ -97,6 +99,14 @@ impl FollowedMaps {
     }
 }
 
+/// Gives up the largest maps, until all take no more memory than that.
+fn bound(maps: &mut [FollowedMap], most: usize) {
+    while maps.iter().map(|followed| followed.map.memory()).sum::<usize>() > most {
+        let Some(largest) = maps.iter_mut().max_by_key(|followed| followed.map.memory()) else { return };
+        largest.map.give_up();
+    }
+}
+
 /// Looks until nobody wants to know any more.
 fn watch(maps: &Weak<Mutex<Vec<FollowedMap>>>) {
     let mut changed = Instant::now();
@@ -106,6 +116,7 @@ fn watch(maps: &Weak<Mutex<Vec<FollowedMap>>>) {
             let mut maps = maps.lock().unwrap_or_else(PoisonError::into_inner);
             let mut has_changed = false;
             maps.iter_mut().for_each(|map| has_changed |= map.look());
+            bound(&mut maps, MOST_MEMORY);
             if has_changed {
                 changed = Instant::now();
             }
@@ -113,5 +124,26 @@ fn watch(maps: &Weak<Mutex<Vec<FollowedMap>>>) {
         };
         let interval = if changed.elapsed() < RESTLESS { SHORT } else { LONG };
         std::thread::sleep(interval * count.div_ceil(AT_EASE).max(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn largest_maps_are_given_up() {
+        let mut maps: Vec<FollowedMap> = [10, 1000, 100]
+            .map(|lines| {
+                let mut map = PerfMap::default();
+                (0..lines).for_each(|line| map.take(format!("{line}000 10 name\n").as_bytes(), 0));
+                FollowedMap { image: ImageId(2), host: JitHost::recorded(1), file: None, looks: 0, map }
+            })
+            .into();
+        bound(&mut maps, 64 << 10);
+        let given_up: Vec<bool> = maps.iter().map(|followed| followed.map.is_too_large()).collect();
+        assert_eq!(given_up, [false, true, false]);
+        bound(&mut maps, 0);
+        assert!(maps.iter().all(|followed| followed.map.memory() == 0 && followed.map.is_too_large()));
     }
 }
