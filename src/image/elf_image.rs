@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{CWD, ResolveFlags};
 
@@ -15,6 +15,7 @@ use super::elf_headers::{ElfHeaders, HeaderSource};
 use super::frame_tables::FrameTables;
 use super::go_table::GoTable;
 use super::mapped_file::MappedFile;
+use super::mini_debug;
 use super::section_contents::Unpacked;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -25,7 +26,11 @@ pub struct ElfImage {
     frame_tables: OnceLock<FrameTables>,
     go_table: OnceLock<Option<GoTable>>,
     unpacked: Unpacked,
+    mini: OnceLock<Option<Mini>>,
 }
+
+/// The symbol table that is packed into a file, or what is wrong with it.
+type Mini = std::result::Result<Arc<ElfImage>, &'static str>;
 
 impl Deref for ElfImage {
     type Target = ElfFile;
@@ -37,7 +42,13 @@ impl Deref for ElfImage {
 
 impl ElfImage {
     fn new(file: ElfFile) -> ElfImage {
-        ElfImage { file, frame_tables: OnceLock::new(), go_table: OnceLock::new(), unpacked: Unpacked::default() }
+        ElfImage {
+            file,
+            frame_tables: OnceLock::new(),
+            go_table: OnceLock::new(),
+            unpacked: Unpacked::default(),
+            mini: OnceLock::new(),
+        }
     }
 
     /// The image of a mapped file whose headers were read already.
@@ -78,6 +89,14 @@ impl ElfImage {
     /// The bytes of a section, decompressed once where need be; nothing if they are not all there.
     pub fn section_contents(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.unpacked.section_contents(&self.file, name)
+    }
+
+    /// The symbol table that is packed into it (`.gnu_debugdata`), unpacked when it is first asked for.
+    ///
+    /// # Errors
+    /// `None` if there is none; what is wrong with it if it cannot be used.
+    pub(super) fn mini(&self) -> Option<Mini> {
+        self.mini.get_or_init(|| Some(mini_debug::unpack(self)?.map(Arc::new))).clone()
     }
 
     /// Its call frame information.

@@ -1,5 +1,6 @@
 //! All images of a profile that are files, each opened once.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::FxHashMap;
@@ -8,7 +9,6 @@ use super::as_seen::{self, Found, Wanted};
 use super::debug_files::{DebugFiles, SplitFiles};
 use super::elf_image::ElfImage;
 use super::jitdump::JitDump;
-use super::mini_debug;
 use super::perf_map::PerfMap;
 use super::process_root::{ProcessRoot, ProcessRoots, RootOf};
 use super::recorded::{FileSources, Proven};
@@ -284,8 +284,8 @@ impl Images {
             && files.separate.is_none()
             && image.section(".symtab").is_none()
         {
-            files.mini = match mini_debug::unpack(image) {
-                Some(Ok(mini)) => Some(Arc::new(mini)),
+            files.mini = match image.mini() {
+                Some(Ok(mini)) => Some(mini),
                 Some(Err(why)) => {
                     let path = String::from_utf8_lossy(as_seen::without_mark(&home.path)).into_owned();
                     search.refused.push(Refused { path, why: Refusal::Packed(why) });
@@ -332,14 +332,7 @@ impl Images {
         for (folder, error) in self.sources.given_in_vain() {
             notes.push(format!("cannot look into {}: {error}", folder.display()));
         }
-        let mut shown = vec![false; profile.images.len()];
-        for frame in &profile.frames {
-            if let FrameKey::Code { image, .. } = frame.key {
-                shown[image.index()] = true;
-            }
-        }
-        let mut refused = self.refused();
-        refused.retain(|(image, _)| shown.get(image.index()) == Some(&true));
+        let refused = self.refused_of(profile);
         notes.extend(refused.iter().take(MOST_NAMED).map(|(_, refused)| refused.to_string()));
         if let Some(more @ 1..) = refused.len().checked_sub(MOST_NAMED) {
             notes.push(format!("{more} more files are of another build, or broken, and not used"));
@@ -348,6 +341,27 @@ impl Images {
             notes.push("more containers than are held open: debug files inside of some were not looked for".into());
         }
         notes
+    }
+
+    /// How many files were found and not used, by reason, of the images of a profile.
+    pub fn skipped(&self, profile: &Profile) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for (_, refused) in self.refused_of(profile) {
+            *counts.entry(format!("files: {}", refused.why.as_str())).or_default() += 1;
+        }
+        counts
+    }
+
+    fn refused_of(&self, profile: &Profile) -> Vec<(ImageId, Refused)> {
+        let mut shown = vec![false; profile.images.len()];
+        for frame in &profile.frames {
+            if let FrameKey::Code { image, .. } = frame.key {
+                shown[image.index()] = true;
+            }
+        }
+        let mut refused = self.refused();
+        refused.retain(|(image, _)| shown.get(image.index()) == Some(&true));
+        refused
     }
 
     /// Files that were found and are not used: one of another build, a stale one. Those of frames' own files are known when the

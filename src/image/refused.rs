@@ -39,6 +39,19 @@ pub enum Refusal {
     Packed(&'static str),
 }
 
+impl Refusal {
+    /// The reason in a word or two, as key in `--stats`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Refusal::BuildId { .. } => "another build id",
+            Refusal::Checksum { .. } => "stale",
+            Refusal::TooLarge => "too large to prove",
+            Refusal::Hollow => "hollow",
+            Refusal::Packed(_) => "packed symbols broken",
+        }
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not used: {}", self.path)?;

@@ -68,6 +68,7 @@ pub(super) fn finish(
     symbolize(&mut profile, &late.names(), &options.names);
     notes.extend(late.images.notes(&profile));
     notes.extend(interpreter_notes(&profile));
+    profile.stats.skipped.extend(late.images.skipped(&profile));
     profile.summarize();
     fill(&mut profile.stats, &counters, &account, observed, plan, options, notes);
     (profile, late)

@@ -50,6 +50,7 @@ pub(super) fn name(profile: &mut Profile, code: &Code, features: &Features, opti
     symbolize(profile, &names, &options.names);
     let mut notes = code.images.notes(profile);
     notes.extend(interpreter_notes(profile));
+    profile.stats.skipped.extend(code.images.skipped(profile));
     if features.simpleperf.broken_files > 0 {
         notes.push(format!(
             "the symbols of {} files in the recording could not be read",
