@@ -7,12 +7,13 @@
 
 use rustc_hash::FxHashMap;
 
+use super::SymbolizeOptions;
 use super::answers::{AnswerLine, Answers};
 use super::debug_info::{self, DebugSections};
 use super::debug_lookup::{DebugFrame, Looked, Wanted};
 use super::demangle::is_mangled;
+use super::elf_symbols::{self, Symbols};
 use super::unlisted::Unlisted;
-use super::{SymbolizeOptions, elf_symbols};
 use crate::image::{DebugFiles, ElfImage, function_starts};
 use crate::model::{Place, Unnamed};
 
@@ -62,7 +63,8 @@ pub(super) fn name_svmas(
     // The table that stayed in the program is of what others link to; the others have its own functions too.
     let tables = [files.debug.separate.as_deref(), Some(image), files.debug.mini.as_deref()];
     let tables: Vec<&[u8]> = tables.into_iter().flatten().map(|file| file.data()).collect();
-    let symbols = elf_symbols::find(&tables, &svmas);
+    let mut symbols = elf_symbols::find(&tables, &svmas);
+    forget_ended(image, &svmas, &mut symbols);
     let sections = files.with_debug_info(options).map(|file| DebugSections::load(file, files.debug));
     let wanted = Wanted { lines: options.lines };
     let debug_info = sections.as_ref().map(|sections| sections.look_up(&svmas, wanted, threads));
@@ -98,6 +100,18 @@ pub(super) fn name_svmas(
     let svmas: Vec<u64> = nameless.iter().map(|(svma, _)| *svma).collect();
     for ((svma, index), start) in nameless.into_iter().zip(function_starts(image, &svmas)) {
         answers.set_nameless(index, unnamed, start.map_or(Place::Address(svma), Place::Function));
+    }
+}
+
+/// Takes the names back of symbols without a size where unwind information says that another function began since: a
+/// label of assembly, or one of few exported symbols, does not name the functions without a symbol that follow it.
+fn forget_ended(image: &ElfImage, svmas: &[u64], symbols: &mut Symbols<'_>) {
+    let rows: Vec<usize> = (0..svmas.len()).filter(|row| symbols.unsized_starts[*row].is_some()).collect();
+    let asked: Vec<u64> = rows.iter().map(|row| svmas[*row]).collect();
+    for (row, start) in rows.into_iter().zip(function_starts(image, &asked)) {
+        if start > symbols.unsized_starts[row] {
+            symbols.names[row] = None;
+        }
     }
 }
 

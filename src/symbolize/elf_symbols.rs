@@ -12,6 +12,8 @@ use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym, SymbolTabl
 pub(super) struct Symbols<'a> {
     /// The name for each address, in their order.
     pub names: Vec<Option<&'a [u8]>>,
+    /// For each name of a symbol without a size, where it begins: it may have ended long before the address.
+    pub unsized_starts: Vec<Option<u64>>,
     /// Whether the file has any symbol of code at all.
     pub any: bool,
 }
@@ -35,7 +37,12 @@ pub(super) fn find<'a>(files: &[&'a [u8]], svmas: &[u64]) -> Symbols<'a> {
             .unwrap_or(false);
         }
     }
-    Symbols { names: best.into_iter().map(|best| best.map(|best| best.name)).collect(), any }
+    let unsized_starts = best.iter().map(|best| best.as_ref().filter(|best| !best.is_sized).map(|best| best.start));
+    Symbols {
+        unsized_starts: unsized_starts.collect(),
+        names: best.iter().map(|best| best.as_ref().map(|best| best.name)).collect(),
+        any,
+    }
 }
 
 /// A symbol that is believed until a better one is found.

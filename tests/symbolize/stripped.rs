@@ -280,3 +280,21 @@ fn stripped_functions_are_one_place_each_in_every_kind_of_program() {
         ["--strip-all", "--keep-section=.debug_frame", "--remove-section=.eh_frame", "--remove-section=.eh_frame_hdr"];
     check_places("cc", &debug_frame, &without_names);
 }
+
+#[test]
+fn symbol_without_a_size_does_not_name_what_follows() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["-O2", "-shared", "-fPIC", "-nostdlib", "-fno-toplevel-reorder"];
+    let Some(whole) = compile(directory.path(), "cc", "exported.c", &arguments) else { return };
+    let [label, hidden, last] = ["exported_label", "hidden", "exported_last"].map(|name| svma_of(&whole, name));
+    assert!(label < hidden && hidden < last, "they stand in their order");
+    let stripped = directory.path().join("stripped");
+    let status = Command::new("strip").arg("-o").arg(&stripped).arg(&whole).status();
+    if !status.is_ok_and(|status| status.success()) {
+        return println!("SKIPPED: no strip here");
+    }
+    assert_eq!(names_at(&stripped, label + 2), Ok(vec!["exported_label".into()]));
+    assert_eq!(names_at(&stripped, hidden + 4), Err(Unnamed::NoMatch));
+    assert_eq!(names_at(&stripped, last + 1), Ok(vec!["exported_last".into()]));
+    assert_eq!(names_at(&whole, hidden + 4), Ok(vec!["hidden".into()]));
+}
