@@ -4,7 +4,7 @@
 //! (each part may refer back to two earlier ones). So input and output are bounded, and what is more stays mangled.
 //!
 //! C++ and both kinds of Rust's are known; Go's need no more than escapes undone. Names of D (`_D`) and Swift (`$s`) stay as
-//! they are: nobody keeps up a demangler of theirs in Rust alone.
+//! they are: no demangler of theirs in Rust alone is known to us.
 
 use std::fmt::{self, Write};
 
