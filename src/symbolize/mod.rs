@@ -78,9 +78,6 @@ impl Default for SymbolizeOptions {
     }
 }
 
-/// What is counted in `CaptureStats::skipped` if the functions of a unit are in a file that was not found.
-const WITHOUT_SPLIT: &str = "addresses whose split debug information is not here (.dwo, .dwp)";
-
 /// Names every frame of the profile that has none yet, and says what helps where that failed
 /// ([`crate::model::CaptureStats::unnamed_images`]).
 pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOptions) {
@@ -89,10 +86,6 @@ pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOp
     let jobs = Job::of_each_image(profile, names, &asked);
     let results = job::run(&jobs, options, threads);
     let shown = shown_names(&results, options, threads);
-    let without_split: usize = results.iter().map(|answers| answers.without_split).sum();
-    if without_split > 0 {
-        *profile.stats.skipped.entry(WITHOUT_SPLIT.to_owned()).or_default() += without_split as u64;
-    }
     let functions = profile.functions.iter().enumerate().map(|(row, of)| (*of, FunctionId::from_index(row))).collect();
     let mut writer = Writer { profile, names: shown, functions };
     for (job, answers) in jobs.iter().zip(&results) {
@@ -100,6 +93,7 @@ pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOp
             job.frames().first().map(|(_, frame)| writer.profile.frames[frame.index()].key)
         {
             writer.profile.images[image.index()].debug_info |= job.has_debug_info();
+            writer.count_split(image, answers.without_split);
         }
         writer.write(job.frames(), answers);
     }
@@ -188,6 +182,17 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Says how many addresses of an image have no functions, as those of their units are in a file that was not found.
+    fn count_split(&mut self, image: ImageId, count: usize) {
+        let path = self.profile.strings.get(self.profile.images[image.index()].path);
+        let what = format!("addresses of {path} whose split debug information is not here (.dwo, .dwp)");
+        let skipped = &mut self.profile.stats.skipped;
+        match count {
+            0 => skipped.remove(&what),
+            count => skipped.insert(what, count as u64),
+        };
+    }
+
     fn write(&mut self, frames: &[(u64, FrameId)], answers: &Answers) {
         let functions: Vec<FunctionId> = answers.names().map(|name| self.function(name)).collect();
         let files: Vec<StringId> = answers.files().map(|file| self.profile.strings.intern(file)).collect();
