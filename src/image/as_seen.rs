@@ -46,10 +46,10 @@ pub fn is_file_path(path: &[u8]) -> bool {
     path.first() == Some(&b'/') && !not_files.iter().any(|prefix| path.starts_with(prefix))
 }
 
-/// Whether a path is in a directory of files that are made for the time being.
-pub fn is_scratch(path: &[u8]) -> bool {
+/// Whether a mapping is of a file that was made for the time being and is deleted already.
+pub fn is_deleted_scratch(path: &[u8]) -> bool {
     let directories: [&[u8]; 4] = [b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/run/user/"];
-    directories.iter().any(|directory| path.starts_with(directory))
+    path.ends_with(DELETED) && directories.iter().any(|directory| path.starts_with(directory))
 }
 
 const DELETED: &[u8] = b" (deleted)";

@@ -38,7 +38,7 @@ mod section_contents;
 mod tree;
 mod vdso;
 
-pub use as_seen::{Wanted, is_file_path, is_scratch, open_in_root};
+pub use as_seen::{Wanted, is_deleted_scratch, is_file_path, open_in_root};
 pub use code_history::{CodeHistory, Piece};
 pub use debug_files::{DebugFiles, SplitFiles};
 pub use elf_file::ElfFile;

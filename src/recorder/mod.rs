@@ -36,9 +36,10 @@ pub use crate::unwind::{Processor, REGISTERS_MASK};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::image::{Images, Wanted, is_file_path, is_scratch};
+use crate::image::{Images, Wanted, is_deleted_scratch, is_file_path};
 use crate::model::{
     EventId, FrameKind, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp, Unit,
+    Unnamed,
 };
 use crate::perf::record::{self, CpuMode};
 use crate::perf::{Layout, Record, data};
@@ -458,9 +459,10 @@ impl Recorder {
         } else if is_file_path(wanted.path) || self.options.origin.has_symbols_of(wanted.path) {
             let image = self.images.intern(wanted, add);
             self.note_runtime(wanted.pid, wanted.path);
-            // A JIT may keep its code in a file of its own that it has deleted, to map it twice.
-            let is_file = !(wanted.build_id.is_none() && is_scratch(wanted.path) && self.images.get(image).is_none());
-            let jit = if is_file { None } else { self.jit_image(wanted.pid) };
+            // A JIT may keep its code in a file of its own that it has deleted, to map it twice. What could not be looked into may be
+            // a program as well.
+            let is_code = self.images.missing(image) == Some(Unnamed::NoSymbols) && is_deleted_scratch(wanted.path);
+            let jit = if is_code { self.jit_image(wanted.pid) } else { None };
             jit.map_or((image, offset), |jit| (jit, wanted.start))
         } else {
             let Some(jit) = self.jit_image(wanted.pid) else { return };
