@@ -14,8 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::account::have;
-use common::run::{finish, stderr, stdout, wait_until};
+use common::account::{have, is_root};
+use common::run::{binary, finish, stderr, stdout, wait_until};
 use program::{Hidden, run, succeed};
 use rustix::process::{Pid, Signal, kill_process};
 use server::{Manner, Server};
@@ -36,28 +36,36 @@ fn interrupt(child: &Child) {
     kill_process(Pid::from_child(child), Signal::INT).expect("it is ours and was not waited for");
 }
 
-/// Debian's server, ended with the test.
+/// Debian's server, ended with the test. It listens on every address there is, so it is in a network of its own, with loopback alone.
 struct Debuginfod {
     child: Child,
-    url: String,
 }
 
 impl Debuginfod {
+    const URL: &str = "http://127.0.0.1:8002";
+
     fn start(folder: &Path) -> Debuginfod {
-        // A port that was free a moment ago.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new("debuginfod");
-        command.args(["-F", "-d", ":memory:", "-p", &port.to_string()]).arg(folder);
+        let mut command = Command::new("unshare");
+        command
+            .args(["--net", "sh", "-c", "ip link set lo up && exec debuginfod -F -d :memory: -p 8002 \"$0\""])
+            .arg(folder);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it can be started");
-        Debuginfod { child, url: format!("http://127.0.0.1:{port}") }
+        Debuginfod { child }
+    }
+
+    /// A command that runs in the server's network.
+    fn beside(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.child.id())).arg(program);
+        command
     }
 
     fn has(&self, path: &str) -> bool {
-        use std::io::{Read, Write};
-        let Ok(mut stream) = std::net::TcpStream::connect(self.url.trim_start_matches("http://")) else { return false };
-        let mut head = [0; 12];
-        let asked = write!(stream, "GET {path} HTTP/1.0\r\n\r\n").and_then(|()| stream.read_exact(&mut head));
-        asked.is_ok() && head.ends_with(b" 200")
+        let ask =
+            "exec 3<>/dev/tcp/127.0.0.1/8002 && printf 'GET %s HTTP/1.0\\r\\n\\r\\n' \"$0\" >&3 && head -c 12 <&3";
+        let mut command = self.beside("bash");
+        let asked = command.args(["-c", ask, path]).stderr(Stdio::null()).output();
+        asked.is_ok_and(|answer| answer.stdout.ends_with(b" 200"))
     }
 }
 
@@ -71,6 +79,8 @@ impl Drop for Debuginfod {
 #[test]
 fn elfutils_server_names_a_stripped_program() {
     need!(have("debuginfod"), "elfutils_server_names_a_stripped_program", "needs debuginfod");
+    need!(is_root(), "elfutils_server_names_a_stripped_program", "needs root, for a network of its own");
+    need!(have("ip") && have("nsenter"), "elfutils_server_names_a_stripped_program", "needs ip and nsenter");
     let hidden = Hidden::new();
     let served = hidden.path("served");
     fs::create_dir(&served).unwrap();
@@ -78,13 +88,13 @@ fn elfutils_server_names_a_stripped_program() {
     let server = Debuginfod::start(&served);
     wait_until("debuginfod has scanned its folder", || server.has(&hidden.request()));
 
-    let record = |flags: &[&str]| {
-        let mut command = hidden.profile("cache");
+    let record = |command: Command, flags: &[&str]| {
+        let mut command = hidden.with_cache(command, "cache");
         command.args(["-F", "499", "-f", "json"]).args(flags).arg("--").arg(&hidden.program).arg("0.5");
         let output = succeed(&mut command);
         (hidden.known(&stdout(&output)), stderr(&output))
     };
-    let (known, said) = record(&[&format!("--debuginfod={}", server.url)]);
+    let (known, said) = record(server.beside(binary()), &[&format!("--debuginfod={}", Debuginfod::URL)]);
     assert!(known.is_named(), "{known:?}\n{said}");
     assert!(known.notes.contains("debuginfod: 1 of "), "{}", known.notes);
     let cached = hidden.path("cache").join(&hidden.build_id).join("debuginfo");
@@ -92,7 +102,7 @@ fn elfutils_server_names_a_stripped_program() {
     drop(server);
 
     // The file is there now, for us without any server, and for elfutils.
-    let (known, said) = record(&[]);
+    let (known, said) = record(Command::new(binary()), &[]);
     assert!(known.is_named(), "{known:?}\n{said}");
     assert!(!known.notes.contains("debuginfod"), "{}", known.notes);
     need!(have("debuginfod-find"), "elfutils_server_names_a_stripped_program", "needs debuginfod-find");

@@ -53,7 +53,11 @@ impl Hidden {
 
     /// `profile` with a cache and without any server that is not named.
     pub fn profile(&self, cache: &str) -> Command {
-        let mut command = Command::new(binary());
+        self.with_cache(Command::new(binary()), cache)
+    }
+
+    /// Gives a command that leads to `profile` the same surroundings.
+    pub fn with_cache(&self, mut command: Command, cache: &str) -> Command {
         command.env_remove("DEBUGINFOD_URLS").env("DEBUGINFOD_CACHE_PATH", self.path(cache));
         for limit in ["TIMEOUT", "MAXTIME", "MAXSIZE", "PROGRESS"] {
             command.env_remove(format!("DEBUGINFOD_{limit}"));
