@@ -96,7 +96,8 @@ impl ElfImage {
     /// # Errors
     /// `None` if there is none; what is wrong with it if it cannot be used.
     pub(super) fn mini(&self) -> Option<Mini> {
-        self.mini.get_or_init(|| Some(mini_debug::unpack(self)?.map(Arc::new))).clone()
+        let image = |bytes| ElfImage::from_bytes(bytes).ok_or("what is packed in it is no ELF file");
+        self.mini.get_or_init(|| Some(mini_debug::unpack(self)?.and_then(image).map(Arc::new))).clone()
     }
 
     /// Its call frame information.

@@ -6,7 +6,6 @@ use std::io::Read;
 use lzma_rust2::XzReader;
 
 use super::elf_file::ElfFile;
-use super::elf_image::ElfImage;
 
 /// Most bytes that are unpacked; those of the largest programs that distributions pack have a tenth of it.
 const MOST_BYTES: u64 = 256 << 20;
@@ -15,16 +14,12 @@ const MOST_RATIO: u64 = 200;
 /// Most memory for unpacking, in KiB: the dictionary of the strongest level (`xz -9`) is 64 MiB.
 const MOST_MEMORY: u32 = 80 << 10;
 
-/// Unpacks the table of a file.
+/// Unpacks the table of a file, which is to be an ELF file.
 ///
 /// # Errors
 /// `None` if the file has none; what is wrong with it if it cannot be used.
-pub(super) fn unpack(file: &ElfFile) -> Option<Result<ElfImage, &'static str>> {
-    let packed = file.section_contents(".gnu_debugdata")?;
-    Some(
-        unpack_bytes(&packed)
-            .and_then(|bytes| ElfImage::from_bytes(bytes).ok_or("what is packed in it is no ELF file")),
-    )
+pub(super) fn unpack(file: &ElfFile) -> Option<Result<Vec<u8>, &'static str>> {
+    Some(unpack_bytes(&file.section_contents(".gnu_debugdata")?))
 }
 
 fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>, &'static str> {

@@ -19,6 +19,7 @@ mod profile;
 mod reason;
 mod samples;
 mod stats;
+mod summarize;
 mod unit;
 mod unnamed;
 

@@ -1,0 +1,104 @@
+//! The figures of [`CaptureStats`] that follow from a profile's tables.
+
+use std::collections::BTreeMap;
+
+#[cfg(doc)]
+use super::CaptureStats;
+use super::id::{FrameId, StackId, StringId};
+use super::profile::{FrameKey, Profile, Resolution, Stack};
+use super::reason::{StackEnd, Truncation, Unnamed};
+use super::unnamed::UnnamedWeights;
+
+impl Profile {
+    /// Fills in the shares of [`CaptureStats`] that follow from the tables: samples, complete, truncated, no_unwind_info,
+    /// unnamed, unnamed_images (of which help is kept).
+    ///
+    /// Only the main event counts.
+    pub fn summarize(&mut self) {
+        // Values from outside may be of any size: their sums do not fit.
+        let (mut total, mut complete, mut unstated, mut samples) = (0u128, 0u128, 0u128, 0u64);
+        let mut truncated = [0u128; Truncation::ALL.len()];
+        let outermost = self.outermost_frames();
+        let mut no_unwind_info = BTreeMap::<StringId, u128>::new();
+        // The weight of each stack, then also of those that it called.
+        let mut weights = vec![0.0; self.stacks.len()];
+        for sample in self.samples.iter().filter(|sample| sample.event == self.main && sample.count > 0) {
+            let value = u128::from(sample.value);
+            total += value;
+            samples += u64::from(sample.count);
+            weights[sample.stack.index()] += sample.value as f64;
+            match sample.end {
+                StackEnd::Root => complete += value,
+                StackEnd::Unstated => unstated += value,
+                StackEnd::Truncated(reason) => {
+                    let row = Truncation::ALL.iter().position(|known| *known == reason).expect("ALL holds all");
+                    truncated[row] += value;
+                    if reason == Truncation::NoUnwindInfo
+                        && sample.stack != StackId(0)
+                        && let FrameKey::Code { image, .. } = self.frames[outermost[sample.stack.index()].index()].key
+                    {
+                        *no_unwind_info.entry(self.images[image.index()].path).or_default() += value;
+                    }
+                }
+            }
+        }
+        let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
+        let mut unnamed_images = UnnamedWeights::default();
+        for (row, stack) in self.stacks.iter().enumerate().skip(1).rev() {
+            let weight = weights[row];
+            weights[stack.parent.index()] += weight;
+            all_frames += weight;
+            if let Resolution::Unknown { reason, .. } = self.frames[stack.frame.index()].resolution
+                && let Some(reason) = Unnamed::ALL.iter().position(|known| *known == reason)
+            {
+                unnamed[reason] += weight;
+                unnamed_images.add(self, stack.frame, weight);
+            }
+        }
+        let share = |part: u128| if total == 0 { 0.0 } else { part as f64 / total as f64 };
+        self.stats.samples = samples;
+        self.stats.complete = share(complete);
+        self.stats.unstated = share(unstated);
+        let truncations = Truncation::ALL.iter().zip(truncated).filter(|(_, sum)| *sum > 0);
+        self.stats.truncated = truncations.map(|(reason, sum)| (reason.as_str(), share(sum))).collect();
+        let path = |id| self.strings.get(id).to_owned();
+        self.stats.no_unwind_info = no_unwind_info.into_iter().map(|(id, sum)| (path(id), share(sum))).collect();
+        let reasons = Unnamed::ALL.iter().zip(unnamed).filter(|(_, sum)| *sum > 0.0);
+        self.stats.unnamed = reasons.map(|(reason, sum)| (reason.as_str(), sum / all_frames)).collect();
+        self.stats.unnamed_images = unnamed_images.rows(self, all_frames);
+    }
+
+    /// Counts anew how callers were found ([`CaptureStats::frames`]), if it was counted before, as some samples are gone: each frame
+    /// counts for the first of the ways in which it was found.
+    pub(super) fn recount_frames(&mut self) {
+        if self.stats.frames.is_empty() {
+            return;
+        }
+        let mut counts = vec![0u64; self.stacks.len()];
+        for sample in &self.samples {
+            let count = &mut counts[sample.stack.index()];
+            *count = count.saturating_add(u64::from(sample.count));
+        }
+        self.stats.frames.clear();
+        for (row, stack) in self.stacks.iter().enumerate().skip(1).rev() {
+            let count = counts[row];
+            let parent = &mut counts[stack.parent.index()];
+            *parent = parent.saturating_add(count);
+            if let Some(by) = self.frames[stack.frame.index()].found_by.iter().find(|by| by.is_of_callers())
+                && count > 0
+            {
+                let sum = self.stats.frames.entry(by.as_str()).or_default();
+                *sum = sum.saturating_add(count);
+            }
+        }
+    }
+
+    /// By stack: the frame that nobody called. Row 0, the empty stack, has none and names any.
+    fn outermost_frames(&self) -> Vec<FrameId> {
+        let mut outermost: Vec<FrameId> = Vec::with_capacity(self.stacks.len());
+        for Stack { parent, frame } in &self.stacks {
+            outermost.push(if *parent == StackId(0) { *frame } else { outermost[parent.index()] });
+        }
+        outermost
+    }
+}
