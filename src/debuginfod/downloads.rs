@@ -168,6 +168,14 @@ impl State {
     fn is_over(&self) -> bool {
         self.waiting.is_empty() && self.on_way.is_empty()
     }
+
+    /// Promises a file that has `taken` of the sum as much as it `takes`, which is what a server says: any number.
+    fn promise(&mut self, taken: &mut u64, takes: u64, most: u64) -> std::result::Result<(), Failure> {
+        let Some(more) = takes.checked_sub(*taken) else { return Ok(()) };
+        let sum = self.bytes.checked_add(more).filter(|sum| *sum <= most).ok_or(Failure::TooMuch)?;
+        (self.bytes, *taken) = (sum, takes);
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -266,14 +274,7 @@ impl Shared {
                     return Err(Failure::Stopped);
                 }
                 let mut state = self.lock();
-                let takes = bytes.max(of.unwrap_or(0));
-                if takes > taken {
-                    if state.bytes - taken + takes > self.settings.max_total {
-                        return Err(Failure::TooMuch);
-                    }
-                    state.bytes += takes - taken;
-                    taken = takes;
-                }
+                state.promise(&mut taken, bytes.max(of.unwrap_or(0)), self.settings.max_total)?;
                 if let Some(on_way) = state.on_way.iter_mut().find(|on_way| is_same(&on_way.wanted, wanted)) {
                     (on_way.bytes, on_way.of) = (bytes, of);
                 }
@@ -301,4 +302,22 @@ impl Shared {
 
 fn is_same(one: &Wanted, other: &Wanted) -> bool {
     (one.build_id, one.kind) == (other.build_id, other.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_size_gets_round_the_sum() {
+        let mut state = State::default();
+        let (mut one, mut other) = (0, 0);
+        assert_eq!(state.promise(&mut one, 60, 100), Ok(()));
+        for takes in [41, u64::MAX - 59, u64::MAX] {
+            assert_eq!(state.promise(&mut other, takes, 100), Err(Failure::TooMuch), "{takes}");
+        }
+        assert_eq!(state.promise(&mut other, 40, 100), Ok(()));
+        assert_eq!(state.promise(&mut one, 50, 100), Ok(()));
+        assert_eq!((state.bytes, one, other), (100, 60, 40));
+    }
 }
