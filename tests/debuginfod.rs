@@ -176,6 +176,27 @@ fn recording_by_standard_input_is_named_too() {
 }
 
 #[test]
+fn recording_that_cannot_be_read_again_is_shown_as_it_was() {
+    let hidden = Hidden::new();
+    let data = hidden.record();
+    // What is served comes when it is let through, after the recording is gone.
+    let gate = hidden.path("gate");
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &gate, kind, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0).unwrap();
+    let server = with_files(&[(hidden.request(), &gate)]);
+    let mut command = hidden.profile("cache");
+    let child = command.args(["import", "-f", "json", &format!("--debuginfod={}", server.url)]).arg(&data).spawn();
+    let child = child.unwrap();
+    wait_until("the server is asked", || server.asked().contains(&hidden.request()));
+    fs::remove_file(&data).unwrap();
+    fs::write(&gate, fs::read(&hidden.debug).unwrap()).unwrap();
+    let output = finish(Ok(child));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let known = hidden.known(&stdout(&output));
+    assert!(known.samples > 0 && known.notes.contains("frames were not named with what came"), "{known:?}");
+}
+
+#[test]
 fn what_no_server_has_is_not_asked_for_again() {
     let hidden = Hidden::new();
     let data = hidden.record();

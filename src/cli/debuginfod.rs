@@ -20,7 +20,8 @@ const BEAT: Duration = Duration::from_millis(100);
 /// Has what would tell more of a profile fetched, and has `name_again` name its frames with that; the picture as it is now is written
 /// before, if it can be written twice and there is something to wait for. Ends early once `stop` is set.
 ///
-/// That no picture can be written fails; that no debug information comes is a note in the profile's figures.
+/// That no picture can be written fails; that no debug information comes, or that frames cannot be named with it, is a note in the
+/// profile's figures: what was recorded is there all the same.
 pub fn complete(
     profile: &mut Profile,
     downloads: &Downloads,
@@ -28,12 +29,13 @@ pub fn complete(
     stop: &AtomicBool,
     name_again: impl FnOnce(&mut Profile, &Report) -> Result<()>,
 ) -> Result<()> {
-    let wanted: BTreeSet<BuildId> = {
-        let wanted = hot(profile);
-        let builds = wanted.iter().map(|wanted| wanted.build_id).collect();
-        downloads.add(wanted)?;
-        builds
-    };
+    let hot = hot(profile);
+    let wanted: BTreeSet<BuildId> = hot.iter().map(|wanted| wanted.build_id).collect();
+    if let Err(error) = downloads.add(hot) {
+        profile.stats.notes.push(format!("debuginfod: {error}"));
+        downloads.finish().tell(&mut profile.stats);
+        return Ok(());
+    }
     let before = downloads.progress();
     if before.of == 0 {
         let note = "debuginfod: nothing was asked for: what is hot has debug information, or no build id";
@@ -45,8 +47,10 @@ pub fn complete(
     }
     let report = downloads.finish();
     // What came before the end was found when names were looked up.
-    if report.arrived.iter().any(|arrived| wanted.contains(&arrived.build_id)) {
-        name_again(profile, &report)?;
+    if report.arrived.iter().any(|arrived| wanted.contains(&arrived.build_id))
+        && let Err(error) = name_again(profile, &report)
+    {
+        profile.stats.notes.push(format!("debuginfod: frames were not named with what came: {error}"));
     }
     report.tell(&mut profile.stats);
     Ok(())
