@@ -308,10 +308,17 @@ impl Images {
         files
     }
 
-    /// Whether there is debug information of an image, in its file or beside it.
+    /// Whether there is debug information of an image, in its file or beside it. To be asked while it is recorded: nothing else is
+    /// looked for, and nothing unpacked.
     pub fn has_debug_info(&self, id: ImageId) -> bool {
-        let own = self.opened.get(&id).is_some_and(|image| has_debug_info(image));
-        own || self.debug_files(id).separate.is_some_and(|debug| has_debug_info(&debug))
+        let known = self.opened.get(&id).or_else(|| self.debug_files.get(&id).map(|(debug, _)| debug));
+        if known.is_some_and(|image| has_debug_info(image)) {
+            return true;
+        }
+        let (Some(image), Some(home)) = (self.opened.get(&id), self.homes.get(&id)) else { return false };
+        let separate = Search::new(&self.sources, Some(image), None, &home.path, self.trees(home)).separate();
+        let has = |name: &&str| separate.as_ref().is_some_and(|file| file.found.headers.has_section(name.as_bytes()));
+        DEBUG_INFO.iter().any(has)
     }
 
     /// What there is to say, a sentence each, of the files of a profile that was named: what was believed without proof, and what
@@ -409,8 +416,11 @@ fn map(found: Found) -> Result<ElfImage, Unnamed> {
     ElfImage::of_file(&file, length, headers).map_err(|_| Unnamed::NoFile)
 }
 
+/// What the section with the entries of debug information is called.
+const DEBUG_INFO: [&str; 2] = [".debug_info", ".zdebug_info"];
+
 fn has_debug_info(image: &ElfImage) -> bool {
-    [".debug_info", ".zdebug_info"].iter().any(|name| image.section(name).is_some())
+    DEBUG_INFO.iter().any(|name| image.section(name).is_some())
 }
 
 #[cfg(test)]
