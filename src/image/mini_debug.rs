@@ -24,9 +24,13 @@ pub(super) fn unpack(file: &ElfFile) -> Option<Result<Vec<u8>, &'static str>> {
 
 fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>, &'static str> {
     let most = (packed.len() as u64).saturating_mul(MOST_RATIO).min(MOST_BYTES);
-    let mut bytes = Vec::new();
-    let reader = XzReader::new_mem_limit(packed, false, MOST_MEMORY);
-    reader.take(most + 1).read_to_end(&mut bytes).map_err(|_| "it is not packed soundly")?;
+    let unpack = || {
+        let mut bytes = Vec::new();
+        let reader = XzReader::new_mem_limit(packed, false, MOST_MEMORY);
+        reader.take(most + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    // Names are looked up when all is recorded: what the library does not survive must not take that along.
+    let bytes = std::panic::catch_unwind(unpack).ok().and_then(Result::ok).ok_or("it is not packed soundly")?;
     if bytes.len() as u64 > most { Err("it is packed more tightly than symbols can be") } else { Ok(bytes) }
 }
 
