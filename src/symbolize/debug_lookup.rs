@@ -38,6 +38,8 @@ pub(super) type Bytes<'a> = EndianSlice<'a, RunTimeEndian>;
 /// Most steps in what entries and units refer to, of one file: a hostile one may refer to one long list, line program or
 /// name a million times. No real file seen takes a hundredth of them.
 const MOST_STEPS: usize = 256 << 20;
+/// Most bytes of all names that one thread keeps: entries without end may have one long name each.
+const MOST_NAME_BYTES: usize = 256 << 20;
 /// Fewest bytes of units that are worth another thread.
 const FEWEST_FOR_THREAD: u64 = 1 << 20;
 
@@ -98,7 +100,11 @@ impl Part {
         }
     }
 
+    /// The row of a name; none if names take too much already.
     fn add_name(&mut self, name: &[u8]) -> u32 {
+        if self.name_bytes.len() + name.len() > MOST_NAME_BYTES {
+            return NONE;
+        }
         self.name_bytes.extend_from_slice(name);
         self.name_ends.push(self.name_bytes.len());
         u32::try_from(self.name_ends.len() - 2).unwrap_or(NONE)
@@ -268,6 +274,8 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
         if self.wanted.lines {
             self.lines(asked, &mut files, &mut lines);
         }
+        // Any number of units may refer to one long list of files.
+        self.spend(files.listed());
         for (row, line) in asked.iter().zip(lines) {
             let node = self.node_of[*row as usize];
             // Of a unit whose functions are in another file only the line is here. That is the line of the innermost inlined

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use gimli::{Attribute, AttributeValue, Error, UnitOffset, UnitRef};
+use gimli::{Abbreviation, Attribute, AttributeValue, Error, UnitOffset, UnitRef};
 
 use super::{Bytes, is_spent, spend};
 
@@ -61,6 +61,13 @@ impl<'a> Place<'a> {
         }
         Ok(())
     }
+}
+
+/// Steps that it costs to read an entry with an abbreviation. A hostile one may have a million attributes that take no bytes of
+/// the entry (`DW_FORM_flag_present`); those of real ones are free, as they are paid for by the bytes.
+pub(super) fn steps_of(abbreviation: &Abbreviation) -> usize {
+    const MOST_FREE: usize = 32;
+    abbreviation.attributes().len().saturating_sub(MOST_FREE)
 }
 
 /// What an entry says of a function.

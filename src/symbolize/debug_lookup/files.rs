@@ -1,9 +1,12 @@
 //! The source files of a unit, by the numbers that its entries and lines have for them.
 
-use gimli::{DebugLineOffset, IncompleteLineProgram, UnitRef};
+use gimli::{DebugLineOffset, IncompleteLineProgram, Reader as _, UnitRef};
 use rustc_hash::FxHashMap;
 
 use super::Bytes;
+
+/// Longest part of a path that is believed (`PATH_MAX`); a file may say one of megabytes for each of its units.
+const MOST_PATH: usize = 4096;
 
 /// The files of one unit, each written out when it is first asked for. What stands in front of the line program is read
 /// only then, as it lists all files.
@@ -22,6 +25,12 @@ impl<'u, 'a> Files<'u, 'a> {
     /// The unit's line program; none if it has none, or one that cannot be read.
     pub fn program(&mut self) -> Option<IncompleteLineProgram<Bytes<'a>>> {
         self.read().clone()
+    }
+
+    /// How many files and folders were read in front of the line program.
+    pub fn listed(&self) -> usize {
+        let header = self.program.iter().flatten().map(IncompleteLineProgram::header);
+        header.map(|header| header.file_names().len() + header.include_directories().len()).sum()
     }
 
     fn read(&mut self) -> &Option<IncompleteLineProgram<Bytes<'a>>> {
@@ -50,8 +59,9 @@ impl<'u, 'a> Files<'u, 'a> {
         let unit = self.unit;
         let header = self.read().as_ref()?.header();
         let file = header.file(index)?;
-        let text = |value| Some(unit.attr_string(value).ok()?.to_string_lossy().into_owned());
-        let mut path = unit.comp_dir.map_or_else(String::new, |directory| directory.to_string_lossy().into_owned());
+        let bounded = |text: Bytes<'a>| (text.len() <= MOST_PATH).then(|| text.to_string_lossy().into_owned());
+        let text = |value| bounded(unit.attr_string(value).ok()?);
+        let mut path = unit.comp_dir.map_or_else(|| Some(String::new()), bounded)?;
         // Directory 0 is the one of the unit.
         if file.directory_index() != 0
             && let Some(directory) = file.directory(header)

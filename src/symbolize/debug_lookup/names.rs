@@ -6,9 +6,9 @@ use std::rc::Rc;
 use gimli::{AttributeValue, Dwarf, Error, Unit, UnitOffset, UnitRef, UnitSectionOffset};
 use rustc_hash::FxHashMap;
 
-use super::entry::Called;
+use super::entry::{self, Called};
 use super::units::{Units, offset_of};
-use super::{Bytes, NONE, Part, spend};
+use super::{Bytes, NONE, Part, is_spent, spend};
 
 /// How often a name may refer to another entry.
 const MOST_REFERENCES: usize = 16;
@@ -119,6 +119,10 @@ impl<'d, 'a> Names<'d, 'a> {
         let mut entries = unit.entries_raw(Some(offset))?;
         let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(NONE) };
         let mut called = Called::default();
+        spend(sources.steps, entry::steps_of(abbreviation));
+        if is_spent(sources.steps) {
+            return Ok(NONE);
+        }
         for attribute in abbreviation.attributes() {
             called.take(&entries.read_attribute(*attribute)?);
         }

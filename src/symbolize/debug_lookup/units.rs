@@ -78,7 +78,7 @@ impl<'d, 'a> Units<'d, 'a> {
     /// All units, and which of them may know addresses, which are sorted.
     pub fn with_addresses(dwarf: &'d Dwarf<Bytes<'a>>, svmas: &[u64]) -> (Units<'d, 'a>, Vec<Group<'a>>) {
         let mut units = Units::of(dwarf);
-        let mut pairs = Pairs { svmas, counts: vec![0; svmas.len()], pairs: Vec::new() };
+        let mut pairs = Pairs { svmas, counts: vec![0; svmas.len()], pairs: Vec::new(), steps: Cell::new(0) };
         let mut listed: Vec<usize> = Vec::new();
         let mut headers = dwarf.debug_aranges.headers();
         while let Ok(Some(header)) = headers.next() {
@@ -237,7 +237,7 @@ impl<'d, 'a> Units<'d, 'a> {
         into: &mut Pairs<'_>,
     ) -> Result<(), Error> {
         let offset = offset_of(header);
-        let opened = match self.root_alone(header) {
+        let opened = match self.root_alone(header, steps) {
             Some(opened) => opened,
             None => self.open(header, steps)?,
         };
@@ -273,9 +273,12 @@ impl<'d, 'a> Units<'d, 'a> {
     /// A unit of which only the root can be read: its abbreviation is the first of its table, if it has one of its own.
     /// Reading the others of thousands of units that hold no address would cost more than all else here. (Tables that units
     /// share are read once.)
-    fn root_alone(&self, header: &UnitHeader<Bytes<'a>>) -> Option<Opened<'a>> {
+    fn root_alone(&self, header: &UnitHeader<Bytes<'a>>, steps: &Cell<usize>) -> Option<Opened<'a>> {
         let rest = self.dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?;
-        let mut alone = rest[..length_of_first(rest)?].to_vec();
+        let length = length_of_first(rest)?;
+        // Any number of units may refer to one that is as long as a file can be.
+        spend(steps, length);
+        let mut alone = rest[..length].to_vec();
         alone.push(0);
         let section = DebugAbbrev::from(EndianSlice::new(&alone, self.dwarf.debug_abbrev.reader().endian()));
         let abbreviations = section.abbreviations(DebugAbbrevOffset(0)).ok()?;
@@ -289,12 +292,15 @@ struct Pairs<'s> {
     /// In how many ranges each address is.
     counts: Vec<u8>,
     pairs: Vec<(usize, u32)>,
+    /// Ranges without end may each have all addresses.
+    steps: Cell<usize>,
 }
 
 impl Pairs<'_> {
     fn add(&mut self, start: u64, end: u64, unit: usize) {
         let mut row = self.svmas.partition_point(|svma| *svma < start);
-        while self.svmas.get(row).is_some_and(|svma| *svma < end) {
+        while self.svmas.get(row).is_some_and(|svma| *svma < end) && !is_spent(&self.steps) {
+            spend(&self.steps, 1);
             if self.counts[row] < MOST_UNITS {
                 self.counts[row] += 1;
                 self.pairs.push((unit, row as u32));
@@ -352,6 +358,38 @@ fn length_of_first(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::symbolize::debug_lookup::entry::steps_of;
+    use gimli::RunTimeEndian::Little;
+
+    #[test]
+    fn long_abbreviation_is_paid_for_by_each_unit() {
+        // A unit of one entry, with 1000 flags that take no bytes of it.
+        let mut abbreviations = vec![1, gimli::DW_TAG_compile_unit.0 as u8, 0];
+        for _ in 0..1000 {
+            abbreviations.extend([gimli::DW_AT_prototyped.0 as u8, gimli::DW_FORM_flag_present.0 as u8]);
+        }
+        abbreviations.extend([0, 0, 0]);
+        let info = [8, 0, 0, 0, 4, 0, 0, 0, 0, 0, 8, 1].repeat(3);
+        let load = |id: gimli::SectionId| {
+            let bytes: &[u8] = match id {
+                gimli::SectionId::DebugInfo => &info,
+                gimli::SectionId::DebugAbbrev => &abbreviations,
+                _ => &[],
+            };
+            Ok::<_, ()>(EndianSlice::new(bytes, Little))
+        };
+        let dwarf = Dwarf::load(load).unwrap();
+        let units = Units::of(&dwarf);
+        let (steps, svmas) = (Cell::new(0), [1]);
+        let mut pairs = Pairs { svmas: &svmas, counts: vec![0], pairs: Vec::new(), steps: Cell::new(0) };
+        assert_eq!(units.headers().len(), 3);
+        for header in units.headers() {
+            units.root_ranges(header, &steps, &mut pairs).unwrap();
+        }
+        assert!(steps.get() >= 3 * 2000, "{}", steps.get());
+        let table = units.abbreviations(DebugAbbrevOffset(0), &steps).unwrap();
+        assert_eq!(table.get(1).map(steps_of), Some(1000 - 32));
+    }
 
     #[test]
     fn first_abbreviation_is_measured() {

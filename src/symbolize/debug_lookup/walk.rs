@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use gimli::{Error, UnitOffset, UnitRef};
 
-use super::entry::Entry;
+use super::entry::{self, Entry};
 use super::files::Files;
 use super::names::{Names, Sources};
 use super::skip::{Kind, Plans, number};
@@ -47,7 +47,7 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
     ) -> Result<(), Error> {
         let mut hits: Vec<u32> = Vec::new();
         let result = self.walk(units, unit, asked, files, names, &mut hits);
-        if result.is_err() {
+        if result.is_err() || self.is_spent() {
             hits.iter().for_each(|row| self.node_of[*row as usize] = NONE);
         }
         result
@@ -96,6 +96,10 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
             }
             let mut entries = unit.entries_raw(Some(offset))?;
             let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
+            self.spend(entry::steps_of(abbreviation));
+            if self.is_spent() {
+                return Ok(());
+            }
             let mut entry = Entry::default();
             if is_function || is_inlined {
                 for attribute in abbreviation.attributes() {
