@@ -73,7 +73,7 @@ impl<'a> Stubs<'a> {
         let target = *match elf::Machine(image.machine()) {
             elf::EM_AARCH64 => slots.by_address.get(&slot_aarch64(code, section.svma, at)?),
             elf::EM_X86_64 => slots.of_x86(code, at, |jump, operand| match jump {
-                Jump::Memory => (section.svma + operand.end as u64).checked_add_signed(operand.value.into()),
+                Jump::Memory => section.svma.checked_add(operand.end as u64)?.checked_add_signed(operand.value.into()),
                 Jump::Got => None,
             }),
             _ => {
