@@ -14,6 +14,8 @@
 //! `PerfMap::LogJITCompiledMethod` of CoreCLR (src/coreclr/vm/perfmap.cpp), PHP's
 //! opcache (ext/opcache/jit/zend_jit_trace.c).
 
+use rustc_hash::FxHashMap;
+
 /// A name as it is shown, and where its function is.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tidy<'a> {
@@ -24,12 +26,49 @@ pub(super) struct Tidy<'a> {
     pub line: u32,
 }
 
+/// How much of a file's path is shown.
+#[derive(Clone, Copy, Debug)]
+enum Paths {
+    /// The file and the folder that it is in: many files are called `index.js`.
+    Short,
+    Whole,
+}
+
+impl Paths {
+    /// `node:internal/url` stays as it is.
+    fn of(self, path: &str) -> &str {
+        let is_path = path.starts_with(['/', '.']);
+        let folder = path.rfind('/').and_then(|last| path[..last].rfind('/'));
+        match self {
+            Paths::Short => folder.filter(|_| is_path).map_or(path, |at| &path[at + 1..]),
+            Paths::Whole => path,
+        }
+    }
+}
+
 /// The tidy form of a name; nothing if it is shown as it is.
 pub(super) fn tidy(raw: &[u8]) -> Option<Tidy<'_>> {
+    tidy_with(raw, Paths::Short)
+}
+
+/// The names of a list that would be shown alike although they are of different files, with how they are shown instead.
+pub(super) fn told_apart<'a>(names: impl Iterator<Item = (&'a [u8], &'a str)>) -> FxHashMap<&'a [u8], String> {
+    let mut alike: FxHashMap<&str, Vec<(&[u8], Tidy<'_>)>> = FxHashMap::default();
+    for (raw, shown) in names {
+        if let Some(tidy) = tidy_with(raw, Paths::Whole).filter(|tidy| !tidy.file.is_empty()) {
+            alike.entry(shown).or_default().push((raw, tidy));
+        }
+    }
+    let differ = |group: &Vec<(&[u8], Tidy<'_>)>| group.iter().any(|(_, tidy)| tidy.file != group[0].1.file);
+    let groups = alike.into_values().filter(differ);
+    groups.flatten().map(|(raw, tidy)| (raw, tidy.shown)).collect()
+}
+
+fn tidy_with(raw: &[u8], paths: Paths) -> Option<Tidy<'_>> {
     let name = std::str::from_utf8(raw).ok()?;
     let dotnet = || dotnet(name).map(shown);
-    script(name)
-        .or_else(|| python(name))
+    script(name, paths)
+        .or_else(|| python(name, paths))
         .or_else(|| php(name))
         .or_else(|| descriptor(name).map(shown))
         .or_else(dotnet)
@@ -42,7 +81,7 @@ fn shown<'a>(shown: String) -> Tidy<'a> {
 
 /// Of V8: a tag, a mark of the compiler that made it (none, or `~` interpreter, `^` and `+` quick compilers, `*` optimizing one),
 /// the name, which is empty for a function without one and a script's own code, and where that is.
-fn script(name: &str) -> Option<Tidy<'_>> {
+fn script(name: &str, paths: Paths) -> Option<Tidy<'_>> {
     let (tag, rest) = name.split_once(':')?;
     if !["JS", "LazyCompile", "Function", "Script", "Eval", "Callback"].contains(&tag) {
         return None;
@@ -69,7 +108,7 @@ fn script(name: &str) -> Option<Tidy<'_>> {
     };
     let file = file.strip_prefix("file://").unwrap_or(file);
     let where_in = &place[place.rfind(file).map_or(place.len(), |at| at + file.len())..];
-    Some(Tidy { shown: format!("{function} {}{where_in}", short_path(file)), file, line })
+    Some(Tidy { shown: format!("{function} {}{where_in}", paths.of(file)), file, line })
 }
 
 /// `JIT$hot` of a function, `TRACE-1$hot$2` of a trace that begins at a line of it; `JIT$$leave` is a helper of the JIT.
@@ -83,18 +122,11 @@ fn php(name: &str) -> Option<Tidy<'_>> {
     Some(Tidy { shown: format!("{function} (trace at line {line})"), file: "", line })
 }
 
-fn python(name: &str) -> Option<Tidy<'_>> {
+fn python(name: &str, paths: Paths) -> Option<Tidy<'_>> {
     let (function, file) = name.strip_prefix("py::")?.split_once(':')?;
-    let shown = format!("{function} {}", short_path(file));
+    let shown = format!("{function} {}", paths.of(file));
     // What is frozen into the interpreter has no file.
     Some(Tidy { shown, file: if file.starts_with('<') { "" } else { file }, line: 0 })
-}
-
-/// The file and the folder that it is in: many files are called `index.js`. `node:internal/url` stays as it is.
-fn short_path(path: &str) -> &str {
-    let is_path = path.starts_with(['/', '.']);
-    let folder = path.rfind('/').and_then(|last| path[..last].rfind('/'));
-    folder.filter(|_| is_path).map_or(path, |at| &path[at + 1..])
 }
 
 /// A class as class files have it, and a method: `Lcom/foo/Bar;::baz(I)V`, `Lcom/foo/Bar;baz`.
@@ -118,9 +150,12 @@ fn java(name: &str) -> Option<String> {
     (types && is_type(returned) && is_type(class) && is_name(method)).then(|| without_address(method))
 }
 
-/// `Nested$$Lambda$1/0x00007f3354000a08.compare` is at another address in each run.
+/// `Nested$$Lambda$1/0x00007f3354000a08.compare` is at another address in each run. Where there is no number, as since JDK 21, the
+/// address is all that tells the lambdas of a class apart.
 fn without_address(method: &str) -> String {
-    let Some((class, rest)) = method.split_once("/0x").or_else(|| method.split_once(".0x")) else {
+    let Some((class, rest)) =
+        method.split_once("/0x").filter(|(class, _)| class.ends_with(|c: char| c.is_ascii_digit()))
+    else {
         return method.to_owned();
     };
     let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
@@ -165,12 +200,29 @@ mod tests {
     }
 
     #[test]
+    fn files_that_end_alike_are_told_apart() {
+        let raw: [&[u8]; 5] = [
+            b"JS:*f /srv/node_modules/a/lib/index.js:1:14",
+            b"JS:~f /srv/node_modules/a/lib/index.js:1:14",
+            b"JS:~f /srv/node_modules/b/lib/index.js:1:14",
+            b"JS:~f /srv/src/index.js:1:14",
+            b"JS:*f /srv/src/index.js:1:14",
+        ];
+        let shown = raw.map(|raw| tidy(raw).unwrap().shown);
+        let apart = told_apart(raw.into_iter().zip(shown.iter().map(String::as_str)));
+        let shown = raw.map(|raw| apart.get(raw).map_or_else(|| tidy(raw).unwrap().shown, String::clone));
+        let (a, b) = ("f /srv/node_modules/a/lib/index.js:1:14", "f /srv/node_modules/b/lib/index.js:1:14");
+        assert_eq!(shown, [a, a, b, "f src/index.js:1:14", "f src/index.js:1:14"]);
+    }
+
+    #[test]
     fn methods_of_java_lose_their_types() {
         check("int Nested.hot(int, int)", "Nested.hot||0");
         check("java.lang.Object[] java.util.Arrays.copyOf(java.lang.Object[], int)", "java.util.Arrays.copyOf||0");
         check("void java.lang.Object.<init>()", "java.lang.Object.<init>||0");
         check("int Nested$$Lambda$1/0x00007f3354000a08.compare(java.lang.Object)", "Nested$$Lambda$1.compare||0");
-        check("boolean A$$Lambda.0x00007f3354000a08.test(int)", "A$$Lambda.test||0");
+        check("boolean A$$Lambda/0x00007f3354000a08.test(int)", "A$$Lambda/0x00007f3354000a08.test||0");
+        check("boolean A$$Lambda.0x00007f3354000a08.test(int)", "A$$Lambda.0x00007f3354000a08.test||0");
         check("Lcom/foo/Bar;::baz(I)V", "com.foo.Bar.baz||0");
         check("Lcom/foo/Bar;baz", "com.foo.Bar.baz||0");
         for name in [

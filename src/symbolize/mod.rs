@@ -87,7 +87,10 @@ pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOp
     let results = job::run(&jobs, options, threads);
     let shown = shown_names(&results, options, threads);
     let functions = profile.functions.iter().enumerate().map(|(row, of)| (*of, FunctionId::from_index(row))).collect();
-    let mut writer = Writer { profile, names: shown, functions };
+    let of_runtimes =
+        results.iter().flat_map(Answers::names).filter_map(|name| Some((&*name.raw, name.shown.as_deref()?)));
+    let told_apart = jit_names::told_apart(of_runtimes);
+    let mut writer = Writer { profile, names: shown, told_apart, functions };
     for (job, answers) in jobs.iter().zip(&results) {
         if let Some(FrameKey::Code { image, .. }) =
             job.frames().first().map(|(_, frame)| writer.profile.frames[frame.index()].key)
@@ -178,6 +181,8 @@ fn shown_names<'a>(
 struct Writer<'a> {
     profile: &'a mut Profile,
     names: FxHashMap<&'a [u8], Box<str>>,
+    /// Names that runtimes have given, of which more must be shown.
+    told_apart: FxHashMap<&'a [u8], String>,
     functions: FxHashMap<Function, FunctionId>,
 }
 
@@ -218,7 +223,8 @@ impl Writer<'_> {
 
     fn function(&mut self, name: &Name) -> FunctionId {
         let raw = String::from_utf8_lossy(&name.raw);
-        let shown = name.shown.as_deref().or_else(|| self.names.get(&*name.raw).map(|shown| &**shown));
+        let apart = self.told_apart.get(&*name.raw).map(String::as_str).filter(|_| name.shown.is_some());
+        let shown = apart.or(name.shown.as_deref()).or_else(|| self.names.get(&*name.raw).map(|shown| &**shown));
         let strings = &mut self.profile.strings;
         let function = Function { name: strings.intern(shown.unwrap_or(&raw)), raw_name: strings.intern(&raw) };
         *self.functions.entry(function).or_insert_with(|| {
