@@ -60,6 +60,7 @@ fn wait(profile: &Profile, downloads: &Downloads, outlet: &Outlet<'_>, stop: &At
     let patience = match outlet.write_before(profile)? {
         Some(path) => {
             if !outlet.is_quiet() {
+                let path = flameprofile::render::name::printable(&path);
                 let servers = downloads.servers().join(" ");
                 let said = format!("wrote {path}; debug files are asked for at {servers} (Ctrl-C keeps it as it is)\n");
                 let _ = std::io::stderr().write_all(said.as_bytes());

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use flameprofile::{Error, Result};
 
@@ -48,6 +49,7 @@ impl OutputFile {
         hidden.push(format!(".{:016x}.part", RandomState::new().build_hasher().finish()));
         let beside = path.with_file_name(hidden);
         let file = File::options().write(true).create_new(true).open(&beside).map_err(failed)?;
+        BESIDE.lock().unwrap_or_else(PoisonError::into_inner).push(beside.clone());
         if let Ok(known) = known {
             // Whoever could read the old one can read the new one.
             let _ = file.set_permissions(known.permissions());
@@ -145,6 +147,17 @@ impl Drop for OutputFile {
         if let Some(beside) = &self.beside {
             let _ = fs::remove_file(beside);
         }
+    }
+}
+
+/// All files that were made beside their path; most are renamed or gone by then.
+static BESIDE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes files that nothing was written to yet, as the program is about to end.
+pub fn abandon() {
+    let beside = BESIDE.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in beside.iter().filter(|path| fs::metadata(path).is_ok_and(|facts| facts.len() == 0)) {
+        let _ = fs::remove_file(path);
     }
 }
 

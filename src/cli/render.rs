@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use flameprofile::analyze::{CallTree, View};
 use flameprofile::model::Profile;
 use flameprofile::render::folded::FoldedOptions;
+use flameprofile::render::name::printable;
 use flameprofile::render::svg::SvgOptions;
 use flameprofile::render::top::TopOptions;
 use flameprofile::render::{folded, summary, svg, top, warnings};
@@ -241,7 +242,7 @@ impl<'a> Outlet<'a> {
             text += &format!("{} {warning}\n", paint.yellow("warning:"));
         }
         if let (Some(path), false, Ok(())) = (self.named, self.args.quiet, &closed) {
-            text += &format!("wrote {}\n", path.display());
+            text += &format!("wrote {}\n", printable(&path.to_string_lossy()));
         }
         // With standard error closed there is nobody to tell.
         let _ = std::io::stderr().write_all(text.as_bytes());

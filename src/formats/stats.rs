@@ -8,7 +8,8 @@ use crate::model::{CaptureStats, Origin};
 ///
 /// Keys: `origin` (`recording`; `records` of one that was read; `stacks` that another program found, whose `lost`,
 /// `throttled` and `complete` are `null`), `event rate duration_seconds samples lost trimmed throttled coverage cpu_seconds complete
-/// unstated truncated completed_late no_unwind_info frames unnamed unnamed_images own_cpu_seconds peak_rss_bytes records skipped notes
+/// unstated truncated completed_late no_unwind_info frames unnamed unnamed_innermost unnamed_images own_cpu_seconds peak_rss_bytes
+/// records skipped notes
 /// target host started_unix`; `truncated` and `unnamed` are objects from reason to share, `no_unwind_info` from file to share, `frames`
 /// (how callers in user mode were found), `records` (what was read, by type) and `skipped` (what was passed over, by reason)
 /// to number; `unnamed_images` is a list, most first, of `{image reason share help}`: what to install or to type, empty if nothing
@@ -38,6 +39,7 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         "no_unwind_info": (!stats.stacks_unknown).then_some(&stats.no_unwind_info),
         "frames": (!stats.stacks_unknown).then_some(&stats.frames),
         "unnamed": (!stats.stacks_unknown).then_some(&stats.unnamed),
+        "unnamed_innermost": (!stats.stacks_unknown).then_some(stats.unnamed_innermost),
         "unnamed_images": (!stats.stacks_unknown).then(|| unnamed_images(stats)),
         "own_cpu_seconds": stats.own_cpu.as_secs_f64(),
         "peak_rss_bytes": stats.peak_rss_bytes,

@@ -59,7 +59,9 @@ pub struct CaptureStats {
     pub frames: BTreeMap<&'static str, u64>,
     /// Share of the frames, each with the weight of its samples, that have no name, by reason.
     pub unnamed: BTreeMap<&'static str, f64>,
-    /// The same by image and reason, most first, with what the user can do about it.
+    /// Share of the weight whose innermost frame has no name: of what ran, how much nobody can tell what it was.
+    pub unnamed_innermost: f64,
+    /// The frames without a name by image and reason, most first, with what the user can do about it.
     pub unnamed_images: Vec<UnnamedImage>,
     /// The profiler's own CPU time.
     pub own_cpu: Duration,

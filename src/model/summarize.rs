@@ -11,7 +11,7 @@ use super::unnamed::UnnamedWeights;
 
 impl Profile {
     /// Fills in the shares of [`CaptureStats`] that follow from the tables: samples, complete, truncated, no_unwind_info,
-    /// unnamed, unnamed_images (of which help is kept).
+    /// unnamed, unnamed_innermost, unnamed_images (of which help is kept).
     ///
     /// Only the main event counts.
     pub fn summarize(&mut self) {
@@ -42,15 +42,19 @@ impl Profile {
                 }
             }
         }
+        let nameless = |frame: FrameId| {
+            let Resolution::Unknown { reason, .. } = self.frames[frame.index()].resolution else { return None };
+            Unnamed::ALL.iter().position(|known| *known == reason)
+        };
+        let innermost = self.stacks.iter().zip(&weights).skip(1).filter(|(stack, _)| nameless(stack.frame).is_some());
+        let innermost: f64 = innermost.map(|(_, weight)| weight).sum();
         let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
         let mut unnamed_images = UnnamedWeights::default();
         for (row, stack) in self.stacks.iter().enumerate().skip(1).rev() {
             let weight = weights[row];
             weights[stack.parent.index()] += weight;
             all_frames += weight;
-            if let Resolution::Unknown { reason, .. } = self.frames[stack.frame.index()].resolution
-                && let Some(reason) = Unnamed::ALL.iter().position(|known| *known == reason)
-            {
+            if let Some(reason) = nameless(stack.frame) {
                 unnamed[reason] += weight;
                 unnamed_images.add(self, stack.frame, weight);
             }
@@ -65,6 +69,7 @@ impl Profile {
         self.stats.no_unwind_info = no_unwind_info.into_iter().map(|(id, sum)| (path(id), share(sum))).collect();
         let reasons = Unnamed::ALL.iter().zip(unnamed).filter(|(_, sum)| *sum > 0.0);
         self.stats.unnamed = reasons.map(|(reason, sum)| (reason.as_str(), sum / all_frames)).collect();
+        self.stats.unnamed_innermost = if total == 0 { 0.0 } else { innermost / total as f64 };
         self.stats.unnamed_images = unnamed_images.rows(self, all_frames);
     }
 

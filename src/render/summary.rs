@@ -85,7 +85,12 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
         fact("frames", ways.iter().map(share).collect::<Vec<_>>().join(", "));
     }
     if !stats.stacks_unknown {
-        fact("names", format!("unnamed {}", by_reason(stats.unnamed_total(), &stats.unnamed)));
+        let frames = by_reason(stats.unnamed_total(), &stats.unnamed);
+        let innermost = match stats.unnamed_innermost > 0.0 {
+            true => format!("; of innermost frames {}", percent(stats.unnamed_innermost)),
+            false => String::new(),
+        };
+        fact("names", format!("unnamed {frames}{innermost}"));
         unnamed_images(stats).into_iter().for_each(|text| fact("unnamed", text));
     }
     for (about, counts) in [("records", &stats.records), ("skipped", &stats.skipped)] {
@@ -147,7 +152,9 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
         warnings.push(format!("{} of the stacks are cut", percent(stats.truncated_total())));
     }
     // Some have none wherever the system's libraries are stripped, and stand in the picture by their address.
-    if stats.unnamed_total() > 0.5 {
+    if stats.unnamed_innermost > 0.5 {
+        warnings.push(format!("{} of what ran has no name", percent(stats.unnamed_innermost)));
+    } else if stats.unnamed_total() > 0.5 {
         warnings.push(format!("{} of the frames have no name", percent(stats.unnamed_total())));
     }
     warnings

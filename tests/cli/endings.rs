@@ -82,6 +82,19 @@ fn signals_end_a_recording() {
     }
 }
 
+/// `timeout(1)` signals its child, and then the group that it is in.
+#[test]
+fn signals_that_come_together_are_one_request() {
+    let target = Target::start(Account::Own, &programs::c("actor"), &["spin"]);
+    let running = Running::start(Account::Own, &["-F", "999", "-p", &target.pid_text()]);
+    for signal in [Signal::TERM, Signal::TERM, Signal::INT] {
+        running.signal(signal);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let run = running.finish();
+    assert!(run.summary.has("samples"), "{}", run.said);
+}
+
 #[test]
 fn end_of_the_target_ends_a_recording() {
     for account in [Account::Own, Account::Plain] {
