@@ -1,6 +1,7 @@
 //! Fetches files in the background, largest share first.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -93,7 +94,7 @@ impl Downloads {
             let shared = self.shared.clone();
             std::thread::Builder::new()
                 .name("debuginfod".into())
-                .spawn(move || shared.work())
+                .spawn(move || shared.work(|wanted| shared.have(wanted)))
                 .map_err(|error| Error::io("cannot start a thread for downloads", error))?;
             state.threads += 1;
         }
@@ -187,7 +188,8 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn work(&self) {
+    /// Has the files that wait, one after the other, until none does.
+    fn work(&self, have: impl Fn(&Wanted) -> std::result::Result<Option<BuildId>, Failure>) {
         loop {
             let wanted = {
                 let mut state = self.lock();
@@ -198,7 +200,9 @@ impl Shared {
                 state.on_way.push(OnWay { wanted: wanted.clone(), bytes: 0, of: None });
                 wanted
             };
-            let result = self.have(&wanted);
+            // What the libraries for HTTP, TLS and ELF do not survive is one file less: a file that stays on its way, or one that
+            // no thread is left for, would be waited for without end.
+            let result = catch_unwind(AssertUnwindSafe(|| have(&wanted))).unwrap_or(Err(Failure::Broken));
             let mut state = self.lock();
             state.on_way.retain(|on_way| !is_same(&on_way.wanted, &wanted));
             match result {
@@ -306,7 +310,34 @@ fn is_same(one: &Wanted, other: &Wanted) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cache::Cache;
     use super::*;
+    use crate::model::ImageId;
+
+    #[test]
+    fn file_that_ends_in_a_panic_is_reported_and_the_next_is_had() {
+        let cache = Cache::of(&|name| (name == "HOME").then(|| "/nowhere".into())).expect("there is a home");
+        let servers = Vec::new();
+        let downloads =
+            Downloads::new(Settings { servers, timeout: None, max_time: None, max_size: None, max_total: 1, cache });
+        let wanted = |id: u8| Wanted {
+            build_id: BuildId::new(&[id; 20]).expect("20 bytes are an id"),
+            kind: Kind::Debuginfo,
+            name: id.to_string(),
+            share: 0.5,
+            image: ImageId(0),
+        };
+        {
+            let mut state = downloads.shared.lock();
+            state.waiting.extend([wanted(1), wanted(2)]);
+            state.threads = 1;
+        }
+        downloads.shared.work(|wanted| if wanted.name == "1" { panic!("as a library may") } else { Ok(None) });
+        assert!(downloads.wait(Duration::ZERO));
+        assert_eq!(downloads.shared.lock().threads, 0);
+        let report = downloads.finish();
+        assert_eq!((report.arrived, report.failed), (vec![wanted(2)], vec![(wanted(1), Failure::Broken)]));
+    }
 
     #[test]
     fn no_size_gets_round_the_sum() {

@@ -29,6 +29,8 @@ pub enum Failure {
     Unreachable(String),
     /// The cache could not be written.
     Cache(String),
+    /// Fetching it came to an unforeseen end (a panic).
+    Broken,
     /// It was told to stop.
     Stopped,
 }
@@ -48,6 +50,7 @@ impl Failure {
             Failure::Redirected => "the server sent us elsewhere",
             Failure::Unreachable(_) => "the server cannot be reached",
             Failure::Cache(_) => "the cache cannot be written",
+            Failure::Broken => "fetching it failed by a mistake of this program",
             Failure::Stopped => "it was not waited for",
         }
     }
