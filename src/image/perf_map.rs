@@ -67,13 +67,22 @@ fn hex(text: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// Opens the map that a process wrote where it lives (`root`, by its own id), or that somebody put where we live (by its id
-/// here); it must be of user `uid` or of root.
-pub fn open_perf_map(root: BorrowedFd<'_>, own_pid: u32, pid: u32, uid: u32) -> Option<File> {
-    let owned = |file: &File| file.metadata().is_ok_and(|facts| facts.uid() == uid || facts.uid() == 0);
-    let open = |root: BorrowedFd<'_>, pid: u32| {
-        open_in_root(root, Path::new(&format!("/tmp/perf-{pid}.map"))).ok().filter(owned)
-    };
-    open(root, own_pid).or_else(|| open(File::open("/").ok()?.as_fd(), pid))
+/// here); it must be of user `uid` or of root, and last written to when the process `may_have_written` it, seconds since 1970: ids
+/// come round, and an earlier process's map says nothing.
+pub fn open_perf_map(
+    root: BorrowedFd<'_>,
+    own_pid: u32,
+    pid: u32,
+    uid: u32,
+    may_have_written: impl Fn(i64) -> bool,
+) -> Option<File> {
+    let is_its = |facts: &Metadata| (facts.uid() == uid || facts.uid() == 0) && may_have_written(facts.mtime());
+    open_if(root, own_pid, &is_its).or_else(|| open_if(File::open("/").ok()?.as_fd(), pid, &is_its))
+}
+
+fn open_if(root: BorrowedFd<'_>, pid: u32, is_its: &dyn Fn(&Metadata) -> bool) -> Option<File> {
+    let file = open_in_root(root, Path::new(&format!("/tmp/perf-{pid}.map"))).ok()?;
+    file.metadata().is_ok_and(|facts| is_its(&facts)).then_some(file)
 }
 
 /// What a perf map has said so far.
@@ -270,6 +279,27 @@ mod tests {
         }
         let line = PerfMapLine { start: 0x1000, size: 16, name: b"new name (1)" };
         assert_eq!(parse_line(b"0x1000 0x10 new name (1)\r"), Some(line));
+    }
+
+    #[test]
+    fn old_map_does_not_hide_that_of_the_host() {
+        /// An id that no process has (`PID_MAX_LIMIT` of the kernel's include/linux/threads.h is lower).
+        const NO_PID: u32 = u32::MAX - 7;
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("tmp")).unwrap();
+        let host_pid = NO_PID - std::process::id();
+        let old = File::create(root.path().join(format!("tmp/perf-{NO_PID}.map"))).unwrap();
+        old.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000)).unwrap();
+        let name = format!("perf-{host_pid}.map");
+        let mut of_host = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempfile_in("/tmp").unwrap();
+        of_host.write_all(b"1000 10 a\n").unwrap();
+        let root = File::open(root.path()).unwrap();
+        let uid = old.metadata().unwrap().uid();
+        let length = |since: i64| {
+            let file = open_perf_map(root.as_fd(), NO_PID, host_pid, uid, |written| written >= since)?;
+            Some(file.metadata().unwrap().len())
+        };
+        assert_eq!([length(1000), length(1001), length(i64::MAX)], [Some(0), Some(10), None]);
     }
 
     #[test]

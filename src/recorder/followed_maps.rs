@@ -48,7 +48,12 @@ impl FollowedMap {
     fn look(&mut self) -> bool {
         let is_gone = |file: &File| file.metadata().is_ok_and(|facts| facts.nlink() == 0);
         if self.looks.is_multiple_of(LOOKS_AT_ONE_FILE) || self.file.as_ref().is_none_or(is_gone) {
-            self.file = open(&self.host).or(self.file.take());
+            let host = &self.host;
+            let may_have_written = |written| host.may_have_written(written);
+            let found = host
+                .root()
+                .and_then(|root| open_perf_map(root, host.namespace_pid(), host.pid(), host.uid(), may_have_written));
+            self.file = found.or(self.file.take());
         }
         self.looks = self.looks.wrapping_add(1);
         let before = self.map.history().len();
@@ -58,14 +63,6 @@ impl FollowedMap {
         }
         self.map.history().len() != before
     }
-}
-
-/// Opens the map of a process that runs, or ran, here.
-fn open(host: &JitHost) -> Option<File> {
-    let file = open_perf_map(host.root()?, host.namespace_pid(), host.pid(), host.uid())?;
-    // Process ids come round: an earlier process's map says nothing.
-    let written = file.metadata().ok()?.mtime();
-    host.may_have_written(written).then_some(file)
 }
 
 impl FollowedMaps {

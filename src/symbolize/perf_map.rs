@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
 
 use super::SymbolizeOptions;
 use super::answers::Answers;
@@ -68,9 +67,8 @@ pub(super) fn name_read(
 }
 
 fn open(host: &JitHost) -> Option<File> {
-    let file = open_perf_map(host.root()?, host.namespace_pid(), host.pid(), host.uid())?;
-    let written = file.metadata().ok()?.mtime();
-    host.may_have_written(written).then_some(file)
+    let may_have_written = |written| host.may_have_written(written);
+    open_perf_map(host.root()?, host.namespace_pid(), host.pid(), host.uid(), may_have_written)
 }
 
 /// The name of each address, by the last line that covers it: code is replaced, and the map only grows.
