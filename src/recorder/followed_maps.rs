@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::image::{PerfMap, open_perf_map};
@@ -29,8 +29,29 @@ const MOST: usize = 512;
 /// The perf maps of processes that run.
 #[derive(Debug, Default)]
 pub(super) struct FollowedMaps {
-    maps: Arc<Mutex<Vec<FollowedMap>>>,
+    shared: Arc<Shared>,
+    /// How many were added.
+    count: usize,
     is_watched: bool,
+}
+
+/// What the thread that records and the one that looks have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held while maps are looked at, which takes its time.
+    maps: Mutex<Vec<FollowedMap>>,
+    /// Those that came since, held for a moment only: whoever records waits for no look.
+    new: Mutex<Vec<FollowedMap>>,
+}
+
+impl Shared {
+    /// All maps, with the new ones.
+    fn maps(&self) -> MutexGuard<'_, Vec<FollowedMap>> {
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        // While `maps` is held, so that none is on its way from one list to the other when the recording ends.
+        maps.append(&mut self.new.lock().unwrap_or_else(PoisonError::into_inner));
+        maps
+    }
 }
 
 #[derive(Debug)]
@@ -68,26 +89,26 @@ impl FollowedMap {
 impl FollowedMaps {
     /// Follows the map of a process, whose memory of no file an image stands for.
     pub fn add(&mut self, image: ImageId, host: &JitHost) {
+        if self.count == MOST {
+            return;
+        }
         let Some(host) = host.try_clone().filter(|host| host.root().is_some()) else { return };
         let mut followed = FollowedMap { image, host, file: None, looks: 0, map: PerfMap::default() };
         followed.look();
-        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        if maps.len() < MOST {
-            maps.push(followed);
-        }
+        self.shared.new.lock().unwrap_or_else(PoisonError::into_inner).push(followed);
+        self.count += 1;
         if !std::mem::replace(&mut self.is_watched, true) {
-            let maps = Arc::downgrade(&self.maps);
+            let shared = Arc::downgrade(&self.shared);
             // Without a thread maps are looked at when a process comes, and at the end.
-            let _ = std::thread::Builder::new().name("perf maps".into()).spawn(move || watch(&maps));
+            let _ = std::thread::Builder::new().name("perf maps".into()).spawn(move || watch(&shared));
         }
     }
 
     /// Ends the following; what was read of each map that has something.
     pub fn finish(&mut self) -> Vec<(ImageId, PerfMap)> {
-        let mut maps = std::mem::take(&mut *self.maps.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut maps = std::mem::take(&mut *self.shared.maps());
         // The thread finds nothing to look at, and ends.
-        self.maps = Arc::default();
-        self.is_watched = false;
+        *self = FollowedMaps::default();
         for followed in &mut maps {
             followed.looks = 0;
             followed.look();
@@ -105,12 +126,12 @@ fn bound(maps: &mut [FollowedMap], most: usize) {
 }
 
 /// Looks until nobody wants to know any more.
-fn watch(maps: &Weak<Mutex<Vec<FollowedMap>>>) {
+fn watch(shared: &Weak<Shared>) {
     let mut changed = Instant::now();
     loop {
         let count = {
-            let Some(maps) = maps.upgrade() else { return };
-            let mut maps = maps.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(shared) = shared.upgrade() else { return };
+            let mut maps = shared.maps();
             let mut has_changed = false;
             maps.iter_mut().for_each(|map| has_changed |= map.look());
             bound(&mut maps, MOST_MEMORY);
@@ -127,6 +148,20 @@ fn watch(maps: &Weak<Mutex<Vec<FollowedMap>>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn map_is_added_while_others_are_looked_at() {
+        let mut followed = FollowedMaps::default();
+        let host = JitHost::open(std::process::id()).unwrap();
+        let shared = Arc::clone(&followed.shared);
+        let looking = shared.maps();
+        // Would wait for ever for a list that is held here.
+        followed.add(ImageId(2), &host);
+        followed.add(ImageId(3), &host);
+        drop(looking);
+        let images: Vec<ImageId> = followed.finish().into_iter().map(|(image, _)| image).collect();
+        assert_eq!(images, [ImageId(2), ImageId(3)]);
+    }
 
     #[test]
     fn largest_maps_are_given_up() {
