@@ -84,15 +84,22 @@ impl Recorder {
         }
     }
 
-    /// Ends the watching; each frame of generated code is now of what was there when its sample was taken.
-    pub(super) fn settle_jit_code(&mut self) {
+    /// Ends the watching; each frame of generated code is now of what was there when its sample was taken. Returns what there is to
+    /// say of code for which that is not known.
+    pub(super) fn settle_jit_code(&mut self) -> Option<String> {
         if !matches!(self.options.origin, Origin::Live) {
-            return;
+            return None;
         }
         self.images.settle_jit_dumps();
         let mut generations = FxHashMap::default();
+        let mut too_large = Vec::new();
         for (image, mut map) in self.followed_maps.finish() {
-            if map.history().is_empty() || map.is_too_large() {
+            if map.is_too_large()
+                && let ImageKind::Jit(pid) = self.builder.profile().images[image.index()].kind
+            {
+                too_large.push(pid);
+            }
+            if map.history().is_empty() {
                 continue;
             }
             map.settle();
@@ -116,6 +123,7 @@ impl Recorder {
         if !places.is_empty() {
             self.place_by_time(&places);
         }
+        note_of_large(&too_large)
     }
 
     /// What was at an address of a process's memory in the course of time.
@@ -191,6 +199,27 @@ impl Recorder {
     }
 }
 
+/// What it means that the perf maps of these processes are too large to be followed.
+fn note_of_large(pids: &[u32]) -> Option<String> {
+    /// So many are named.
+    const MOST_NAMED: usize = 5;
+    let named: Vec<String> = pids.iter().take(MOST_NAMED).map(u32::to_string).collect();
+    let more = match pids.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (maps, are) = match pids.len() {
+        0 => return None,
+        1 => ("map of process", "is"),
+        _ => ("maps of processes", "are"),
+    };
+    let named = named.join(", ");
+    Some(format!(
+        "the perf {maps} {named}{more} {are} too large to be followed: generated code has the name that was written last for its \
+         address, also in samples of what was there before"
+    ))
+}
+
 /// What was there at a time: the last that had come by then; else, of what nobody knows the time of exactly, the next that came.
 fn choose(places: &[Place], time: u64) -> Option<&Place> {
     let by = |exact| {
@@ -219,4 +248,20 @@ pub(super) fn code_of(dump: &JitDump, image: ImageId, by_time: bool) -> Vec<(u64
         code.iter_mut().for_each(|(time, _)| *time = 0);
     }
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_maps_are_told_in_one_sentence() {
+        let begins = |pids: &[u32], expected: &str| {
+            assert!(note_of_large(pids).is_some_and(|note| note.starts_with(expected)), "{expected}");
+        };
+        assert_eq!(note_of_large(&[]), None);
+        begins(&[7], "the perf map of process 7 is too large to be followed: ");
+        begins(&[7, 8], "the perf maps of processes 7, 8 are too large");
+        begins(&[1, 2, 3, 4, 5, 6, 7], "the perf maps of processes 1, 2, 3, 4, 5 and 2 more are too large");
+    }
 }

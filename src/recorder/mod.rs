@@ -78,6 +78,8 @@ pub struct Recorded {
     pub kernel_symbols: Vec<KernelSymbol>,
     /// What was counted on the way.
     pub counters: Counters,
+    /// What there is to say of it beside, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Turns records into a profile.
@@ -335,7 +337,7 @@ impl Recorder {
 
     /// The finished recording.
     pub fn finish(mut self) -> Recorded {
-        self.settle_jit_code();
+        let notes = self.settle_jit_code().into_iter().collect();
         self.add_waits();
         let counters = self.counters();
         Recorded {
@@ -345,6 +347,7 @@ impl Recorder {
             kernel: self.processes.kernel,
             kernel_symbols: self.kernel_symbols,
             counters,
+            notes,
         }
     }
 

@@ -215,6 +215,24 @@ fn generated_code_is_an_image_of_its_process() {
 }
 
 #[test]
+fn map_that_is_too_large_is_told() {
+    // An id that no process has.
+    let pid = u32::MAX - 9 - std::process::id();
+    let map = tempfile::Builder::new().prefix(&format!("perf-{pid}.map")).rand_bytes(0).tempfile_in("/tmp").unwrap();
+    let mut recorder = recorder(options(Membership::All));
+    // A line without end is no map.
+    map.as_file().set_len(2 << 20).unwrap();
+    let mmap = Mmap { pid, start: 0x1000, length: 0x1000, executable: true, path: b"//anon", ..Mmap::default() };
+    recorder.record(&Record::Mmap(mmap));
+    sample(&mut recorder, pid, 200, &[USER, 0x1800]);
+    let notes = recorder.finish().notes;
+    assert!(
+        notes.len() == 1 && notes[0].starts_with(&format!("the perf map of process {pid} is too large")),
+        "{notes:?}"
+    );
+}
+
+#[test]
 fn losses_are_counted() {
     let mut recorder = recorder(options(Membership::All));
     for record in [Record::Lost(3), Record::Lost(4), Record::LostSamples(2), Record::Throttle, Record::Malformed(9)] {

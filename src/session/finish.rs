@@ -62,6 +62,7 @@ pub(super) fn finish(
         notes.push(why_no_samples(account.used, observed.rate));
     }
     let recorded = recorder.finish();
+    notes.extend(recorded.notes);
     let mut profile = recorded.profile;
     let (images, jit_hosts) = (recorded.images, recorded.jit_hosts);
     let late = LateNames { images, jit_hosts, stored: StoredSymbols::default(), options: options.names };

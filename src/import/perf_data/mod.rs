@@ -165,6 +165,7 @@ fn records_of<S: Sink>(header: &FileHeader, file: &[u8], scan: &mut Scan<'_, S>)
 fn finish(scanned: Scanned<Recorder>, options: &ImportOptions) -> Result<Profile> {
     let Scanned { sink, features, events, counts, mut skipped, mut notes } = scanned;
     let recorded = sink.finish();
+    notes.extend(recorded.notes);
     let counters = recorded.counters;
     let mut profile = recorded.profile;
     // Images and the kernel stay with what knows where their files are.
