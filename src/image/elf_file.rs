@@ -103,6 +103,16 @@ impl ElfFile {
         found.map(|(_, section)| *section)
     }
 
+    /// Whether it has debug information of its own.
+    pub fn has_debug_info(&self) -> bool {
+        self.headers.has_debug_info()
+    }
+
+    /// Whether it has symbols of its own, or debug information: it was not stripped.
+    pub fn has_symbols_or_debug_info(&self) -> bool {
+        self.headers.has_symbols_or_debug_info()
+    }
+
     /// The places of all sections that have bytes in the file.
     pub(super) fn sections(&self) -> impl Iterator<Item = &Section> {
         self.headers.sections.iter().map(|(_, section)| section)

@@ -113,10 +113,15 @@ impl ElfHeaders {
         }
     }
 
-    /// Whether the file has symbols of its own, or debug information.
+    /// Whether the file has debug information of its own: the section with its entries, packed or not (GNU's `.zdebug_` is of before
+    /// `SHF_COMPRESSED`).
     pub fn has_debug_info(&self) -> bool {
-        let names: [&[u8]; 3] = [b".symtab", b".debug_info", b".zdebug_info"];
-        self.sections.iter().any(|(name, section)| names.contains(&&**name) && section.size > 0)
+        self.has_section(b".debug_info") || self.has_section(b".zdebug_info")
+    }
+
+    /// Whether the file has symbols of its own, or debug information.
+    pub fn has_symbols_or_debug_info(&self) -> bool {
+        self.has_section(b".symtab") || self.has_debug_info()
     }
 
     fn set_build_id(&mut self, id: Option<Box<[u8]>>) {

@@ -273,7 +273,7 @@ impl Images {
         let mut search = Search::new(&self.sources, image.map(|image| &**image), None, &home.path, trees.clone());
         let (separate, place) = match (self.debug_files.get(&id), image) {
             (Some((debug, place)), _) => (Some(Arc::clone(debug)), Some(place.clone())),
-            (None, Some(image)) if !has_debug_info(image) => {
+            (None, Some(image)) if !image.has_debug_info() => {
                 let separate = search.separate().and_then(|Located { found, place }| Some((map(found).ok()?, place)));
                 separate.map(|(image, place)| (Arc::new(image), place)).unzip()
             }
@@ -294,8 +294,8 @@ impl Images {
                 None => None,
             };
         }
-        let own = image.filter(|image| has_debug_info(image)).map(|image| (image, None));
-        let of_separate = files.separate.as_ref().filter(|debug| has_debug_info(debug));
+        let own = image.filter(|image| image.has_debug_info()).map(|image| (image, None));
+        let of_separate = files.separate.as_ref().filter(|debug| debug.has_debug_info());
         if let Some((with_info, at)) = own.or(of_separate.map(|debug| (debug, place.as_ref()))) {
             let supplementary = search.supplementary(with_info, at);
             let package = search.package(at);
@@ -312,13 +312,12 @@ impl Images {
     /// looked for, and nothing unpacked.
     pub fn has_debug_info(&self, id: ImageId) -> bool {
         let known = self.opened.get(&id).or_else(|| self.debug_files.get(&id).map(|(debug, _)| debug));
-        if known.is_some_and(|image| has_debug_info(image)) {
+        if known.is_some_and(|image| image.has_debug_info()) {
             return true;
         }
         let (Some(image), Some(home)) = (self.opened.get(&id), self.homes.get(&id)) else { return false };
         let separate = Search::new(&self.sources, Some(image), None, &home.path, self.trees(home)).separate();
-        let has = |name: &&str| separate.as_ref().is_some_and(|file| file.found.headers.has_section(name.as_bytes()));
-        DEBUG_INFO.iter().any(has)
+        separate.is_some_and(|file| file.found.headers.has_debug_info())
     }
 
     /// What there is to say, a sentence each, of the files of a profile that was named: what was believed without proof, and what
@@ -414,13 +413,6 @@ fn map_program(found: Found, path: &[u8], refused: &mut Vec<Refused>) -> Result<
 fn map(found: Found) -> Result<ElfImage, Unnamed> {
     let Found { file, length, headers } = found;
     ElfImage::of_file(&file, length, headers).map_err(|_| Unnamed::NoFile)
-}
-
-/// What the section with the entries of debug information is called.
-const DEBUG_INFO: [&str; 2] = [".debug_info", ".zdebug_info"];
-
-fn has_debug_info(image: &ElfImage) -> bool {
-    DEBUG_INFO.iter().any(|name| image.section(name).is_some())
 }
 
 #[cfg(test)]

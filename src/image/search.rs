@@ -112,7 +112,7 @@ impl<'a> Search<'a> {
         }
         self.separate_places(link.as_ref()).into_iter().find_map(|place| {
             let found = self.open(&place.tree, &place.path)?;
-            if !found.headers.has_debug_info() || !self.is_proven(&place, &found, link.as_ref()) {
+            if !found.headers.has_symbols_or_debug_info() || !self.is_proven(&place, &found, link.as_ref()) {
                 return None;
             }
             let real = std::fs::read_link(format!("/proc/self/fd/{}", found.file.as_raw_fd())).ok();
@@ -188,7 +188,9 @@ impl<'a> Search<'a> {
         self.supplementary_places(&link, at).into_iter().find_map(|place| {
             let found = self.open(&place.tree, &place.path)?;
             // Its own link is never followed; one that is its own supplement would answer itself.
-            if !found.headers.has_debug_info() || (of.build_id().is_some() && of.build_id() == found.headers.build_id) {
+            if !found.headers.has_symbols_or_debug_info()
+                || (of.build_id().is_some() && of.build_id() == found.headers.build_id)
+            {
                 return None;
             }
             let image = ElfImage::of_file(&found.file, found.length, found.headers.clone()).ok()?;

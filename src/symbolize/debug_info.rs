@@ -9,11 +9,6 @@ use gimli::{Dwarf, DwarfPackageSections, DwarfSections, EndianSlice, RunTimeEndi
 use super::debug_lookup::{Bytes, DebugFrame, Looked, Split, Wanted, look_up};
 use crate::image::{DebugFiles, ElfImage, Section};
 
-/// Whether a file has debug information of its own.
-pub(super) fn is_in(image: &ElfImage) -> bool {
-    [".debug_info", ".zdebug_info"].iter().any(|name| image.section(name).is_some_and(|section| section.size > 0))
-}
-
 /// Opens the file of a split unit by `DW_AT_comp_dir` and `DW_AT_dwo_name`.
 pub type OpenSplit<'a> = dyn Fn(&[u8], &[u8]) -> Option<Arc<ElfImage>> + Sync + 'a;
 

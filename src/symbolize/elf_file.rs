@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::SymbolizeOptions;
 use super::answers::{AnswerLine, Answers};
-use super::debug_info::{self, DebugSections};
+use super::debug_info::DebugSections;
 use super::debug_lookup::{DebugFrame, Looked, Wanted};
 use super::demangle::is_mangled;
 use super::elf_symbols::{self, Symbols};
@@ -30,7 +30,7 @@ impl<'a> Files<'a> {
     /// The file with debug information, if any is asked for.
     fn with_debug_info(&self, options: &SymbolizeOptions) -> Option<&'a ElfImage> {
         let mut files = [Some(self.image), self.debug.separate.as_deref()].into_iter().flatten();
-        files.find(|file| (options.inlines || options.lines) && debug_info::is_in(file))
+        files.find(|file| (options.inlines || options.lines) && file.has_debug_info())
     }
 
     /// Whether naming addresses takes more than a look into a symbol table.

@@ -63,8 +63,7 @@ impl<'a> Missing<'a> {
         let (mut is_stripped, mut is_of_this_system) = (false, false);
         if image.kind == ImageKind::File && matches!(reason, Unnamed::NoSymbols | Unnamed::NoMatch) {
             let file = names.images.get(id);
-            let has = |section: &str| file.is_some_and(|file| file.section(section).is_some());
-            is_stripped = ![".symtab", ".debug_info", ".zdebug_info"].into_iter().any(has)
+            is_stripped = !file.is_some_and(|file| file.has_symbols_or_debug_info())
                 && names.images.debug_files(id).separate.is_none();
             is_of_this_system = is_stripped && file.is_some_and(|file| is_the_same(file, Path::new(path)));
         } else if image.kind == ImageKind::File {
