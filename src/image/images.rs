@@ -309,14 +309,15 @@ impl Images {
     }
 
     /// Whether there is debug information of an image, in its file or beside it. To be asked while it is recorded: nothing else is
-    /// looked for, and nothing unpacked.
+    /// looked for, nothing unpacked, and no file read to its end: one that a checksum would have to prove counts as the right one.
     pub fn has_debug_info(&self, id: ImageId) -> bool {
         let known = self.opened.get(&id).or_else(|| self.debug_files.get(&id).map(|(debug, _)| debug));
         if known.is_some_and(|image| image.has_debug_info()) {
             return true;
         }
         let (Some(image), Some(home)) = (self.opened.get(&id), self.homes.get(&id)) else { return false };
-        let separate = Search::new(&self.sources, Some(image), None, &home.path, self.trees(home)).separate();
+        let search = Search::new(&self.sources, Some(image), None, &home.path, self.trees(home));
+        let separate = search.assuming_checksums().separate();
         separate.is_some_and(|file| file.found.headers.has_debug_info())
     }
 
