@@ -210,9 +210,11 @@ fn nobody_is_blamed(kind: Kind<'_>, folder: &Path, image: &ElfImage, svmas: &[u6
 
 #[test]
 fn supplementary_file_is_read() {
-    for (source, version) in [("names.c", "-gdwarf-4"), ("names.cpp", "-gdwarf-4"), ("names.cpp", "-gdwarf-5")] {
+    for (compiler, source, version) in
+        [("cc", "names.c", "-gdwarf-4"), ("c++", "names.cpp", "-gdwarf-4"), ("c++", "names.cpp", "-gdwarf-5")]
+    {
         let folder = tempfile::tempdir().unwrap();
-        if !compile(folder.path(), "c++", source, &["-O2", version, "-x", "c++"]) {
+        if !compile(folder.path(), compiler, source, &["-O2", version]) {
             continue;
         }
         let whole = ElfImage::open(&folder.path().join("program")).unwrap();
