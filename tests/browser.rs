@@ -6,6 +6,8 @@
 mod driver;
 #[path = "common/sketch.rs"]
 mod sketch;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -13,6 +13,9 @@ use flameprofile::image::{ElfImage, FileSources, Images, Wanted};
 use flameprofile::model::{BuildId, FrameId, ImageId, ImageKind, Place, Profile, ProfileBuilder, Resolution, Unnamed};
 use flameprofile::symbolize::{KernelNames, Names, StoredSymbols, StoredTable, SymbolizeOptions, symbolize};
 
+#[path = "common/skip.rs"]
+mod skip;
+
 const FAR_FUTURE: u64 = 1 << 40;
 
 /// What an image of a recording came to.
@@ -64,7 +67,7 @@ impl Program {
             let status = Command::new(program).args(arguments).args(paths).status();
             let done = status.is_ok_and(|status| status.success());
             if !done {
-                println!("SKIPPED: {program} {arguments:?} does not work here");
+                skip::here(&format!("{program} {arguments:?} does not work here"));
             }
             done
         };
@@ -80,7 +83,14 @@ impl Program {
         let segment = image.segments().iter().find(|segment| segment.executable).unwrap();
         let begin = segment.offset & !4095;
         let code = (begin, (segment.offset + segment.file_size).next_multiple_of(4096) - begin);
-        Some(Program { whole, stripped, debug, build_id: image.build_id()?, code, directory })
+        Some(Program {
+            whole,
+            stripped,
+            debug,
+            build_id: image.build_id().expect("it was linked with one"),
+            code,
+            directory,
+        })
     }
 
     fn wanted<'a>(&self, path: &'a str, build_id: Option<BuildId>) -> Wanted<'a> {
@@ -391,7 +401,7 @@ fn vdso_is_that_of_the_recording() {
         let id = images.intern_vdso(&vdso(None, HIGH), |_, _, _| ImageId(2));
         images.get(id).cloned()
     };
-    let Some(own) = own else { return println!("SKIPPED: no vdso here") };
+    let Some(own) = own else { return skip::here("no vdso here") };
     let build_id = own.build_id().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let come_at = |start, sources: FileSources, build_id: Option<BuildId>| {
@@ -538,7 +548,7 @@ fn perf_map_of_this_machine_counts_if_it_is_old() {
     let pid = 0x7fff_fff0;
     let map = PathBuf::from(format!("/tmp/perf-{pid}.map"));
     if fs::write(&map, "1000 10 x\n").is_err() {
-        return println!("SKIPPED: no perf map can be written here");
+        return skip::here("no perf map can be written here");
     }
     let time = fs::metadata(&map).unwrap().mtime() as u64;
     let open = |own_machine, recorded_unix| {

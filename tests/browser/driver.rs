@@ -23,7 +23,7 @@ impl Browser {
     /// Starts a browser, or says aloud why there is none.
     pub fn start(width: u32, height: u32) -> Option<Browser> {
         if !Path::new(DRIVER).exists() || !Path::new(CHROMIUM).exists() {
-            eprintln!("SKIPPED: {DRIVER} or {CHROMIUM} is not installed");
+            crate::skip::here(&format!("{DRIVER} or {CHROMIUM} is not installed"));
             return None;
         }
         let profile = tempfile::tempdir().unwrap();

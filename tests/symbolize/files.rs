@@ -14,13 +14,14 @@ use flameprofile::symbolize::SymbolizeOptions;
 use tempfile::TempDir;
 
 use super::{Named, answer, ours, symbolize};
+use crate::common::skip;
 
 /// Runs a tool; says aloud if that cannot be done here.
 fn run(program: &str, arguments: &[&str], paths: &[&Path]) -> bool {
     let status = Command::new(program).args(arguments).args(paths).stderr(Stdio::null()).status();
     let done = status.is_ok_and(|status| status.success());
     if !done {
-        println!("SKIPPED: {program} {arguments:?} does not work here");
+        skip::here(&format!("{program} {arguments:?} does not work here"));
     }
     done
 }
@@ -368,10 +369,11 @@ fn with_dwz(flags: &[&str]) -> Option<(Built, PathBuf)> {
     let first = built.place(&built.whole, "lib/sub/first");
     let flags = [&["-O1", "-g", "-gdwarf-4", "-Wl,--build-id=sha1", "-DSECOND"], flags, &["-o"]].concat();
     let out = format!("-m{}", common.display());
-    (run("c++", &flags, &[&second, &source])
-        && run("dwz", &[&out, "-M../.dwz/common.debug"], &[&first, &second])
-        && ElfImage::open(&first).unwrap().section(".gnu_debugaltlink").is_some())
-    .then(|| (Built { program: first, ..built }, common))
+    if !run("c++", &flags, &[&second, &source]) || !run("dwz", &[&out, "-M../.dwz/common.debug"], &[&first, &second]) {
+        return None;
+    }
+    assert!(ElfImage::open(&first).unwrap().section(".gnu_debugaltlink").is_some());
+    Some((Built { program: first, ..built }, common))
 }
 
 #[test]
@@ -425,7 +427,7 @@ fn dwarf_5_supplement_is_found_by_its_checksum() {
         return;
     }
     if ElfImage::open(&first).unwrap().section(".debug_sup").is_none() {
-        return println!("SKIPPED: this dwz writes no .debug_sup");
+        return skip::here("this dwz writes no .debug_sup");
     }
     let built = Built { program: first, ..built };
     assert!(Looked::up(&built.program, &built.no_sources(), &[]).files.supplementary.is_some());
@@ -462,7 +464,7 @@ fn split_units_are_found_where_they_are() {
             && run("cc", &["-o"], &[&build.join("program"), &build.join("unit.o")])
     };
     if !compile() || !build.join("unit.dwo").exists() {
-        return println!("SKIPPED: cc -gsplit-dwarf does not work here");
+        return skip::here("cc -gsplit-dwarf does not work here");
     }
     let sources = |dir: Option<&str>| FileSources {
         debug_dirs: dir.map(|dir| folder.path().join(dir)).into_iter().collect(),

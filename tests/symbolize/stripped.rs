@@ -8,13 +8,11 @@ fn compile_go(directory: &Path, name: &str, arguments: &[&str]) -> Option<PathBu
     let to = directory.join(name);
     let mut command = Command::new("go");
     command.args(["build", "-o"]).arg(&to).args(arguments).arg(from);
-    match command.env("GO111MODULE", "off").env("GOTOOLCHAIN", "local").status() {
-        Ok(status) if status.success() => Some(to),
-        result => {
-            println!("SKIPPED: go {arguments:?}: {result:?}");
-            None
-        }
+    if command.env("GO111MODULE", "off").env("GOTOOLCHAIN", "local").status().is_ok_and(|status| status.success()) {
+        return Some(to);
     }
+    skip::here(&format!("go build {arguments:?} does not work here"));
+    None
 }
 
 /// Names by Go's table against those by DWARF, which the same compiler wrote of the same code.
@@ -98,7 +96,7 @@ fn stubs_by_objdump(path: &Path) -> Option<Vec<(u64, String)>> {
     let output =
         Command::new("objdump").args(["-d", "-j", ".plt", "-j", ".plt.sec", "-j", ".plt.got"]).arg(path).output();
     let Ok(output) = output else {
-        println!("SKIPPED: no objdump here");
+        skip::here("no objdump here");
         return None;
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -119,13 +117,11 @@ fn compile_caller(directory: &Path, compiler: &str, arguments: &[&str]) -> Optio
     std::fs::write(&from, CALLER).unwrap();
     let mut command = Command::new(compiler);
     command.args(["-O1", "-shared", "-fPIC", "-nostdlib", "-s"]).args(arguments).arg("-o").arg(&to).arg(&from);
-    match command.stderr(Stdio::null()).status() {
-        Ok(status) if status.success() => Some(to),
-        result => {
-            println!("SKIPPED: {compiler} {arguments:?}: {result:?}");
-            None
-        }
+    if command.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return Some(to);
     }
+    skip::here(&format!("{compiler} {arguments:?} does not work here"));
+    None
 }
 
 #[test]
@@ -199,7 +195,7 @@ fn stubs_of_a_static_program_are_named_by_what_is_chosen() {
         let Some(path) = compile(directory.path(), "cc", "names.c", arguments) else { continue };
         let data = std::fs::read(&path).unwrap();
         if ElfImage::from_bytes(data).unwrap().section(".plt").is_none() {
-            println!("SKIPPED: {arguments:?}: no stubs");
+            skip::here(&format!("{arguments:?}: no stubs"));
             continue;
         }
         let answers = ours(&path, &section_addresses(&path, ".plt", 8), &SymbolizeOptions::default());
@@ -224,7 +220,7 @@ fn check_places(compiler: &str, arguments: &[&str], strip: &[&str]) {
     let stripped = directory.path().join("stripped");
     let status = Command::new("objcopy").args(strip).arg(&path).arg(&stripped).status();
     if !status.is_ok_and(|status| status.success()) {
-        return println!("SKIPPED: objcopy {strip:?} does not work here");
+        return skip::here(&format!("objcopy {strip:?} does not work here"));
     }
     let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
     let (id, image) = open(&stripped, &mut images, &mut builder);
@@ -291,7 +287,7 @@ fn symbol_without_a_size_does_not_name_what_follows() {
     let stripped = directory.path().join("stripped");
     let status = Command::new("strip").arg("-o").arg(&stripped).arg(&whole).status();
     if !status.is_ok_and(|status| status.success()) {
-        return println!("SKIPPED: no strip here");
+        return skip::here("no strip here");
     }
     assert_eq!(names_at(&stripped, label + 2), Ok(vec!["exported_label".into()]));
     assert_eq!(names_at(&stripped, hidden + 4), Err(Unnamed::NoMatch));
