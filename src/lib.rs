@@ -54,4 +54,8 @@ pub mod session;
 pub mod symbolize;
 pub mod unwind;
 
+#[cfg(test)]
+#[path = "../tests/common/skip.rs"]
+mod skip;
+
 pub use error::{Error, ErrorKind, Result};

@@ -67,7 +67,7 @@ mod tests {
         let program = folder.path().join("program");
         let compiled = std::process::Command::new("cc").args(["-O2", "-g", source, "-o"]).arg(&program).status();
         if !compiled.is_ok_and(|status| status.success()) {
-            println!("SKIPPED: cc does not work here");
+            crate::skip::here("cc does not work here");
             return;
         }
         let good = std::fs::read(&program).unwrap();

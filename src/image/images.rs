@@ -505,7 +505,7 @@ mod tests {
         assert!(images.is_vdso(id) && !images.is_vdso(ImageId(4)));
         match images.get(id) {
             Some(image) => assert_eq!(image.svma_of_offset(0x100), Some(0x100)),
-            None => println!("SKIPPED: no vdso here"),
+            None => crate::skip::here("no vdso here"),
         }
     }
 }

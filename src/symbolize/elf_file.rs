@@ -201,7 +201,7 @@ mod tests {
             let compiled =
                 std::process::Command::new("cc").args(["-g", "-O2", kind, source, "-o"]).arg(&program).status();
             if !compiled.is_ok_and(|status| status.success()) {
-                println!("SKIPPED: cc {kind} does not work here");
+                crate::skip::here(&format!("cc {kind} does not work here"));
                 continue;
             }
             survive_corruption(&std::fs::read(&program).unwrap());

@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn recording_of_this_boot_is_named_by_the_running_kernel() {
         let Some(text) = File::open("/proc/kallsyms").ok().and_then(kallsyms::text_address) else {
-            return println!("SKIPPED: /proc/kallsyms shows no addresses");
+            return crate::skip::here("/proc/kallsyms shows no addresses");
         };
         let build_id = std::fs::read("/sys/kernel/notes").ok().and_then(|notes| build_id_of(&notes));
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -334,7 +334,7 @@ mod tests {
         let arguments = ["-g", "-O0", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=0x0102030405060708", "-o"];
         let compiled = std::process::Command::new("cc").args(arguments).arg(&path).arg(&source).status();
         if !compiled.is_ok_and(|status| status.success()) {
-            return println!("SKIPPED: cc does not work here");
+            return crate::skip::here("cc does not work here");
         }
         let image = ElfImage::open(&path).unwrap();
         let value = |name: &str| elf_symbols::value_of(image.data(), name.as_bytes()).unwrap();
@@ -396,7 +396,7 @@ mod tests {
         starts.retain(|(start, _)| *start != 0);
         starts.sort_unstable();
         if starts.is_empty() {
-            return println!("SKIPPED: /proc/kallsyms shows no addresses");
+            return crate::skip::here("/proc/kallsyms shows no addresses");
         }
         let mut asked: Vec<u64> = starts.iter().step_by(11).map(|(start, _)| *start).collect();
         asked.dedup();

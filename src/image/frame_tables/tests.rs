@@ -14,7 +14,7 @@ fn compile(directory: &Path, compiler: &str, arguments: &[&str]) -> Option<PathB
     if compiled.is_ok_and(|output| output.status.success()) {
         return Some(program);
     }
-    println!("SKIPPED: {compiler} {arguments:?} does not work here");
+    crate::skip::here(&format!("{compiler} {arguments:?} does not work here"));
     None
 }
 

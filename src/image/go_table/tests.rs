@@ -364,16 +364,21 @@ fn build(directory: &Path, name: &str, arguments: &[&str], variables: &[(&str, &
     let program = directory.join("program");
     let mut go = Command::new("go");
     go.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/go_table")).env("GOTOOLCHAIN", "local");
-    go.arg("build").args(arguments).arg("-o").arg(&program).arg(name).envs(variables.iter().copied());
+    go.args(["build", "-buildvcs=false"])
+        .args(arguments)
+        .arg("-o")
+        .arg(&program)
+        .arg(name)
+        .envs(variables.iter().copied());
     match go.output() {
         Ok(output) if output.status.success() => Some(ElfImage::from_bytes(std::fs::read(program).unwrap()).unwrap()),
         Ok(output) => {
-            let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            println!("SKIPPED: go build {arguments:?} {variables:?} does not work here: {why}");
+            let why = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+            crate::skip::here(&format!("go build {arguments:?} {variables:?} does not work here: {why}"));
             None
         }
         Err(_) => {
-            println!("SKIPPED: no go here");
+            crate::skip::here("no go here");
             None
         }
     }

@@ -80,7 +80,7 @@ fn compile(folder: &Path, compiler: &str, source: &str, arguments: &[&str]) -> b
     let status = command.args(arguments).args(["-o", "program"]).arg(source).current_dir(folder).status();
     let is_compiled = status.is_ok_and(|status| status.success());
     if !is_compiled {
-        println!("SKIPPED: {compiler} {arguments:?} does not work here");
+        crate::skip::here(&format!("{compiler} {arguments:?} does not work here"));
     }
     is_compiled
 }
@@ -89,7 +89,7 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> bool {
     let status = Command::new(program).args(arguments).current_dir(folder).status();
     let is_done = status.is_ok_and(|status| status.success());
     if !is_done {
-        println!("SKIPPED: {program} {arguments:?} does not work here");
+        crate::skip::here(&format!("{program} {arguments:?} does not work here"));
     }
     is_done
 }

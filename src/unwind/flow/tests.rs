@@ -97,7 +97,7 @@ fn instructions_say_what_tables_say() {
         [("/lib/x86_64-linux-gnu/libc.so.6", 160), ("/lib/x86_64-linux-gnu/libm.so.6", 40), ("/bin/bash", 80)]
     {
         let Some(account) = compare(Path::new(file), stride) else {
-            println!("SKIPPED: no {file} here");
+            crate::skip::here(&format!("no {file} here"));
             continue;
         };
         println!("{file}: {account:?}");

@@ -308,7 +308,7 @@ fn libraries() -> Vec<(PathBuf, usize)> {
         if Path::new(path).exists() {
             libraries.push((path.into(), stride));
         } else {
-            println!("SKIPPED rows: no {path}");
+            crate::skip::here(&format!("no {path}"));
         }
     };
     for name in ["libc.so.6", "libcrypto.so.3", "libstdc++.so.6", "libm.so.6"] {
