@@ -13,6 +13,8 @@ mod languages;
 mod reasons;
 #[path = "symbolize/stripped.rs"]
 mod stripped;
+#[path = "symbolize/told.rs"]
+mod told;
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;

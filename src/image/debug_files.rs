@@ -35,7 +35,7 @@ pub struct DebugFiles {
     pub package: Option<Arc<ElfImage>>,
     /// Where split units are looked for that are in files of their own.
     pub split: SplitFiles,
-    /// Whether there was a place that may not be looked into, where names may be.
+    /// Whether there was a place that may not be looked into, where names may be, other than the folders that the user names.
     pub denied: bool,
 }
 

@@ -299,10 +299,17 @@ impl<'a> Search<'a> {
         Some(found)
     }
 
-    /// Whether one could expect the file there: not at a path of somebody else's machine, nor in perf's cache.
+    /// Whether names may be missing for want of a permission: not at a path of somebody else's machine, nor in perf's cache. A
+    /// folder of the user's that cannot be looked into is told by itself, and would be the reason of every file.
     fn counts_as_denied(&self, tree: &Tree, path: &Path) -> bool {
-        let mut folders = self.sources.debug_dirs.iter().map(PathBuf::as_path).chain([Path::new(SYSTEM_DEBUG_DIR)]);
-        !matches!(tree, Tree::Host) || folders.any(|folder| path.starts_with(folder))
+        match tree {
+            Tree::Process(_) => true,
+            Tree::Host => {
+                path.starts_with(SYSTEM_DEBUG_DIR)
+                    && !self.sources.debug_dirs.iter().any(|given| path.starts_with(given))
+            }
+            Tree::Below(_) => false,
+        }
     }
 
     fn refuse(&mut self, path: &Path, why: Refusal) {

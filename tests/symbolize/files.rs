@@ -17,7 +17,7 @@ use super::{Named, answer, ours, symbolize};
 use crate::common::skip;
 
 /// Runs a tool; says aloud if that cannot be done here.
-fn run(program: &str, arguments: &[&str], paths: &[&Path]) -> bool {
+pub(super) fn run(program: &str, arguments: &[&str], paths: &[&Path]) -> bool {
     let status = Command::new(program).args(arguments).args(paths).stderr(Stdio::null()).status();
     let done = status.is_ok_and(|status| status.success());
     if !done {
@@ -27,22 +27,22 @@ fn run(program: &str, arguments: &[&str], paths: &[&Path]) -> bool {
 }
 
 /// A program and the parts it is taken into.
-struct Built {
-    folder: TempDir,
+pub(super) struct Built {
+    pub folder: TempDir,
     /// As it was linked.
-    whole: PathBuf,
+    pub whole: PathBuf,
     /// Without symbols and debug information.
-    program: PathBuf,
+    pub program: PathBuf,
     /// Those alone.
-    debug: PathBuf,
+    pub debug: PathBuf,
 }
 
 impl Built {
-    fn new(flags: &[&str]) -> Option<Built> {
+    pub fn new(flags: &[&str]) -> Option<Built> {
         Built::of("names.c", flags)
     }
 
-    fn of(source: &str, flags: &[&str]) -> Option<Built> {
+    pub fn of(source: &str, flags: &[&str]) -> Option<Built> {
         let folder = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/symbolize").join(source);
         let [whole, program, debug] = ["whole", "bin/program", "debug"].map(|name| folder.path().join(name));
@@ -55,12 +55,12 @@ impl Built {
         done.then_some(Built { folder, whole, program, debug })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Puts a copy of a file somewhere.
-    fn place(&self, from: &Path, to: &str) -> PathBuf {
+    pub fn place(&self, from: &Path, to: &str) -> PathBuf {
         let to = self.path(to);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(from, &to).unwrap();
@@ -68,7 +68,7 @@ impl Built {
     }
 
     /// Links the program to a file that has the checksum of `debug` now.
-    fn link(&self, name: &str) -> bool {
+    pub fn link(&self, name: &str) -> bool {
         let named = self.place(&self.debug, &format!("link/{name}"));
         let link = format!("--add-gnu-debuglink={}", named.display());
         let done = run("objcopy", &[&link], &[&self.program]);
@@ -81,21 +81,21 @@ impl Built {
     }
 
     /// `.build-id/xx/yyyy`
-    fn id_path(&self) -> String {
+    pub fn id_path(&self) -> String {
         let id = self.build_id();
         format!(".build-id/{}/{}", &id[..2], &id[2..])
     }
 
-    fn no_sources(&self) -> FileSources {
+    pub fn no_sources(&self) -> FileSources {
         FileSources::default()
     }
 
-    fn dir(&self, name: &str) -> FileSources {
+    pub fn dir(&self, name: &str) -> FileSources {
         FileSources { debug_dirs: vec![self.path("not-there"), self.path(name)], ..FileSources::default() }
     }
 
     /// Addresses all over the code.
-    fn svmas(&self) -> Vec<u64> {
+    pub fn svmas(&self) -> Vec<u64> {
         let text = ElfImage::open(&self.whole).unwrap().section(".text").unwrap();
         (text.svma..text.svma + text.size).step_by(3).collect()
     }
@@ -107,7 +107,7 @@ impl Built {
 
     /// The program has all names, inlined frames and lines.
     #[track_caller]
-    fn is_whole(&self, sources: &FileSources, what: &str) {
+    pub fn is_whole(&self, sources: &FileSources, what: &str) {
         let found = Looked::up(&self.program, sources, &self.svmas());
         assert_eq!(found.named, self.expected(), "{what}: {:?}", found.notes);
         assert!(found.named.iter().filter(|named| named.is_ok()).count() * 2 > found.named.len());
@@ -122,7 +122,7 @@ impl Built {
 
     /// The program has no names beyond those that it has itself.
     #[track_caller]
-    fn is_bare(&self, sources: &FileSources, what: &str) -> Looked {
+    pub fn is_bare(&self, sources: &FileSources, what: &str) -> Looked {
         let found = Looked::up(&self.program, sources, &self.svmas());
         assert!(found.files.separate.is_none() && found.files.mini.is_none(), "{what}");
         assert!(found.named.iter().all(Result::is_err), "{what}: {:?}", found.named);
@@ -131,15 +131,15 @@ impl Built {
 }
 
 /// What a program came to.
-struct Looked {
-    named: Vec<Named>,
-    notes: Vec<String>,
-    refused: Vec<Refusal>,
-    files: DebugFiles,
+pub(super) struct Looked {
+    pub named: Vec<Named>,
+    pub notes: Vec<String>,
+    pub refused: Vec<Refusal>,
+    pub files: DebugFiles,
 }
 
 impl Looked {
-    fn up(program: &Path, sources: &FileSources, svmas: &[u64]) -> Looked {
+    pub fn up(program: &Path, sources: &FileSources, svmas: &[u64]) -> Looked {
         let (mut images, mut builder) = (Images::running(sources.clone()), ProfileBuilder::new());
         let id = intern(&mut images, &mut builder, program);
         let image = images.get(id).unwrap_or_else(|| panic!("{}: {:?}", program.display(), images.missing(id))).clone();
@@ -359,7 +359,7 @@ fn hostile_mini_debug_info_costs_its_names_only() {
 }
 
 /// Two programs whose debug information dwz has put into one file as far as it is the same; the first of them is `program`.
-fn with_dwz(flags: &[&str]) -> Option<(Built, PathBuf)> {
+pub(super) fn with_dwz(flags: &[&str]) -> Option<(Built, PathBuf)> {
     let built = Built::of("names.cpp", &[&["-Wl,--build-id=sha1", "-gdwarf-4"], flags].concat())?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/symbolize/names.cpp");
     let second = built.path("second");
