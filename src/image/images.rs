@@ -200,6 +200,12 @@ impl Images {
         sysroot.into_iter().chain(root).chain([Tree::Host]).collect()
     }
 
+    /// What was not found when files were looked for before may have come since.
+    fn forget_not_found(&self, id: ImageId) {
+        let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(of, refused)| *of != id || !matches!(refused.why, Refusal::NotFound { .. }));
+    }
+
     fn note_refused(&self, id: ImageId, refused: Vec<Refused>) {
         /// So that what is only told of cannot grow without end.
         const MOST: usize = 10_000;
@@ -304,6 +310,7 @@ impl Images {
             files.split = SplitFiles::new(&self.sources.debug_dirs, trees, search.path());
         }
         files.denied = search.denied && files.separate.is_none() && own.is_none();
+        self.forget_not_found(id);
         self.note_refused(id, search.refused);
         files
     }
@@ -321,8 +328,8 @@ impl Images {
         separate.is_some_and(|file| file.found.headers.has_debug_info())
     }
 
-    /// What there is to say, a sentence each, of the files of a profile that was named: what was believed without proof, and what
-    /// was found and not used.
+    /// What there is to say, a sentence each, of the files of a profile that was named: what was believed without proof, what was
+    /// found and not used, and what is named and was not found.
     pub fn notes(&self, profile: &Profile) -> Vec<String> {
         /// So many files are named.
         const MOST_NAMED: usize = 3;
@@ -342,7 +349,7 @@ impl Images {
         let refused = self.refused_of(profile);
         notes.extend(refused.iter().take(MOST_NAMED).map(|(_, refused)| refused.to_string()));
         if let Some(more @ 1..) = refused.len().checked_sub(MOST_NAMED) {
-            notes.push(format!("{more} more files are of another build, or broken, and not used"));
+            notes.push(format!("{more} more files are of another build, broken or missing, and not used"));
         }
         if self.roots.left_out() > 0 {
             notes.push("more containers than are held open: debug files inside of some were not looked for".into());
@@ -350,7 +357,7 @@ impl Images {
         notes
     }
 
-    /// How many files were found and not used, by reason, of the images of a profile.
+    /// How many files were found and not used, or named and not found, by reason, of the images of a profile.
     pub fn skipped(&self, profile: &Profile) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for (_, refused) in self.refused_of(profile) {
@@ -371,7 +378,7 @@ impl Images {
         refused
     }
 
-    /// Files that were found and are not used: one of another build, a stale one. Those of frames' own files are known when the
+    /// Files that were found and are not used: one of another build, a stale one; or named and not found. Those of frames' own files are known when the
     /// recording ends, those of debug files when names were looked up.
     pub fn refused(&self) -> Vec<(ImageId, Refused)> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,4 +1,4 @@
-//! Files that were found where one was looked for, and are not used.
+//! Files that were found where one was looked for, and are not used; and files that are named, and were not found.
 
 use std::fmt;
 
@@ -37,6 +37,11 @@ pub enum Refusal {
     Hollow,
     /// What is packed in it cannot be unpacked.
     Packed(&'static str),
+    /// It is not there, and what it has in common with others is missing in the debug information of this program.
+    NotFound {
+        /// The path of the program.
+        wanted_by: String,
+    },
 }
 
 impl Refusal {
@@ -48,14 +53,23 @@ impl Refusal {
             Refusal::TooLarge => "too large to prove",
             Refusal::Hollow => "hollow",
             Refusal::Packed(_) => "packed symbols broken",
+            Refusal::NotFound { .. } => "not found",
         }
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Refusal::NotFound { wanted_by } = &self.why {
+            return write!(
+                f,
+                "not found: {}, which has a part of the debug information of {wanted_by} (dwz)",
+                self.path
+            );
+        }
         write!(f, "not used: {}", self.path)?;
         match &self.why {
+            Refusal::NotFound { .. } => Ok(()),
             Refusal::BuildId { wanted, found: Some(found) } => write!(f, " has the build id {found}, not {wanted}"),
             Refusal::BuildId { wanted, found: None } => write!(f, " has no build id, and {wanted} is wanted"),
             Refusal::Checksum { wanted, found } => {

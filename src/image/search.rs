@@ -202,7 +202,17 @@ impl<'a> Search<'a> {
     /// program's own file.
     pub fn supplementary(&mut self, of: &ElfImage, at: Option<&Place>) -> Option<Found> {
         let link = SupplementaryLink::of(of)?;
-        self.supplementary_places(&link, at).into_iter().find_map(|place| {
+        let refused = self.refused.len();
+        let found = self.supplementary_in(&self.supplementary_places(&link, at), &link, of);
+        if found.is_none() && self.refused.len() == refused {
+            let wanted_by = at.map_or(self.path, |place| &place.path).display().to_string();
+            self.refuse(Path::new(OsStr::from_bytes(&link.path)), Refusal::NotFound { wanted_by });
+        }
+        found
+    }
+
+    fn supplementary_in(&mut self, places: &[Candidate], link: &SupplementaryLink, of: &ElfImage) -> Option<Found> {
+        places.iter().find_map(|place| {
             let found = self.open(&place.tree, &place.path)?;
             // Its own link is never followed; one that is its own supplement would answer itself.
             if !found.headers.has_symbols_or_debug_info()

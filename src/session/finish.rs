@@ -93,7 +93,17 @@ impl LateNames {
     /// recording.
     pub fn name_again(&self, profile: &mut Profile, builds: &[BuildId]) {
         let is_one = |image: &Image| image.build_id.is_some_and(|build_id| builds.contains(&build_id));
+        let before = self.images.notes(profile);
+        let counted_before = self.images.skipped(profile);
         symbolize_again(profile, is_one, &self.names(), &self.options);
+        // What was missing may be there now.
+        let stats = &mut profile.stats;
+        stats.notes.retain(|note| !before.contains(note));
+        stats.skipped.retain(|what, _| !counted_before.contains_key(what));
+        let notes = self.images.notes(profile);
+        let counted = self.images.skipped(profile);
+        profile.stats.notes.extend(notes);
+        profile.stats.skipped.extend(counted);
         profile.summarize();
     }
 }

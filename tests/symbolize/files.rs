@@ -1,6 +1,7 @@
 //! Where debug information is: programs are taken apart as distributions do it, and every address must have the names that it has in
 //! the whole program; what is another build's, stale or broken must not be used, and that is said.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -136,6 +137,8 @@ pub(super) struct Looked {
     pub notes: Vec<String>,
     pub refused: Vec<Refusal>,
     pub files: DebugFiles,
+    /// What was passed over, as the summary counts it.
+    pub skipped: BTreeMap<String, u64>,
 }
 
 impl Looked {
@@ -150,7 +153,9 @@ impl Looked {
         symbolize(&mut profile, &images, &[], &SymbolizeOptions::default());
         let named = frames.into_iter().map(|frame| answer(&profile, frame)).collect();
         let refused = images.refused().into_iter().map(|(_, refused)| refused.why).collect();
-        Looked { named, notes: images.notes(&profile), refused, files }
+        let mut skipped = profile.stats.skipped.clone();
+        skipped.extend(images.skipped(&profile));
+        Looked { named, notes: images.notes(&profile), refused, files, skipped }
     }
 }
 
