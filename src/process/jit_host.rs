@@ -118,6 +118,14 @@ impl JitHost {
         self.runtime
     }
 
+    /// Whether it still runs; one of a recording is not known to.
+    pub fn is_running(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // A zombie has ended, and has only not been waited for.
+        let has_ended = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
+        self.root.is_some() && !has_ended && self.began.is_some() && when_began(self.pid).ok() == self.began
+    }
+
     /// Whether a file that was last written to at `unix` may be of this process: not if that was before it began, give or take
     /// the second that both are rounded to.
     pub fn may_have_written(&self, unix: i64) -> bool {
@@ -169,6 +177,17 @@ mod tests {
         let host = JitHost::open(std::process::id()).unwrap();
         assert_eq!(host.uid(), rustix::process::geteuid().as_raw());
         assert_eq!(host.pid(), std::process::id());
+        assert!(host.is_running() && !JitHost::recorded(std::process::id()).is_running());
+    }
+
+    #[test]
+    fn ended_process_does_not_run() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let host = JitHost::open(child.id()).unwrap();
+        assert!(host.is_running());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!host.is_running());
     }
 
     #[test]

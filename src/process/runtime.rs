@@ -38,6 +38,10 @@ pub enum Runtime {
     Postgres,
 }
 
+/// Has HotSpot write its perf map when it ends, and keep what whole stacks need (`DumpPerfMapAtExit` in
+/// src/hotspot/share/runtime/globals.hpp of OpenJDK).
+const JAVA_AT_EXIT: &str = "`java -XX:+UnlockDiagnosticVMOptions -XX:+DumpPerfMapAtExit -XX:+PreserveFramePointer ...`";
+
 impl Runtime {
     /// The runtime whose program or library a mapped file is.
     pub fn of_path(path: &[u8]) -> Option<Runtime> {
@@ -67,18 +71,20 @@ impl Runtime {
         }
     }
 
-    /// What to do so that the code of process `pid` has names in the next recording.
-    pub fn advice(self, pid: u32) -> String {
+    /// What to do so that its code has names in the next recording; `running` is the process, if it still runs.
+    pub fn advice(self, running: Option<u32>) -> String {
         match self {
             Runtime::Node => "`node --perf-basic-prof --interpreted-frames-native-stack`".into(),
             Runtime::Deno => "`deno run --v8-flags=--perf-basic-prof,--interpreted-frames-native-stack`".into(),
             Runtime::Java(Some(version)) if version < 17 => {
-                "a JDK from 17 on writes names for a process that runs (`jcmd PID Compiler.perfmap`); this one does not"
-                    .into()
+                format!("a JDK from 17 on writes names ({JAVA_AT_EXIT}); this one does not")
             }
-            Runtime::Java(_) => format!(
-                "while it runs, `jcmd {pid} Compiler.perfmap`, and record again; `java -XX:+PreserveFramePointer` for whole stacks"
-            ),
+            Runtime::Java(_) => match running {
+                Some(pid) => format!(
+                    "while it runs, `jcmd {pid} Compiler.perfmap`, and record again; or record it until it ends, begun as {JAVA_AT_EXIT}"
+                ),
+                None => format!("record it until it ends, begun as {JAVA_AT_EXIT}"),
+            },
             Runtime::DotNet => "`DOTNET_PerfMapEnabled=1` in its environment".into(),
             Runtime::Python(Some(minor)) if minor < 12 => {
                 "from Python 3.12 on `python3 -X perf` names Python's functions; this one cannot".into()
@@ -185,8 +191,12 @@ mod tests {
 
     #[test]
     fn advice_can_be_typed() {
-        assert!(Runtime::Java(Some(17)).advice(4121).contains("jcmd 4121 Compiler.perfmap"));
-        assert!(!Runtime::Java(Some(11)).advice(4121).contains("4121"));
+        let java = Runtime::Java(Some(17));
+        let running = java.advice(Some(4121));
+        assert!(running.contains("jcmd 4121 Compiler.perfmap") && running.contains(JAVA_AT_EXIT), "{running}");
+        let ended = java.advice(None);
+        assert!(ended.contains(JAVA_AT_EXIT) && !ended.contains("jcmd"), "{ended}");
+        assert!(!Runtime::Java(Some(11)).advice(Some(4121)).contains("4121"));
         assert_eq!(Runtime::Python(Some(13)).to_string(), "Python 3.13");
     }
 }

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::{KernelNames, Names};
 use crate::image::ElfImage;
 use crate::model::{ImageId, ImageKind, Profile, Unnamed};
-use crate::process::{JitHost, Runtime};
+use crate::process::JitHost;
 use packages::Packages;
 
 /// For how many images, those with the most weight, files and packages are looked at.
@@ -52,12 +52,12 @@ struct Missing<'a> {
     is_stripped: bool,
     /// Whether the file that this system has at that path is the one.
     is_of_this_system: bool,
-    /// Of memory of no file: which runtime its process is.
-    runtime: Option<Runtime>,
+    /// Of memory of no file: whose it is.
+    host: Option<&'a JitHost>,
 }
 
 impl<'a> Missing<'a> {
-    fn of(profile: &'a Profile, names: &Names<'_>, id: ImageId, row: usize, reason: Unnamed) -> Option<Missing<'a>> {
+    fn of(profile: &'a Profile, names: &Names<'a>, id: ImageId, row: usize, reason: Unnamed) -> Option<Missing<'a>> {
         let image = &profile.images[id.index()];
         let path = profile.strings.get(image.path);
         let (mut is_stripped, mut is_of_this_system) = (false, false);
@@ -72,9 +72,9 @@ impl<'a> Missing<'a> {
         }
         let has_build_id = image.build_id.is_some();
         // By its process, as a perf map that was written anew makes several images of its memory.
-        let is_its = |host: &&JitHost| image.kind == ImageKind::Jit(host.pid()) && host.runtime().is_some();
-        let runtime = names.jit_hosts.iter().rfind(is_its).and_then(JitHost::runtime);
-        Some(Missing { row, reason, kind: image.kind, path, has_build_id, is_stripped, is_of_this_system, runtime })
+        let hosts = || names.jit_hosts.iter().filter(|host| image.kind == ImageKind::Jit(host.pid()));
+        let host = hosts().rfind(|host| host.runtime().is_some()).or_else(|| hosts().next_back());
+        Some(Missing { row, reason, kind: image.kind, path, has_build_id, is_stripped, is_of_this_system, host })
     }
 
     fn is_about_packages(&self) -> bool {
@@ -100,12 +100,7 @@ impl<'a> Missing<'a> {
             (ImageKind::File, Unnamed::NoBuildId) => {
                 "record with build ids (`perf record --buildid-mmap`), or `--sysroot DIR` with the files of that machine".into()
             }
-            (ImageKind::Jit(pid), Unnamed::Anonymous | Unnamed::NoMatch) if self.runtime.is_some() => {
-                self.runtime.map_or_else(String::new, |runtime| format!("{runtime}: {}", runtime.advice(pid)))
-            }
-            (ImageKind::Jit(_), Unnamed::Anonymous) => "code that a runtime has made and that no perf map names: \
-                `node --perf-basic-prof`, `python3 -X perf`, `jcmd PID Compiler.perfmap` (Java 17), `DOTNET_PerfMapEnabled=1`"
-                .into(),
+            (ImageKind::Jit(pid), Unnamed::Anonymous | Unnamed::NoMatch) => self.generated(pid, names),
             (ImageKind::Kernel, Unnamed::KernelHidden) => kernel_hidden(),
             (ImageKind::Kernel, Unnamed::OtherKernel) => "`--kallsyms FILE` (a copy of /proc/kallsyms, made by root), or \
                 `--vmlinux FILE`, of the recorded machine"
@@ -115,6 +110,22 @@ impl<'a> Missing<'a> {
             }
             _ => String::new(),
         }
+    }
+
+    /// For code that process `pid` has made.
+    fn generated(&self, pid: u32, names: &Names<'_>) -> String {
+        if let Some(runtime) = self.host.and_then(JitHost::runtime) {
+            let is_running = self.host.is_some_and(JitHost::is_running) || is_recorded_running(pid, names);
+            return format!("{runtime}: {}", runtime.advice(is_running.then_some(pid)));
+        }
+        if self.reason == Unnamed::NoMatch {
+            return String::new();
+        }
+        let own = self.host.map_or(pid, JitHost::namespace_pid);
+        format!(
+            "code that process {pid} has made: its JIT must write /tmp/perf-{own}.map (a line `START SIZE NAME` for each \
+            function, in hex), or a jitdump"
+        )
     }
 
     /// For a file without symbols of its own.
@@ -148,6 +159,13 @@ impl<'a> Missing<'a> {
             None => None,
         }
     }
+}
+
+/// Whether a process of a recording of this machine still runs.
+fn is_recorded_running(pid: u32, names: &Names<'_>) -> bool {
+    let sources = names.images.sources().filter(|sources| sources.own_machine);
+    let recorded = sources.and_then(|sources| sources.recorded_unix);
+    recorded.is_some_and(|recorded| JitHost::open_older(pid, recorded).is_ok_and(|host| host.is_running()))
 }
 
 /// Whether the system names servers, as `--debuginfod` reads them.
@@ -189,11 +207,12 @@ fn kernel_hidden() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Runtime;
 
     fn missing(kind: ImageKind, reason: Unnamed) -> Missing<'static> {
         let path = "/usr/bin/prog";
-        let (is_stripped, is_of_this_system, runtime) = (false, false, None);
-        Missing { row: 0, reason, kind, path, has_build_id: true, is_stripped, is_of_this_system, runtime }
+        let (is_stripped, is_of_this_system, host) = (false, false, None);
+        Missing { row: 0, reason, kind, path, has_build_id: true, is_stripped, is_of_this_system, host }
     }
 
     #[test]
@@ -209,7 +228,7 @@ mod tests {
             (ImageKind::File, Unnamed::FileChanged, true, "--debug-dir DIR"),
             (ImageKind::File, Unnamed::NoBuildId, true, "--buildid-mmap"),
             (ImageKind::File, Unnamed::Permission, false, "run with sudo"),
-            (ImageKind::Jit(7), Unnamed::Anonymous, false, "--perf-basic-prof"),
+            (ImageKind::Jit(7), Unnamed::Anonymous, false, "/tmp/perf-7.map"),
             (ImageKind::Kernel, Unnamed::KernelHidden, false, "kernel.kptr_restrict="),
             (ImageKind::Kernel, Unnamed::OtherKernel, true, "--kallsyms FILE"),
         ] {
@@ -233,7 +252,8 @@ mod tests {
         let names = Names { images: &images, jit_hosts: &hosts, kernel: &kernel, stored: &stored };
         let missing = Missing::of(&profile, &names, java, 0, Unnamed::Anonymous).expect("an image is something");
         let help = missing.help(&names, None);
-        assert!(help.starts_with("Java 17: ") && help.contains("`jcmd 8 Compiler.perfmap`"), "{help}");
+        assert!(help.starts_with("Java 17: ") && help.contains("-XX:+DumpPerfMapAtExit"), "{help}");
+        assert!(!help.contains("jcmd"), "a process that has ended can be told nothing: {help}");
     }
 
     #[test]

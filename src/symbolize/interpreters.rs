@@ -43,7 +43,7 @@ pub fn interpreter_notes(profile: &Profile) -> Vec<String> {
         return Vec::new();
     }
     let runtime = runtime.unwrap_or(Runtime::Python(None));
-    let (share, advice) = (nameless / all * 100.0, runtime.advice(0));
+    let (share, advice) = (nameless / all * 100.0, runtime.advice(None));
     vec![format!("{share:.0} % is in {runtime}'s interpreter, whose functions have no names here: {advice}")]
 }
 
