@@ -50,6 +50,6 @@ pub use go_table::{GoFrame, GoSource, GoSources, GoTable};
 pub use images::{Generation, Images};
 pub use jitdump::{JitCode, JitDump, JitLine, JitMove};
 pub use mapped_file::MappedFile;
-pub use perf_map::{PerfMap, PerfMapLine, open_perf_map, parse_line};
+pub use perf_map::{PerfMap, PerfMapLine, open_perf_map, parse_line, why_unused};
 pub use recorded::FileSources;
 pub use refused::{Refusal, Refused};

@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use rustix::fs::{AtFlags, FileType, statat};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::as_seen::open_in_root;
@@ -83,6 +84,44 @@ pub fn open_perf_map(
 fn open_if(root: BorrowedFd<'_>, pid: u32, is_its: &dyn Fn(&Metadata) -> bool) -> Option<File> {
     let file = open_in_root(root, Path::new(&format!("/tmp/perf-{pid}.map"))).ok()?;
     file.metadata().is_ok_and(|facts| is_its(&facts)).then_some(file)
+}
+
+/// Why a map that stands where [`open_perf_map`] looks is not used: a sentence; nothing if there is none, or it can be used.
+///
+/// `may_have_written` tells whether the process lived at a time, in seconds since 1970.
+pub fn why_unused(
+    root: BorrowedFd<'_>,
+    own_pid: u32,
+    pid: u32,
+    uid: u32,
+    may_have_written: impl Fn(i64) -> bool,
+) -> Option<String> {
+    let why = |root: BorrowedFd<'_>, pid: u32| {
+        let path = format!("/tmp/perf-{pid}.map");
+        let why = match open_in_root(root, Path::new(&path)) {
+            Ok(file) => {
+                let facts = file.metadata().ok()?;
+                let owner = facts.uid();
+                if owner != uid && owner != 0 {
+                    format!("it belongs to uid {owner}, the process to uid {uid}")
+                } else if !may_have_written(facts.mtime()) {
+                    "it is older than the process".to_owned()
+                } else {
+                    return None;
+                }
+            }
+            Err(error) => {
+                let facts = statat(root, path.trim_start_matches('/'), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+                match FileType::from_raw_mode(facts.st_mode) {
+                    FileType::Symlink => "it is a link that leads to no file".to_owned(),
+                    FileType::RegularFile => format!("it cannot be read ({error})"),
+                    _ => "it is no file".to_owned(),
+                }
+            }
+        };
+        Some(format!("{path} is not used: {why}"))
+    };
+    why(root, own_pid).or_else(|| why(File::open("/").ok()?.as_fd(), pid))
 }
 
 /// What a perf map has said so far.
@@ -351,5 +390,31 @@ mod tests {
         map.take(&junk, 0);
         assert!(map.text.len() < 2 * MOST_LINE);
         assert_eq!(names(&mut map, 0x30), [named(0, u64::MAX, "after")]);
+    }
+
+    #[test]
+    fn map_that_is_not_used_has_a_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = File::open(folder.path()).unwrap();
+        std::fs::create_dir(folder.path().join("tmp")).unwrap();
+        let map = folder.path().join("tmp/perf-7.map");
+        let uid = rustix::process::geteuid().as_raw();
+        // No process of ours has an id as large, so nothing stands in our own `/tmp`.
+        let why = |uid, lived: bool| why_unused(root.as_fd(), 7, u32::MAX, uid, |_| lived);
+        assert_eq!(why(uid, true), None, "there is none");
+        std::fs::write(&map, "10 10 name\n").unwrap();
+        assert_eq!(why(uid, true), None, "it can be used");
+        let told = "/tmp/perf-7.map is not used: ";
+        assert_eq!(why(uid, false), Some(format!("{told}it is older than the process")));
+        if uid != 0 {
+            let owner = format!("{told}it belongs to uid {uid}, the process to uid {}", uid + 1);
+            assert_eq!(why(uid + 1, true), Some(owner));
+        }
+        std::fs::remove_file(&map).unwrap();
+        std::os::unix::fs::symlink("/nothing/here", &map).unwrap();
+        assert_eq!(why(uid, true), Some(format!("{told}it is a link that leads to no file")));
+        std::fs::remove_file(&map).unwrap();
+        rustix::fs::mknodat(&root, "tmp/perf-7.map", FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        assert_eq!(why(uid, true), Some(format!("{told}it is no file")));
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustc_hash::FxHashMap;
 
 use super::{KernelNames, Names};
-use crate::image::ElfImage;
+use crate::image::{ElfImage, why_unused};
 use crate::model::{ImageId, ImageKind, Profile, Unnamed};
 use crate::process::JitHost;
 use packages::Packages;
@@ -114,6 +114,11 @@ impl<'a> Missing<'a> {
 
     /// For code that process `pid` has made.
     fn generated(&self, pid: u32, names: &Names<'_>) -> String {
+        if self.reason == Unnamed::Anonymous
+            && let Some(unused) = self.host.and_then(unused_map)
+        {
+            return unused;
+        }
         if let Some(runtime) = self.host.and_then(JitHost::runtime) {
             let is_running = self.host.is_some_and(JitHost::is_running) || is_recorded_running(pid, names);
             return format!("{runtime}: {}", runtime.advice(is_running.then_some(pid)));
@@ -159,6 +164,12 @@ impl<'a> Missing<'a> {
             None => None,
         }
     }
+}
+
+/// Why the perf map of a process that runs, or ran, here is not used, if there is one.
+fn unused_map(host: &JitHost) -> Option<String> {
+    let lived = |unix| host.may_have_written(unix);
+    why_unused(host.root()?, host.namespace_pid(), host.pid(), host.uid(), lived)
 }
 
 /// Whether a process of a recording of this machine still runs.
