@@ -256,6 +256,24 @@ impl JitDump {
         &self.moves
     }
 
+    /// What keeps it from being read whole: what it does, as a verb and its object; nothing if it was.
+    pub fn fault(&self) -> Option<String> {
+        if !self.has_begun() {
+            return Some("has no header of a jitdump".to_owned());
+        }
+        let Some(at) = self.stopped_at else {
+            return (self.unknown > 0).then(|| format!("is damaged: {} of its records make no sense", self.unknown));
+        };
+        let mut numbers = Numbers { bytes: self.bytes(), at: usize::try_from(at).ok()?, big: self.big };
+        let (_kind, size) = (numbers.u32(), numbers.u32());
+        Some(match size {
+            Some(size) if (size as usize) < RECORD_HEADER => {
+                format!("is damaged: its record at byte {at} says that it has {size} bytes")
+            }
+            _ => format!("ends early: its record at byte {at} is not whole"),
+        })
+    }
+
     /// How many records of unwind information there are.
     pub fn unwinding_infos(&self) -> u64 {
         self.unwinding_infos

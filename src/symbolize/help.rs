@@ -54,6 +54,8 @@ struct Missing<'a> {
     is_of_this_system: bool,
     /// Of memory of no file: whose it is.
     host: Option<&'a JitHost>,
+    /// Of memory of no file: what is wrong with the dump that its process has written.
+    dump_fault: Option<String>,
 }
 
 impl<'a> Missing<'a> {
@@ -74,7 +76,9 @@ impl<'a> Missing<'a> {
         // By its process, as a perf map that was written anew makes several images of its memory.
         let hosts = || names.jit_hosts.iter().filter(|host| image.kind == ImageKind::Jit(host.pid()));
         let host = hosts().rfind(|host| host.runtime().is_some()).or_else(|| hosts().next_back());
-        Some(Missing { row, reason, kind: image.kind, path, has_build_id, is_stripped, is_of_this_system, host })
+        let dump_fault = dump_fault(profile, names, id, image.kind);
+        let kind = image.kind;
+        Some(Missing { row, reason, kind, path, has_build_id, is_stripped, is_of_this_system, host, dump_fault })
     }
 
     fn is_about_packages(&self) -> bool {
@@ -114,6 +118,9 @@ impl<'a> Missing<'a> {
 
     /// For code that process `pid` has made.
     fn generated(&self, pid: u32, names: &Names<'_>) -> String {
+        if let Some(fault) = &self.dump_fault {
+            return fault.clone();
+        }
         if self.reason == Unnamed::Anonymous
             && let Some(unused) = self.host.and_then(unused_map)
         {
@@ -164,6 +171,19 @@ impl<'a> Missing<'a> {
             None => None,
         }
     }
+}
+
+/// What is wrong with the dump of the process whose memory an image is, if it has one: the dump that it has mapped, or of a
+/// recording the one that names it.
+fn dump_fault(profile: &Profile, names: &Names<'_>, id: ImageId, kind: ImageKind) -> Option<String> {
+    let ImageKind::Jit(pid) = kind else { return None };
+    let recorded = || {
+        let dumps = (0..profile.images.len()).map(ImageId::from_index);
+        dumps.filter_map(|id| Some((id, &**names.images.jit_dump(id)?))).find(|(_, dump)| dump.pid() == pid)
+    };
+    let (dump, read) = names.images.dump_of(id).or_else(recorded)?;
+    let path = profile.strings.get(profile.images[dump.index()].path);
+    Some(format!("{} {}", path.rsplit('/').next().unwrap_or(path), read.fault()?))
 }
 
 /// Why the perf map of a process that runs, or ran, here is not used, if there is one.
@@ -223,7 +243,8 @@ mod tests {
     fn missing(kind: ImageKind, reason: Unnamed) -> Missing<'static> {
         let path = "/usr/bin/prog";
         let (is_stripped, is_of_this_system, host) = (false, false, None);
-        Missing { row: 0, reason, kind, path, has_build_id: true, is_stripped, is_of_this_system, host }
+        let dump_fault = None;
+        Missing { row: 0, reason, kind, path, has_build_id: true, is_stripped, is_of_this_system, host, dump_fault }
     }
 
     #[test]
@@ -265,6 +286,18 @@ mod tests {
         let help = missing.help(&names, None);
         assert!(help.starts_with("Java 17: ") && help.contains("-XX:+DumpPerfMapAtExit"), "{help}");
         assert!(!help.contains("jcmd"), "a process that has ended can be told nothing: {help}");
+    }
+
+    #[test]
+    fn faulty_dump_is_told_instead_of_a_flag() {
+        let live = crate::image::Images::default();
+        let (kernel, stored) = (KernelNames::Running, crate::symbolize::StoredSymbols::default());
+        let host = JitHost::recorded(9920).of_runtime(Some(Runtime::Node));
+        let names = Names { images: &live, jit_hosts: &[], kernel: &kernel, stored: &stored };
+        let fault = "jit-9920.dump ends early: its record at byte 40 is not whole";
+        let of_node = Missing { host: Some(&host), ..missing(ImageKind::Jit(9920), Unnamed::Anonymous) };
+        assert!(of_node.help(&names, None).contains("--perf-basic-prof"));
+        assert_eq!(Missing { dump_fault: Some(fault.into()), ..of_node }.help(&names, None), fault);
     }
 
     #[test]

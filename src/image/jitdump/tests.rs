@@ -254,3 +254,17 @@ fn dump_is_followed_as_it_grows() {
     assert!(dump.frame_entry_now(0x1008).is_none());
     assert_eq!((dump.loads().count(), dump.moves().len(), dump.stopped_at()), (2, 1, None));
 }
+
+#[test]
+fn dump_that_is_not_whole_says_what_is_wrong() {
+    let whole = example(false);
+    let fault = |bytes: &[u8]| JitDump::from_bytes(bytes).and_then(|dump| dump.fault()).unwrap_or_default();
+    let cut = fault(&whole[..whole.len() - 1]);
+    assert!(cut.starts_with("ends early: its record at byte ") && cut.ends_with(" is not whole"), "{cut}");
+    let zeros = fault(&[&whole[..], &[0; 64]].concat());
+    assert_eq!(zeros, format!("is damaged: its record at byte {} says that it has 0 bytes", whole.len()));
+    let strange = fault(&whole);
+    assert_eq!(strange, "is damaged: 1 of its records make no sense", "the example has one of no known kind");
+    assert_eq!(fault(&whole[..HEADER]), "", "nothing has been written yet");
+    assert_eq!(JitDump::empty(super::Bytes::Owned(Box::default())).fault().unwrap(), "has no header of a jitdump");
+}
