@@ -1,4 +1,4 @@
-//! Time in an interpreter whose functions have no names here, and what gives them some.
+//! Time in an interpreter that does not show which functions of the program it runs, and what makes it show them.
 
 use crate::model::{FrameKey, Profile};
 use crate::process::Runtime;
@@ -44,7 +44,10 @@ pub fn interpreter_notes(profile: &Profile) -> Vec<String> {
     }
     let runtime = runtime.unwrap_or(Runtime::Python(None));
     let (share, advice) = (nameless / all * 100.0, runtime.advice(None));
-    vec![format!("{share:.0} % is in {runtime}'s interpreter, whose functions have no names here: {advice}")]
+    vec![format!(
+        "{share:.0} % is in {runtime}'s interpreter, but which functions of the Python program it ran is not shown; \
+        to see them: {advice}"
+    )]
 }
 
 #[cfg(test)]
@@ -83,14 +86,16 @@ mod tests {
             "/usr/bin/python3.13",
             90,
             10,
-            &["90 % is in Python 3.13's interpreter, whose functions have no names here: `python3 -X perf`, or \
+            &["90 % is in Python 3.13's interpreter, but which functions of the Python program it ran is not \
+               shown; to see them: `python3 -X perf`, or \
                `PYTHONPERFSUPPORT=1` in its environment"],
         );
         check(
             "/usr/bin/python3.11",
             100,
             0,
-            &["100 % is in Python 3.11's interpreter, whose functions have no names here: from Python 3.12 on \
+            &["100 % is in Python 3.11's interpreter, but which functions of the Python program it ran is not \
+               shown; to see them: from Python 3.12 on \
                `python3 -X perf` names Python's functions; this one cannot"],
         );
         check("/usr/bin/python3.12", 4, 96, &[]);
