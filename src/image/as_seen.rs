@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::elf_headers::{ElfHeaders, HeaderSource};
@@ -192,6 +192,17 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
     }
 }
 
+/// What stands in place of a regular file.
+fn name_of(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a folder",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "no regular file",
+    }
+}
+
 pub(super) fn open_regular(directory: BorrowedFd<'_>, path: &Path, resolve: ResolveFlags) -> io::Result<File> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let place: OwnedFd = if resolve.is_empty() {
@@ -199,9 +210,9 @@ pub(super) fn open_regular(directory: BorrowedFd<'_>, path: &Path, resolve: Reso
     } else {
         rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve)?
     };
-    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode);
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode);
     if !kind.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, name_of(kind)));
     }
     let same = format!("/proc/self/fd/{}", place.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -244,7 +255,7 @@ mod tests {
     fn only_regular_files_are_opened() {
         let root = tempfile::tempdir().unwrap();
         let fifo = root.path().join("fifo");
-        rustix::fs::mknodat(CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let directory = File::open(root.path()).unwrap();
         let error = open_in_root(directory.as_fd(), Path::new("/fifo")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

@@ -55,6 +55,8 @@ pub(super) struct ElfHeaders {
     /// Whether its code was taken out: a file of symbols and debug information alone (`objcopy --only-keep-debug`,
     /// `eu-strip -f`), whose sections of code have no bytes (`SHT_NOBITS`).
     pub debug_only: bool,
+    /// Whether it ends before the table of its sections does, or that makes no sense.
+    pub is_cut: bool,
 }
 
 /// Where headers are read from.
@@ -174,6 +176,7 @@ fn read_as<Elf: FileHeader<Endian = Endianness>>(source: &HeaderSource<'_>) -> O
         ..ElfHeaders::default()
     };
     let sections = section_headers(source, header, endian);
+    headers.is_cut = sections.is_none() && header.e_shoff(endian).into() != 0;
     read_segments(source, header, endian, &mut headers);
     if let Some(bytes) = sections
         && let Ok(sections) = pod::slice_from_all_bytes::<Elf::SectionHeader>(bytes.bytes())

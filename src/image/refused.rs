@@ -37,6 +37,16 @@ pub enum Refusal {
     Hollow,
     /// What is packed in it cannot be unpacked.
     Packed(&'static str),
+    /// It is not a file that is stored somewhere: what it is.
+    NoFile(String),
+    /// It may not be opened.
+    Denied,
+    /// It is no ELF file.
+    NoElf,
+    /// It ends before the table of its sections.
+    Cut,
+    /// It has neither symbols nor debug information.
+    Bare,
     /// It is not there, and what it has in common with others is missing in the debug information of this program.
     NotFound {
         /// The path of the program.
@@ -53,6 +63,11 @@ impl Refusal {
             Refusal::TooLarge => "too large to prove",
             Refusal::Hollow => "hollow",
             Refusal::Packed(_) => "packed symbols broken",
+            Refusal::NoFile(_) => "no regular file",
+            Refusal::Denied => "not permitted",
+            Refusal::NoElf => "no ELF file",
+            Refusal::Cut => "cut",
+            Refusal::Bare => "without symbols",
             Refusal::NotFound { .. } => "not found",
         }
     }
@@ -70,6 +85,11 @@ impl fmt::Display for Refused {
         write!(f, "not used: {}", self.path)?;
         match &self.why {
             Refusal::NotFound { .. } => Ok(()),
+            Refusal::NoFile(what) => write!(f, " is {what}"),
+            Refusal::Denied => write!(f, " may not be opened"),
+            Refusal::NoElf => write!(f, " is no ELF file"),
+            Refusal::Cut => write!(f, " is cut short"),
+            Refusal::Bare => write!(f, " has neither symbols nor debug information"),
             Refusal::BuildId { wanted, found: Some(found) } => write!(f, " has the build id {found}, not {wanted}"),
             Refusal::BuildId { wanted, found: None } => write!(f, " has no build id, and {wanted} is wanted"),
             Refusal::Checksum { wanted, found } => {

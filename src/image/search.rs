@@ -20,6 +20,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::as_seen::{Found, without_mark};
 use super::elf_image::ElfImage;
 use super::links::{DebugLink, SupplementaryLink};
@@ -127,8 +129,12 @@ impl<'a> Search<'a> {
             return None;
         }
         self.separate_places(link.as_ref()).into_iter().find_map(|place| {
-            let found = self.open(&place.tree, &place.path)?;
-            if !found.headers.has_symbols_or_debug_info() || !self.is_proven(&place, &found, link.as_ref()) {
+            let found = self.open(&place)?;
+            if !found.headers.has_symbols_or_debug_info() {
+                self.tell(&place, if found.headers.is_cut { Refusal::Cut } else { Refusal::Bare });
+                return None;
+            }
+            if !self.is_proven(&place, &found, link.as_ref()) {
                 return None;
             }
             let real = std::fs::read_link(format!("/proc/self/fd/{}", found.file.as_raw_fd())).ok();
@@ -213,7 +219,7 @@ impl<'a> Search<'a> {
 
     fn supplementary_in(&mut self, places: &[Candidate], link: &SupplementaryLink, of: &ElfImage) -> Option<Found> {
         places.iter().find_map(|place| {
-            let found = self.open(&place.tree, &place.path)?;
+            let found = self.open(place)?;
             // Its own link is never followed; one that is its own supplement would answer itself.
             if !found.headers.has_symbols_or_debug_info()
                 || (of.build_id().is_some() && of.build_id() == found.headers.build_id)
@@ -288,25 +294,51 @@ impl<'a> Search<'a> {
             }
         }
         places.into_iter().find_map(|place| {
-            let found = self.open(&place.tree, &place.path)?;
+            let found = self.open(&place)?;
             found.headers.has_section(b".debug_info.dwo").then_some(found)
         })
     }
 
     /// Opens an ELF file, if there is one that can be used.
-    fn open(&mut self, tree: &Tree, path: &Path) -> Option<Found> {
-        let found = match tree.open(path) {
-            Ok(file) => read(file)?,
+    fn open(&mut self, place: &Candidate) -> Option<Found> {
+        let file = match place.tree.open(&place.path) {
+            Ok(file) => file,
             Err(error) => {
-                self.denied |= error.kind() == io::ErrorKind::PermissionDenied && self.counts_as_denied(tree, path);
+                self.tell_unopened(place, &error);
                 return None;
             }
         };
+        let Some(found) = read(file) else {
+            self.tell(place, Refusal::NoElf);
+            return None;
+        };
         if is_hollow(&found.file) {
-            self.refuse(path, Refusal::Hollow);
+            self.refuse(&place.path, Refusal::Hollow);
             return None;
         }
         Some(found)
+    }
+
+    fn tell_unopened(&mut self, place: &Candidate, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied if self.counts_as_denied(&place.tree, &place.path) => self.denied = true,
+            io::ErrorKind::PermissionDenied if place.tree.has(&place.path) => self.tell(place, Refusal::Denied),
+            io::ErrorKind::InvalidInput => self.tell(place, Refusal::NoFile(error.to_string())),
+            _ if Errno::from_io_error(error) == Some(Errno::LOOP) => {
+                self.tell(place, Refusal::NoFile("a loop of links".into()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Says why the file at a place cannot be used, if nothing but a debug file of the program belongs there. Where folders hold
+    /// programs too, they hold the stripped one, and `.gnu_debuglink` may have the program's own name.
+    fn tell(&mut self, place: &Candidate, why: Refusal) {
+        let by_id = || place.path.iter().any(|part| part == ".build-id");
+        let is_debug_file = place.by_link || (place.path.extension() == Some(OsStr::new("debug")) && by_id());
+        if is_debug_file && place.path != self.path {
+            self.refuse(&place.path, why);
+        }
     }
 
     /// Whether names may be missing for want of a permission: not at a path of somebody else's machine, nor in perf's cache. A

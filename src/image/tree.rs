@@ -28,13 +28,23 @@ impl Tree {
     /// Opens a regular file that is stored somewhere, not one that is made when it is read.
     ///
     /// # Errors
-    /// Those of the system; [`io::ErrorKind::InvalidInput`] for what is no such file.
+    /// Those of the system; [`io::ErrorKind::InvalidInput`] for what is no such file, with what it is.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         match self {
             Tree::Host => open_plain(path),
             Tree::Process(root) => only_stored(open_in_root(root.directory(), path)?),
             Tree::Below(folder) => open_below(folder, path.as_os_str().as_bytes()),
         }
+    }
+
+    /// Whether something stands at a path that may not be opened.
+    pub fn has(&self, path: &Path) -> bool {
+        let path = match self {
+            Tree::Host => path.to_owned(),
+            Tree::Process(_) => return false,
+            Tree::Below(folder) => folder.join(path.strip_prefix("/").unwrap_or(path)),
+        };
+        std::fs::symlink_metadata(path).is_ok()
     }
 }
 
@@ -56,5 +66,8 @@ fn only_stored(file: File) -> io::Result<File> {
     const MADE_WHEN_READ: [u64; 8] =
         [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0xcafe_4a11, 0x0027_e0eb, 0x6367_7270];
     let kind = rustix::fs::fstatfs(&file)?.f_type as u64;
-    if MADE_WHEN_READ.contains(&kind) { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(file) }
+    if MADE_WHEN_READ.contains(&kind) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "made when it is read"));
+    }
+    Ok(file)
 }

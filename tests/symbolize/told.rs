@@ -1,11 +1,12 @@
 //! What is said where debug files are missing, closed or damaged.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use flameprofile::image::{Images, Refusal};
 use flameprofile::model::{ProfileBuilder, Unnamed};
+use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, getuid, set_dumpable_behavior};
 use rustix::thread::set_thread_res_uid;
 
@@ -71,4 +72,71 @@ fn what_has_come_is_not_missed_any_more() {
     assert!(images.debug_files(id).supplementary.is_none() && images.refused().len() == 1);
     fs::rename(&away, &common).unwrap();
     assert!(images.debug_files(id).supplementary.is_some() && images.refused().is_empty());
+}
+
+/// Each kind of thing that may stand where a debug file is looked for, and is none.
+#[test]
+fn unusable_debug_file_is_told() {
+    use rustix::fs::{CWD, FileType, mknodat};
+    let Some(built) = Built::new(&["-Wl,--build-id=sha1"]) else { return };
+    if !built.link("program.debug") {
+        return;
+    }
+    let whole = fs::read(&built.debug).unwrap();
+    type Make<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
+    let make: [Make; 9] = [
+        ("is a loop of links", "no regular file", &|path| symlink(path, path).unwrap()),
+        ("is a pipe", "no regular file", &|path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap()),
+        ("is a device", "no regular file", &|path| symlink("/dev/zero", path).unwrap()),
+        ("is made when it is read", "no regular file", &|path| symlink("/proc/version", path).unwrap()),
+        ("is a folder", "no regular file", &|path| fs::create_dir(path).unwrap()),
+        ("is no ELF file", "no ELF file", &|path| fs::write(path, b"").unwrap()),
+        ("is no ELF file", "no ELF file", &|path| fs::write(path, vec![0x7f; 5000]).unwrap()),
+        ("is cut short", "cut", &|path| fs::write(path, &whole[..whole.len() / 2]).unwrap()),
+        ("has neither symbols nor debug information", "without symbols", &|path| {
+            fs::copy(&built.program, path).map(drop).unwrap();
+        }),
+    ];
+    for place in ["bin/program.debug".to_owned(), format!("dir/{}.debug", built.id_path())] {
+        let place = built.path(&place);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        for (what, count, make) in make {
+            make(&place);
+            let bare = built.is_bare(&built.dir("dir"), what);
+            let expected = format!("not used: {} {what}", place.display());
+            assert!(bare.notes.contains(&expected), "{expected}: {:?}", bare.notes);
+            assert_eq!(bare.skipped.get(&format!("files: {count}")), Some(&1), "{what}: {:?}", bare.skipped);
+            let _ = fs::remove_dir(&place).or_else(|_| fs::remove_file(&place));
+        }
+    }
+    // At most three are named.
+    for place in ["bin/program.debug", "bin/.debug/program.debug", "dir/program.debug", "dir/.build-id"] {
+        let place = if place == "dir/.build-id" { format!("dir/{}.debug", built.id_path()) } else { place.to_owned() };
+        fs::create_dir_all(built.path(&place)).unwrap();
+    }
+    let bare = built.is_bare(&built.dir("dir"), "folders");
+    let named = bare.notes.iter().filter(|note| note.ends_with("is a folder")).count();
+    assert!(named == 3 && bare.notes.iter().any(|note| note.starts_with("1 more files are")), "{:?}", bare.notes);
+}
+
+/// Some link to a debug file by the program's own name, which then stands where the link leads first.
+#[test]
+fn program_itself_is_no_bad_debug_file() {
+    let Some(built) = Built::new(&["-Wl,--build-id=sha1"]) else { return };
+    if built.link("program") {
+        let bare = built.is_bare(&built.no_sources(), "link to itself");
+        assert!(bare.notes.is_empty(), "{:?}", bare.notes);
+        built.place(&built.debug, "bin/.debug/program");
+        built.is_whole(&built.no_sources(), "in .debug");
+    }
+}
+
+#[test]
+fn closed_debug_file_of_the_user_is_told() {
+    let Some(built) = Built::new(&["-Wl,--build-id=sha1"]) else { return };
+    let closed = built.place(&built.debug, &format!("dir/{}.debug", built.id_path()));
+    set_mode(&closed, 0);
+    let looked = look_up_unprivileged(&built, "dir");
+    let note = format!("not used: {} may not be opened", closed.display());
+    assert!(looked.notes.contains(&note) && !looked.files.denied, "{:?}", looked.notes);
 }
