@@ -126,7 +126,9 @@ fn map_in_another_namespace_is_found_by_its_own_pid() {
 }
 
 /// Records the program, of another user, with a map that a user has written at a time.
-fn named_by_map_of(owner: u32, age: Duration) -> u64 {
+///
+/// Returns how many samples it names, and what is said on standard error.
+fn named_by_map_of(owner: u32, age: Duration) -> (u64, String) {
     let program = programs::c("jit");
     let mut target = Target::start(Account::Plain, &program, &["none", "anon", "1", "400"]);
     let maps = fs::read_to_string(format!("/proc/{}/maps", target.pid())).unwrap();
@@ -144,7 +146,7 @@ fn named_by_map_of(owner: u32, age: Duration) -> u64 {
     let recording = running.finish();
     fs::remove_file(&map).unwrap();
     assert!(recording.folded.total_of("by_even") >= 20, "{}", recording.folded.counterexamples(|_| false));
-    recording.folded.total_of("by_the_map")
+    (recording.folded.total_of("by_the_map"), recording.said)
 }
 
 #[test]
@@ -157,10 +159,16 @@ fn map_of_a_stranger_or_of_an_earlier_process_is_not_believed() {
         return skip(TEST, "needs root, to write files of other users");
     }
     let (plain, stranger, hour) = (65534, 12345, Duration::from_secs(3600));
-    assert!(named_by_map_of(plain, Duration::ZERO) >= 20);
-    assert!(named_by_map_of(0, Duration::ZERO) >= 20);
-    assert_eq!(named_by_map_of(stranger, Duration::ZERO), 0);
-    assert_eq!(named_by_map_of(plain, hour), 0);
+    assert!(named_by_map_of(plain, Duration::ZERO).0 >= 20);
+    assert!(named_by_map_of(0, Duration::ZERO).0 >= 20);
+    for (owner, age, why) in [
+        (stranger, Duration::ZERO, "map is not used: it belongs to uid 12345, the process to uid 65534"),
+        (plain, hour, "map is not used: it is older than the process"),
+    ] {
+        let (named, said) = named_by_map_of(owner, age);
+        assert_eq!(named, 0);
+        assert!(said.contains(why), "{said}");
+    }
 }
 
 #[test]
