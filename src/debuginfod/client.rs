@@ -100,8 +100,10 @@ mod http {
                         address = elsewhere(&address, &response).ok_or(Failure::Redirected)?
                     }
                     404 => return Err(Failure::NotFound),
-                    NOT_ACCEPTABLE if self.max_size.is_some() => return Err(Failure::TooLarge),
-                    status => return Err(Failure::Status(status)),
+                    status => {
+                        let too_large = self.max_size.filter(|_| status == NOT_ACCEPTABLE).map(Failure::TooLarge);
+                        return Err(too_large.unwrap_or(Failure::Status(status)));
+                    }
                 }
             }
             Err(Failure::Redirected)
@@ -111,10 +113,11 @@ mod http {
             // Archives are unpacked while they are sent; the server tells how much that will be.
             let told = response.headers().get("X-DEBUGINFOD-SIZE").and_then(|size| size.to_str().ok()?.parse().ok());
             let of = response.body().content_length().or(told);
-            let too_large = |bytes: u64| self.max_size.is_some_and(|most| bytes > most);
-            if of.is_some_and(too_large) {
-                return Err(Failure::TooLarge);
-            }
+            let fits = |bytes: u64| {
+                let most = self.max_size.filter(|most| bytes > *most);
+                most.map_or(Ok(()), |most| Err(Failure::TooLarge(most)))
+            };
+            fits(of.unwrap_or(0))?;
             on_way(0, of)?;
             let mut reader = response.into_body().into_reader();
             let mut buffer = vec![0; 64 << 10];
@@ -124,13 +127,19 @@ mod http {
                     Ok(0) => return Ok(bytes),
                     Ok(read) => read,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(failure(error.into())),
+                    Err(error) => {
+                        return Err(match failure(error.into()) {
+                            Failure::Unreachable(_) | Failure::BrokeOff(_) => {
+                                let of = of.map_or(String::new(), |of| format!(" of {of}"));
+                                Failure::BrokeOff(format!("after {bytes}{of} bytes"))
+                            }
+                            other => other,
+                        });
+                    }
                 };
                 bytes += read as u64;
                 window += read as u64;
-                if too_large(bytes) {
-                    return Err(Failure::TooLarge);
-                }
+                fits(bytes)?;
                 file.write_all(&buffer[..read]).map_err(|error| Failure::Cache(error.to_string()))?;
                 on_way(bytes, of)?;
                 if self.timeout.is_some_and(|timeout| since.elapsed() >= timeout) {
@@ -153,8 +162,16 @@ mod http {
             ureq::Error::Timeout(Timeout::Global | Timeout::PerCall) => Failure::TooLong,
             ureq::Error::Timeout(_) => Failure::TooSlow,
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Failure::TooSlow,
+            ureq::Error::Io(error) if is_end(error.kind()) => Failure::BrokeOff(error.to_string()),
+            ureq::Error::Protocol(error) => Failure::NoHttp(error.to_string()),
             error => Failure::Unreachable(error.to_string()),
         }
+    }
+
+    /// Whether an error is that the other side has ended the connection.
+    fn is_end(kind: io::ErrorKind) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        matches!(kind, UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
     }
 
     /// Where a redirect leads to, if that is a place of the same host that is as safe.

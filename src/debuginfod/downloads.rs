@@ -172,6 +172,9 @@ impl State {
 
     /// Promises a file that has `taken` of the sum as much as it `takes`, which is what a server says: any number.
     fn promise(&mut self, taken: &mut u64, takes: u64, most: u64) -> std::result::Result<(), Failure> {
+        if takes > most {
+            return Err(Failure::TooLarge(most));
+        }
         let Some(more) = takes.checked_sub(*taken) else { return Ok(()) };
         let sum = self.bytes.checked_add(more).filter(|sum| *sum <= most).ok_or(Failure::TooMuch)?;
         (self.bytes, *taken) = (sum, takes);
@@ -344,8 +347,11 @@ mod tests {
         let mut state = State::default();
         let (mut one, mut other) = (0, 0);
         assert_eq!(state.promise(&mut one, 60, 100), Ok(()));
-        for takes in [41, u64::MAX - 59, u64::MAX] {
+        for takes in [41, 100] {
             assert_eq!(state.promise(&mut other, takes, 100), Err(Failure::TooMuch), "{takes}");
+        }
+        for takes in [101, u64::MAX - 59, u64::MAX] {
+            assert_eq!(state.promise(&mut other, takes, 100), Err(Failure::TooLarge(100)), "{takes}");
         }
         assert_eq!(state.promise(&mut other, 40, 100), Ok(()));
         assert_eq!(state.promise(&mut one, 50, 100), Ok(()));

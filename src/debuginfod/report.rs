@@ -15,8 +15,8 @@ pub enum Failure {
     TooSlow,
     /// It took longer than one file may.
     TooLong,
-    /// It is larger than one file may be.
-    TooLarge,
+    /// It is larger than one file may be: than so many bytes.
+    TooLarge(u64),
     /// What was fetched before it is as much as may be fetched in all.
     TooMuch,
     /// What came is no ELF file, not whole, or of another build.
@@ -25,8 +25,12 @@ pub enum Failure {
     Status(u16),
     /// The server sent us elsewhere: to another host, to plain HTTP, or round in a circle.
     Redirected,
-    /// The server could not be reached, or broke off.
+    /// The server could not be reached.
     Unreachable(String),
+    /// The connection ended before all had come.
+    BrokeOff(String),
+    /// What the server answered is not HTTP.
+    NoHttp(String),
     /// The cache could not be written.
     Cache(String),
     /// Fetching it came to an unforeseen end (a panic).
@@ -43,12 +47,14 @@ impl Failure {
             Failure::Missed => "no server had it lately",
             Failure::TooSlow => "the server is too slow",
             Failure::TooLong => "it took too long",
-            Failure::TooLarge => "it is too large",
+            Failure::TooLarge(_) => "it is larger than the limit",
             Failure::TooMuch => "enough was fetched",
             Failure::WrongFile => "the server sent another file",
             Failure::Status(_) => "the server refused",
             Failure::Redirected => "the server sent us elsewhere",
             Failure::Unreachable(_) => "the server cannot be reached",
+            Failure::BrokeOff(_) => "the server broke off",
+            Failure::NoHttp(_) => "the server's answer is not HTTP",
             Failure::Cache(_) => "the cache cannot be written",
             Failure::Broken => "fetching it failed by a mistake of this program",
             Failure::Stopped => "it was not waited for",
@@ -59,14 +65,26 @@ impl Failure {
     fn detail(&self) -> String {
         match self {
             Failure::Status(status) => format!(" (status {status})"),
-            Failure::Unreachable(what) | Failure::Cache(what) => format!(" ({what})"),
+            Failure::TooLarge(most) => format!(" of {} (DEBUGINFOD_MAXSIZE)", size(*most)),
+            Failure::Unreachable(what) | Failure::BrokeOff(what) | Failure::NoHttp(what) | Failure::Cache(what) => {
+                format!(" ({what})")
+            }
             _ => String::new(),
         }
     }
 
     /// Whether it would be no use to ask this server for another file.
     pub(super) fn is_of_server(&self) -> bool {
-        matches!(self, Failure::TooSlow | Failure::Unreachable(_))
+        matches!(self, Failure::TooSlow | Failure::Unreachable(_) | Failure::BrokeOff(_) | Failure::NoHttp(_))
+    }
+}
+
+/// A number of bytes, as a limit is best told: in whole units if it is one.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} bytes"),
     }
 }
 
@@ -110,6 +128,22 @@ impl Report {
         stats.notes.push(note);
         for (_, failure) in &self.failed {
             *stats.skipped.entry(format!("debug files: {}", failure.as_str())).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_is_told_as_it_was_set() {
+        for (most, expected) in
+            [(1 << 30, "1 GiB"), (20 << 20, "20 MiB"), (20_000_000, "20000000 bytes"), (0, "0 bytes")]
+        {
+            let failure = Failure::TooLarge(most);
+            let told = format!("{}{}", failure.as_str(), failure.detail());
+            assert_eq!(told, format!("it is larger than the limit of {expected} (DEBUGINFOD_MAXSIZE)"));
         }
     }
 }
