@@ -40,6 +40,8 @@ pub(super) struct Answers {
     lines: Vec<AnswerLine>,
     /// How many addresses are in units whose functions are in a file that was not found (`.dwo`).
     pub without_split: usize,
+    /// How many units of debug information could not be read to the end.
+    pub damaged: usize,
     answers: Vec<Result<(usize, usize), Nameless>>,
 }
 

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use gimli::{Dwarf, DwarfPackageSections, DwarfSections, EndianSlice, RunTimeEndian, SectionId};
+use gimli::{
+    Dwarf, DwarfPackageSections, DwarfSections, EndianSlice, Reader as _, RunTimeEndian, Section as _, SectionId,
+};
 
 use super::debug_lookup::{Bytes, DebugFrame, Looked, Split, Wanted, look_up};
 use crate::image::{DebugFiles, ElfImage, Section};
@@ -100,6 +102,11 @@ impl<'a> DebugSections<'a> {
             open: &*self.open_split,
         };
         look_up(&self.dwarf(), &split, svmas, wanted, threads)
+    }
+
+    /// Whether there are no units, as the section with them cannot be unpacked or is not all there.
+    pub fn has_no_units(&self) -> bool {
+        self.dwarf().debug_info.reader().is_empty()
     }
 
     pub(super) fn dwarf(&self) -> Dwarf<Bytes<'_>> {

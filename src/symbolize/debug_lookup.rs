@@ -75,6 +75,8 @@ struct Part {
     files: Vec<String>,
     found: Vec<FoundRow>,
     without_split: usize,
+    /// How many units could not be read to the end.
+    damaged: usize,
 }
 
 /// What is known of one address by one unit.
@@ -97,6 +99,7 @@ impl Part {
             files: vec![String::new()],
             found: Vec::new(),
             without_split: 0,
+            damaged: 0,
         }
     }
 
@@ -131,6 +134,8 @@ pub(super) struct DebugFrame<'a> {
 pub(super) struct Looked {
     parts: Vec<Part>,
     found: Vec<Found>,
+    /// How many units could not even be told from each other.
+    damaged: usize,
 }
 
 /// What was found of one address.
@@ -175,6 +180,11 @@ impl Looked {
     pub fn without_split(&self) -> usize {
         self.parts.iter().map(|part| part.without_split).sum()
     }
+
+    /// How many units with addresses could not be read to the end, as they make no sense.
+    pub fn damaged(&self) -> usize {
+        self.damaged + self.parts.iter().map(|part| part.damaged).sum::<usize>()
+    }
 }
 
 /// Looks up addresses, which are sorted, on up to `threads` threads.
@@ -201,6 +211,7 @@ pub(super) fn look_up(
             part: Part::new(),
             names: Names::default(),
             node_of: vec![NONE; svmas.len()],
+            is_damaged: false,
             steps: Cell::new(0),
         };
         while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -216,7 +227,7 @@ pub(super) fn look_up(
         parts.extend(others.into_iter().filter_map(|other| other.join().ok()));
         parts
     });
-    merge(parts, svmas.len())
+    Looked { damaged: units.damaged(), ..merge(parts, svmas.len()) }
 }
 
 /// One answer for each address. A few are in several units: the first that knows the function answers.
@@ -234,7 +245,7 @@ fn merge(mut parts: Vec<Part>, count: usize) -> Looked {
             found.line = found.line.or(row.line.map(|(file, line)| (part, file, line)));
         }
     }
-    Looked { parts, found }
+    Looked { parts, found, damaged: 0 }
 }
 
 /// One thread's way through the units that it is dealt.
@@ -247,13 +258,18 @@ struct Pass<'d, 'a, 's> {
     names: Names<'d, 'a>,
     /// For each address the innermost function so far, of the unit that is read.
     node_of: Vec<u32>,
+    /// Whether something of the unit that is read makes no sense.
+    is_damaged: bool,
     steps: Cell<usize>,
 }
 
 impl<'d, 'a> Pass<'d, 'a, '_> {
     /// Looks up the addresses of one unit.
     fn group(&mut self, number: u32, group: &Group<'a>) {
-        let Ok(opened) = self.units.open(&group.unit, &self.steps) else { return };
+        let Ok(opened) = self.units.open(&group.unit, &self.steps) else {
+            self.part.damaged += 1;
+            return;
+        };
         if self.is_spent() {
             return;
         }
@@ -261,12 +277,11 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
         asked.iter().for_each(|row| self.node_of[*row as usize] = NONE);
         let unit = UnitRef::new(self.units.dwarf, &opened.unit);
         let mut files = Files::of(unit, opened.lines);
+        self.is_damaged = false;
         let is_whole = match opened.unit.dwo_id {
             Some(id) => self.split_unit(id, &opened, asked, &mut files),
             None => {
-                let mut names = std::mem::take(&mut self.names);
-                let _ = self.entries(&unit, asked, &mut files, &mut names);
-                self.names = names;
+                self.entries(&unit, asked, &mut files);
                 true
             }
         };
@@ -274,6 +289,7 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
         if self.wanted.lines {
             self.lines(asked, &mut files, &mut lines);
         }
+        self.part.damaged += usize::from(self.is_damaged || files.is_damaged());
         // Any number of units may refer to one long list of files.
         self.spend(files.listed());
         for (row, line) in asked.iter().zip(lines) {

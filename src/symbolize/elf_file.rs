@@ -76,6 +76,8 @@ pub(super) fn name_svmas(
     };
     let mut unlisted = Unlisted::of(image);
     answers.without_split += debug_info.as_ref().map_or(0, Looked::without_split);
+    let is_lost = sections.as_ref().is_some_and(DebugSections::has_no_units);
+    answers.damaged += debug_info.as_ref().map_or(0, Looked::damaged).max(usize::from(is_lost));
     let (mut frames, mut lines, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
     let mut rows = Rows::default();
     for (row, ((svma, index), symbol)) in asked.iter().copied().zip(&symbols.names).enumerate() {

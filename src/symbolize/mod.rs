@@ -96,7 +96,7 @@ pub fn symbolize(profile: &mut Profile, names: &Names<'_>, options: &SymbolizeOp
             job.frames().first().map(|(_, frame)| writer.profile.frames[frame.index()].key)
         {
             writer.profile.images[image.index()].debug_info |= job.has_debug_info();
-            writer.count_split(image, answers.without_split);
+            writer.count(image, answers);
         }
         writer.write(job.frames(), answers);
     }
@@ -187,15 +187,19 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Says how many addresses of an image have no functions, as those of their units are in a file that was not found.
-    fn count_split(&mut self, image: ImageId, count: usize) {
+    /// Says how many addresses of an image have no functions, as those of their units are in a file that was not found, and how
+    /// much of its debug information is damaged.
+    fn count(&mut self, image: ImageId, answers: &Answers) {
         let path = self.profile.strings.get(self.profile.images[image.index()].path);
-        let what = format!("addresses of {path} whose split debug information is not here (.dwo, .dwp)");
+        let split = format!("addresses of {path} whose split debug information is not here (.dwo, .dwp)");
+        let damaged = format!("units of the debug information of {path} that are damaged");
         let skipped = &mut self.profile.stats.skipped;
-        match count {
-            0 => skipped.remove(&what),
-            count => skipped.insert(what, count as u64),
-        };
+        for (what, count) in [(split, answers.without_split), (damaged, answers.damaged)] {
+            match count {
+                0 => skipped.remove(&what),
+                count => skipped.insert(what, count as u64),
+            };
+        }
     }
 
     fn write(&mut self, frames: &[(u64, FrameId)], answers: &Answers) {

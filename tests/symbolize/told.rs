@@ -1,16 +1,16 @@
 //! What is said where debug files are missing, closed or damaged.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use flameprofile::image::{Images, Refusal};
+use flameprofile::image::{ElfImage, Images, Refusal};
 use flameprofile::model::{ProfileBuilder, Unnamed};
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, getuid, set_dumpable_behavior};
 use rustix::thread::set_thread_res_uid;
 
-use super::files::{Built, Looked, with_dwz};
+use super::files::{Built, Looked, run, with_dwz};
 use super::open;
 
 fn set_mode(path: &Path, mode: u32) {
@@ -139,4 +139,45 @@ fn closed_debug_file_of_the_user_is_told() {
     let looked = look_up_unprivileged(&built, "dir");
     let note = format!("not used: {} may not be opened", closed.display());
     assert!(looked.notes.contains(&note) && !looked.files.denied, "{:?}", looked.notes);
+}
+
+/// Overwrites the last one of so many parts of a section.
+fn damage(path: &Path, section: &str, parts: u64, byte: u8) {
+    let place = ElfImage::open(path).unwrap().section(section).unwrap();
+    let skipped = place.size - place.size / parts;
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&vec![byte; (place.size - skipped) as usize], place.file_offset + skipped).unwrap();
+}
+
+#[test]
+fn damaged_debug_information_is_counted() {
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        let Some(built) = Built::new(&["-Wl,--build-id=sha1", version]) else { return };
+        let place = built.place(&built.debug, &format!("dir/{}.debug", built.id_path()));
+        let what = format!("units of the debug information of {} that are damaged", built.program.display());
+        let sound = Looked::up(&built.program, &built.dir("dir"), &built.svmas());
+        assert_eq!(sound.skipped.get(&what), None, "{version}");
+        assert!(sound.named.iter().any(Result::is_ok));
+        let check = |how: &str| {
+            let looked = Looked::up(&built.program, &built.dir("dir"), &built.svmas());
+            assert_eq!(looked.skipped.get(&what), Some(&1), "{version} {how}: {:?}", looked.skipped);
+        };
+        for (section, parts, byte) in [
+            (".debug_info", 1, 0xff),
+            (".debug_info", 2, 0xff),
+            (".debug_abbrev", 1, 0xff),
+            (".debug_line", 1, 0xff),
+            // An instruction of no length.
+            (".debug_line", 2, 0),
+        ] {
+            fs::copy(&built.debug, &place).unwrap();
+            damage(&place, section, parts, byte);
+            check(&format!("{section}, the last of {parts} parts"));
+        }
+        fs::copy(&built.debug, &place).unwrap();
+        if run("objcopy", &["--compress-debug-sections=zlib"], &[&place]) {
+            damage(&place, ".debug_info", 2, 0xff);
+            check("packed");
+        }
+    }
 }

@@ -14,17 +14,23 @@ pub(super) struct Files<'u, 'a> {
     unit: UnitRef<'u, Bytes<'a>>,
     at: Option<DebugLineOffset>,
     program: Option<Option<IncompleteLineProgram<Bytes<'a>>>>,
+    is_damaged: bool,
     rows: FxHashMap<u64, u32>,
 }
 
 impl<'u, 'a> Files<'u, 'a> {
     pub fn of(unit: UnitRef<'u, Bytes<'a>>, at: Option<DebugLineOffset>) -> Files<'u, 'a> {
-        Files { unit, at, program: None, rows: FxHashMap::default() }
+        Files { unit, at, program: None, is_damaged: false, rows: FxHashMap::default() }
     }
 
     /// The unit's line program; none if it has none, or one that cannot be read.
     pub fn program(&mut self) -> Option<IncompleteLineProgram<Bytes<'a>>> {
         self.read().clone()
+    }
+
+    /// Whether there is a line program of which not even the beginning can be read.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     /// How many files and folders were read in front of the line program.
@@ -34,10 +40,12 @@ impl<'u, 'a> Files<'u, 'a> {
     }
 
     fn read(&mut self) -> &Option<IncompleteLineProgram<Bytes<'a>>> {
-        let (unit, at) = (self.unit, self.at);
+        let (unit, at, is_damaged) = (self.unit, self.at, &mut self.is_damaged);
         self.program.get_or_insert_with(|| {
             let size = unit.header.address_size();
-            unit.dwarf.debug_line.program(at?, size, unit.comp_dir, unit.name).ok()
+            let program = unit.dwarf.debug_line.program(at?, size, unit.comp_dir, unit.name);
+            *is_damaged = program.is_err();
+            program.ok()
         })
     }
 

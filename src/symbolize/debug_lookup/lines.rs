@@ -14,7 +14,14 @@ impl Pass<'_, '_, '_> {
         let mut rows = program.rows();
         let (mut before, mut at): (Option<(u64, u64, u32)>, usize) = (None, 0);
         while left > 0 {
-            let Ok(Some((_, row))) = rows.next_row() else { break };
+            let row = match rows.next_row() {
+                Ok(Some((_, row))) => row,
+                Ok(None) => break,
+                Err(_) => {
+                    self.is_damaged = true;
+                    break;
+                }
+            };
             self.spend(1);
             if self.is_spent() {
                 break;

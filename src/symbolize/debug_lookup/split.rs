@@ -56,9 +56,7 @@ impl<'a> Pass<'_, 'a, '_> {
             }
         }
         // What the skeleton says of functions that others are inlined into is right (clang's -fsplit-dwarf-inlining).
-        let mut names = std::mem::take(&mut self.names);
-        let _ = self.entries(&unit, asked, files, &mut names);
-        self.names = names;
+        self.entries(&unit, asked, files);
         false
     }
 
@@ -79,7 +77,10 @@ impl<'a> Pass<'_, 'a, '_> {
                 UnitType::Compilation => header.version() < 5,
                 _ => false,
             };
-            let Ok(mut opened) = (if may_be { units.open(header, &steps) } else { continue }) else { continue };
+            let Ok(mut opened) = (if may_be { units.open(header, &steps) } else { continue }) else {
+                self.is_damaged |= may_be;
+                continue;
+            };
             self.steps.set(steps.get());
             if opened.unit.dwo_id == Some(id) {
                 opened.unit.low_pc = skeleton.unit.low_pc;
@@ -88,7 +89,7 @@ impl<'a> Pass<'_, 'a, '_> {
                     opened.unit.rnglists_base = skeleton.unit.rnglists_base;
                 }
                 let unit = UnitRef::new(dwarf, &opened.unit);
-                let _ = self.entries_of(&units, &unit, asked, files, &mut Names::default());
+                self.entries_of(&units, &unit, asked, files, &mut Names::default());
                 return true;
             }
         }

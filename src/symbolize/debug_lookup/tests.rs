@@ -19,6 +19,7 @@ fn text(name: Option<&[u8]>) -> Option<String> {
 /// Our frames of addresses, and how many of these are in units whose functions are not there.
 fn with_missing(sections: &DebugSections<'_>, svmas: &[u64]) -> (Vec<Frames>, usize) {
     let looked = sections.look_up(svmas, Wanted { lines: true }, 2);
+    assert_eq!(looked.damaged(), 0, "sound units are read to their ends");
     let mut frames = Vec::new();
     let frames_of = |index| {
         frames.clear();

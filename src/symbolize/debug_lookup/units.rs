@@ -21,6 +21,8 @@ const MOST_UNITS: u8 = 16;
 pub(super) struct Units<'d, 'a> {
     pub dwarf: &'d Dwarf<Bytes<'a>>,
     all: OnceLock<Headers<'a>>,
+    /// How many units of those that know addresses, or may know some, cannot be read.
+    unread: usize,
     /// Where tables of abbreviations are that several units have in common which may know addresses, sorted.
     shared: Vec<usize>,
     /// Tables of abbreviations that several units have in common and that were read: those that a link-time optimizer made of
@@ -35,6 +37,8 @@ struct Headers<'a> {
     headers: Vec<UnitHeader<Bytes<'a>>>,
     /// Where tables of abbreviations are that several units have in common, sorted.
     shared: Vec<usize>,
+    /// Whether what follows the last of them is none.
+    is_damaged: bool,
 }
 
 /// A unit, and the addresses that it may know.
@@ -60,18 +64,23 @@ pub(super) struct Opened<'a> {
 impl<'d, 'a> Units<'d, 'a> {
     /// The units of a file.
     pub fn of(dwarf: &'d Dwarf<Bytes<'a>>) -> Units<'d, 'a> {
-        Units { dwarf, all: OnceLock::new(), shared: Vec::new(), tables: Mutex::default() }
+        Units { dwarf, all: OnceLock::new(), unread: 0, shared: Vec::new(), tables: Mutex::default() }
     }
 
     fn all(&self) -> &Headers<'a> {
         self.all.get_or_init(|| {
             let (mut headers, mut tables) = (Vec::new(), Vec::new());
             let mut units = self.dwarf.units();
-            while let Ok(Some(header)) = units.next() {
-                tables.push(header.debug_abbrev_offset().0);
-                headers.push(header);
-            }
-            Headers { headers, shared: repeated(tables) }
+            let is_damaged = loop {
+                match units.next() {
+                    Ok(Some(header)) => {
+                        tables.push(header.debug_abbrev_offset().0);
+                        headers.push(header);
+                    }
+                    result => break result.is_err(),
+                }
+            };
+            Headers { headers, shared: repeated(tables), is_damaged }
         })
     }
 
@@ -108,29 +117,36 @@ impl<'d, 'a> Units<'d, 'a> {
     }
 
     /// Adds the units that `.debug_aranges` does not list.
-    fn find_unlisted(&self, listed: &[usize], pairs: &mut Pairs<'_>) {
-        let steps = Cell::new(0);
+    fn find_unlisted(&mut self, listed: &[usize], pairs: &mut Pairs<'_>) {
+        let (steps, mut unread) = (Cell::new(0), 0);
         for header in self.headers() {
             let is_code = matches!(header.type_(), UnitType::Compilation | UnitType::Skeleton(_));
             let is_listed = listed.binary_search(&offset_of(header)).is_ok();
             if is_code && !is_listed && !is_spent(&steps) {
                 // What is in front of an error is believed: that it knows an address is only a guess anyway.
-                let _ = self.root_ranges(header, &steps, pairs);
+                let pairs_before = pairs.pairs.len();
+                let result = self.root_ranges(header, &steps, pairs);
+                // One that knows addresses is read again, and counted then.
+                unread += usize::from(result.is_err() && pairs.pairs.len() == pairs_before);
             }
         }
+        self.unread += unread;
     }
 
-    fn group(&self, mut pairs: Vec<(usize, u32)>) -> Vec<Group<'a>> {
+    fn group(&mut self, mut pairs: Vec<(usize, u32)>) -> Vec<Group<'a>> {
         pairs.sort_unstable();
         pairs.dedup();
         let groups = pairs.chunk_by(|one, other| one.0 == other.0);
-        groups
-            .filter_map(|group| {
-                let unit = self.dwarf.unit_header(DebugInfoOffset(group[0].0)).ok()?;
-                let weight = unit.unit_length() as u64;
-                Some(Group { unit, rows: group.iter().map(|(_, row)| *row).collect(), weight })
-            })
-            .collect()
+        let dwarf = self.dwarf;
+        let grouped = groups.filter_map(|group| {
+            let Ok(unit) = dwarf.unit_header(DebugInfoOffset(group[0].0)) else {
+                self.unread += 1;
+                return None;
+            };
+            let weight = unit.unit_length() as u64;
+            Some(Group { unit, rows: group.iter().map(|(_, row)| *row).collect(), weight })
+        });
+        grouped.collect()
     }
 
     /// The unit that holds an offset of the section.
@@ -138,6 +154,13 @@ impl<'d, 'a> Units<'d, 'a> {
         let headers = self.headers();
         let at = headers.partition_point(|header| offset_of(header) <= offset).checked_sub(1)?;
         headers.get(at)
+    }
+
+    /// How many units cannot be read that know addresses, or may know some. What follows one that cannot be passed over counts as
+    /// one.
+    pub fn damaged(&self) -> usize {
+        // The one after which none is found may be one that `.debug_aranges` leads to.
+        self.unread.max(usize::from(self.all.get().is_some_and(|all| all.is_damaged)))
     }
 
     pub fn headers(&self) -> &[UnitHeader<Bytes<'a>>] {

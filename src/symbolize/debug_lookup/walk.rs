@@ -25,15 +25,10 @@ struct Level {
 impl<'d, 'a> Pass<'d, 'a, '_> {
     /// Finds the functions of a unit of the file itself. After an error in a function its addresses have none: half a list
     /// would take an inlined function for the outer one.
-    pub(super) fn entries(
-        &mut self,
-        unit: &UnitRef<'_, Bytes<'a>>,
-        asked: &[u32],
-        files: &mut Files<'_, '_>,
-        names: &mut Names<'d, 'a>,
-    ) -> Result<(), Error> {
-        let units = self.units;
-        self.entries_of(units, unit, asked, files, names)
+    pub(super) fn entries(&mut self, unit: &UnitRef<'_, Bytes<'a>>, asked: &[u32], files: &mut Files<'_, '_>) {
+        let mut names = std::mem::take(&mut self.names);
+        self.entries_of(self.units, unit, asked, files, &mut names);
+        self.names = names;
     }
 
     /// The same for a unit of a file whose units are `units`.
@@ -44,13 +39,13 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
         asked: &[u32],
         files: &mut Files<'_, '_>,
         names: &mut Names<'e, 'b>,
-    ) -> Result<(), Error> {
+    ) {
         let mut hits: Vec<u32> = Vec::new();
         let result = self.walk(units, unit, asked, files, names, &mut hits);
         if result.is_err() || self.is_spent() {
             hits.iter().for_each(|row| self.node_of[*row as usize] = NONE);
         }
-        result
+        self.is_damaged |= result.is_err();
     }
 
     fn walk<'e, 'b>(
