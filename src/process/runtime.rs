@@ -91,7 +91,9 @@ impl Runtime {
             }
             Runtime::Python(Some(_)) => "`python3 -X perf`, or `PYTHONPERFSUPPORT=1` in its environment".into(),
             Runtime::Python(None) => "`python3 -X perf`, from Python 3.12 on".into(),
-            Runtime::Php => "`php -d opcache.jit_debug=16`".into(),
+            Runtime::Php => "`php -d opcache.enable_cli=1 -d opcache.jit_buffer_size=64M -d opcache.jit=function \
+                             -d opcache.jit_debug=16`"
+                .into(),
             Runtime::Ruby(Some(minor)) if minor < 3 => {
                 "from Ruby 3.3 on `ruby --yjit-perf` names compiled methods; this one cannot".into()
             }
