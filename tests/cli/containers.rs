@@ -151,9 +151,10 @@ fn root_without_permission_is_a_reason() {
     assert!(denied > 0.3 && run.folded.total_of("hidden_work") == 0, "{}", run.said);
 }
 
+/// It is said of the folder, and files that it has nothing to do with keep their own reasons.
 #[test]
-fn folder_without_permission_is_a_reason() {
-    const TEST: &str = "folder_without_permission_is_a_reason";
+fn folder_without_permission_is_told() {
+    const TEST: &str = "folder_without_permission_is_told";
     need!(account::is_root(), TEST, "needs root: to be another user");
     let Some(parts) = parts(TEST, &[]) else { return };
     let place = parts.folder.path().join("dir").join(&parts.debug_name);
@@ -177,7 +178,8 @@ fn folder_without_permission_is_a_reason() {
     assert!(named);
     let (named, summary, said) = reasons(Account::Plain, 0o700);
     assert!(!named);
-    assert!(summary.json()["unnamed"]["permission"].as_f64().is_some_and(|share| share > 0.3), "{said}");
+    assert_eq!(summary.json()["unnamed"]["permission"].as_f64(), None, "{said}");
+    assert!(summary.json()["unnamed"]["no symbols"].as_f64().is_some_and(|share| share > 0.3), "{said}");
     assert!(said.contains("dir: Permission denied"), "{said}");
 }
 
