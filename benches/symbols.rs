@@ -259,17 +259,7 @@ fn ours(mode: &str, file: &Path, addresses: &Path) {
 /// A profile with a sample at each address, with names, and the frame of each sample.
 fn named(file: &Path, svmas: impl Iterator<Item = u64>, options: &SymbolizeOptions) -> (Profile, Vec<FrameId>) {
     let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
-    let wanted = Wanted {
-        path: file.as_os_str().as_bytes(),
-        build_id: None,
-        device: None,
-        inode: None,
-        pid: std::process::id(),
-        start: 0,
-        end: 0,
-        offset: 0,
-        time: 0,
-    };
+    let wanted = Wanted::of_path(file.as_os_str().as_bytes());
     let id = images.intern(&wanted, |kind, path, build_id| builder.add_image(kind, path, build_id));
     let image = images.get(id).expect("it is an ELF file");
     let event = builder.add_event("cpu-clock", Unit::Nanoseconds, None);

@@ -90,17 +90,7 @@ pub fn find_debug_files(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("there is room for a file");
     let path = folder.path().join("input");
     std::fs::write(&path, bytes).expect("there is room for a file");
-    let wanted = Wanted {
-        path: path.as_os_str().as_bytes(),
-        build_id: None,
-        device: None,
-        inode: None,
-        pid: std::process::id(),
-        start: 0,
-        end: 0,
-        offset: 0,
-        time: 0,
-    };
+    let wanted = Wanted::of_path(path.as_os_str().as_bytes());
     let mut images = Images::default();
     let id = images.intern(&wanted, |_, _, _| ImageId(0));
     let files = images.debug_files(id);

@@ -39,18 +39,7 @@ type Named = Result<Vec<NamedFrame>, Unnamed>;
 
 fn open(path: &Path, images: &mut Images, builder: &mut ProfileBuilder) -> (ImageId, Arc<ElfImage>) {
     let path_bytes = path.as_os_str().as_bytes();
-    let pid = std::process::id();
-    let wanted = Wanted {
-        path: path_bytes,
-        build_id: None,
-        device: None,
-        inode: None,
-        pid,
-        start: 0,
-        end: 0,
-        offset: 0,
-        time: 0,
-    };
+    let wanted = Wanted::of_path(path_bytes);
     let id = images.intern(&wanted, |kind, path, build_id| builder.add_image(kind, path, build_id));
     let image = images.get(id).unwrap_or_else(|| panic!("{}: {:?}", path.display(), images.missing(id)));
     (id, Arc::clone(image))

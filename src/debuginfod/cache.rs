@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! CACHE/HEX/debuginfo            a file; an empty one says when no server had it
-//! CACHE/HEX/debuginfo.XXXXXX     one that is on its way
+//! CACHE/HEX/debuginfo.RANDOM     one that is on its way
 //! CACHE/cache_miss_s             for how many seconds an empty one is believed
 //! ```
 //! As `debuginfod_find_debuginfo(3)` has it, sections "CACHE" and "ENVIRONMENT VARIABLES", and elfutils'

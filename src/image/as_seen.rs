@@ -40,6 +40,14 @@ pub struct Wanted<'a> {
     pub offset: u64,
 }
 
+impl<'a> Wanted<'a> {
+    /// A file by its path alone, as this process sees it.
+    pub fn of_path(path: &'a [u8]) -> Wanted<'a> {
+        let pid = std::process::id();
+        Wanted { path, build_id: None, device: None, inode: None, pid, start: 0, time: 0, end: 0, offset: 0 }
+    }
+}
+
 /// Whether a mapping's name is the path of a file, and not one of the kernel's or a library's notes.
 pub fn is_file_path(path: &[u8]) -> bool {
     let not_files: [&[u8]; 5] = [b"//", b"/memfd:", b"/dev/zero", b"/SYSV", b"/anon_hugepage"];

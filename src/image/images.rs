@@ -432,17 +432,7 @@ mod tests {
 
     fn wanted(path: &Path) -> Wanted<'_> {
         let path = path.as_os_str().as_bytes();
-        Wanted {
-            path,
-            build_id: None,
-            device: None,
-            inode: None,
-            pid: std::process::id(),
-            start: 0,
-            end: 0,
-            offset: 0,
-            time: 0,
-        }
+        Wanted::of_path(path)
     }
 
     fn no_row(_: ImageKind, _: &str, _: Option<BuildId>) -> ImageId {
