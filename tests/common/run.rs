@@ -49,6 +49,8 @@ pub struct Recording {
     pub printed: String,
     /// What `profile` said.
     pub said: String,
+    /// The seconds that the host ran something else on our CPUs meanwhile: timers run on, CPU time does not.
+    pub stolen: f64,
 }
 
 impl Recording {
@@ -71,7 +73,9 @@ pub fn record(account: Account, flags: &[&str], program: &Path, arguments: &[&st
     let mut command = profile(account);
     command.args(flags).args(["-f", "folded", "-o"]).arg(&stacks).arg("--stats").arg(&stats);
     command.arg("--").arg(account.reachable(program)).args(arguments);
+    let stolen_before = stolen();
     let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    let stolen = stolen() - stolen_before;
     let said = stderr(&output);
     assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
     let read =
@@ -81,7 +85,16 @@ pub fn record(account: Account, flags: &[&str], program: &Path, arguments: &[&st
         summary: Summary::parse(&read(&stats)),
         printed: stdout(&output),
         said,
+        stolen,
     }
+}
+
+/// Seconds that the host has run something else on the CPUs of this machine (`steal` of proc_stat(5)); 0 where it is no
+/// guest.
+fn stolen() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().and_then(|all| all.split_whitespace().nth(8)?.parse::<f64>().ok());
+    ticks.unwrap_or(0.0) / rustix::param::clock_ticks_per_second() as f64
 }
 
 /// Waits for a process and collects its output; one that is stuck is killed and fails the test.
@@ -269,7 +282,8 @@ impl Running {
         };
         let (folded, summary) = (Folded::parse(&read("out.folded")), Summary::parse(&read("stats.json")));
         assert_eq!(names_in(self.folder.path()), ["out.folded", "stats.json"], "nothing else is left behind");
-        Recording { folded, summary, printed: stdout(&output), said }
+        // Nobody who starts one so asks for CPU time.
+        Recording { folded, summary, printed: stdout(&output), said, stolen: 0.0 }
     }
 }
 
