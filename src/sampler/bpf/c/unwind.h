@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * From registers to the addresses of a user stack, by the tables that the loader has put into the heap.
+ *
+ *   address --> mapping --> table, page --> row --> rule --> caller
+ *
+ * It follows instruction, stack and frame pointer, as the fast walk of `src/unwind/unwinder.rs` does, and where that needs more
+ * it ends and says why.
+ */
+#pragma once
+
+/* A stack under work. It is in a map: as much would not fit on the stack of a program. */
+struct walk {
+    u64 ip;
+    u64 sp;
+    u64 fp;
+    u64 key;
+    u64 check;
+    /* The mapping that the last address was in: mostly the next one is in it too. */
+    u64 begin;
+    u64 size;
+    u64 in_table; /* address in its table of what is at `begin` */
+    u64 image;
+    u32 table; /* first block; 0 if there is none */
+    u32 is_go;
+    u32 mappings; /* block */
+    u32 count;
+    u32 frames;
+    u32 kernel_frames;
+    u32 end;
+    u32 by;
+    u32 called;   /* 1: `ip` is a return address */
+    u32 may_guess; /* whether frame pointers may lead on where a file has no table for its code */
+};
+
+#define ALL_FRAMES 8192
+
+struct scratch {
+    struct walk walk;
+    struct stack_event event;
+    /* Those of the kernel, then those of the user; a power of two, so that a mask holds an index in. */
+    u64 frames[ALL_FRAMES];
+};
+
+/* For each CPU and each kind of program one: an interrupt may find a program at work. */
+enum scratch_of { OF_SWITCH = 0, OF_EVENT = 1, OF_WAKING = 2, SCRATCH_KINDS = 3 };
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SCRATCH_KINDS); /* the loader sets it: by the number of CPUs */
+    __type(key, u32);
+    __type(value, struct scratch);
+} scratches SEC(".maps");
+
+struct block {
+    u32 words[BLOCK_WORDS];
+};
+
+struct segment {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, SEGMENT_BLOCKS);
+    __uint(key_size, sizeof(u32));
+    __uint(value_size, BLOCK_WORDS * 4);
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, SEGMENTS);
+    __type(key, u32);
+    __array(values, struct segment);
+} heap SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, RULES);
+    __type(key, u32);
+    __type(value, u64);
+} rules SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 8192); /* the loader sets it */
+    __type(key, u32);
+    __type(value, struct process);
+} processes SEC(".maps");
+
+static __always_inline struct block *block_of(u32 block) {
+    u32 segment = block / SEGMENT_BLOCKS, within = block % SEGMENT_BLOCKS;
+    void *map = bpf_map_lookup_elem(&heap, &segment);
+    if (!map) return 0;
+    return bpf_map_lookup_elem(map, &within);
+}
+
+/* All ones if a < b, without a jump: what follows is verified once, not once a way. */
+static __always_inline u64 is_less(u64 a, u64 b) {
+    return (u64)((s64)(a - b) >> 63);
+}
+
+/* Makes the mapping of an address the one we are in. */
+static __always_inline int enter(struct walk *walk, u64 address) {
+    if (address - walk->begin < walk->size) return 1;
+    struct block *block = block_of(walk->mappings);
+    if (!block) return 0;
+    struct mapping *mappings = (struct mapping *)block;
+    u64 page = address >> 12, at = 0, count = walk->count;
+    /* The last one that begins at or below the address; of those behind `count` none is looked at. */
+#pragma unroll
+    for (u32 half = MAPPINGS / 2; half; half /= 2) {
+        u64 next = (at + half) & (MAPPINGS - 1);
+        u64 begin = mappings[next].first >> 24;
+        u64 is_below = is_less(begin, page + 1) & is_less(at + half, count);
+        at += half & is_below;
+    }
+    at &= MAPPINGS - 1;
+    u64 first = mappings[at].first, second = mappings[at].second;
+    u64 begin = first >> 24, pages = first & 0xffffff;
+    if (page - begin >= pages) return 0;
+    walk->begin = begin << 12;
+    walk->size = pages << 12;
+    walk->table = second >> 40;
+    walk->in_table = (second >> 16 & 0xffffff) << 12;
+    walk->image = second & 0xffff;
+    walk->is_go = 0;
+    return 1;
+}
+
+static __always_inline u64 rotated(u64 word, int by) {
+    return word << by | word >> (64 - by);
+}
+
+static __always_inline void hash(struct walk *walk, u64 word) {
+    walk->key = rotated(walk->key ^ word, 29) * 0x9e3779b97f4a7c15ULL;
+    walk->check = (rotated(walk->check, 23) + word) * 0xd6e8feb86659fd93ULL;
+}
+
+static __always_inline void push(struct scratch *scratch, u64 frame) {
+    struct walk *walk = &scratch->walk;
+    frame |= (u64)walk->by << FRAME_BY_SHIFT;
+    hash(walk, frame);
+    scratch->frames[(walk->kernel_frames + walk->frames) & (ALL_FRAMES - 1)] = frame;
+    walk->frames++;
+}
+
+static __always_inline u64 frame_of(struct walk *walk, u64 address) {
+    if (!walk->image) return FRAME_RAW | (address & ((1ULL << 56) - 1));
+    u64 in_table = walk->in_table + (address - walk->begin);
+    return walk->image << FRAME_IMAGE_SHIFT | (in_table & ((1ULL << FRAME_ADDRESS_BITS) - 1));
+}
+
+#define NO_RULE (~0ULL)
+
+/* The rule at an address of a table; nothing if the table is not that of the image any more. */
+static __always_inline u64 rule_of(struct walk *walk, u64 in_table) {
+    struct block *header = block_of(walk->table);
+    if (!header || header->words[0] != walk->image) return NO_RULE;
+    walk->is_go = header->words[2] & TABLE_GO;
+    u64 page = in_table >> PAGE_SHIFT_OF_TABLE;
+    if (page >= header->words[1]) return RULE_NO_INFO;
+    u64 word = TABLE_HEADER_WORDS + 2 * page;
+    struct block *index = block_of(walk->table + word / BLOCK_WORDS);
+    if (!index) return NO_RULE;
+    word &= BLOCK_WORDS - 2;
+    u32 block = index->words[word], place = index->words[word + 1];
+    u64 first = place & 0xffff, count = place >> 16;
+    if (!count) return RULE_NO_INFO;
+    struct block *rows = block_of(walk->table + block);
+    if (!rows) return NO_RULE;
+    /* The last one that begins at or below the address. */
+    u64 within = in_table & ((1 << PAGE_SHIFT_OF_TABLE) - 1), at = 0;
+#pragma unroll
+    for (u32 half = BLOCK_WORDS / 2; half; half /= 2) {
+        u64 next = at + half;
+        u64 begin = rows->words[(first + next) & (BLOCK_WORDS - 1)] >> ROW_RULE_BITS;
+        u64 is_below = is_less(begin, within + 1) & is_less(next, count);
+        at += half & is_below;
+    }
+    u32 rule = rows->words[(first + at) & (BLOCK_WORDS - 1)] & ((1 << ROW_RULE_BITS) - 1);
+    u64 *found = bpf_map_lookup_elem(&rules, &rule);
+    return found ? *found : RULE_NO_INFO;
+}
+
+static __always_inline int read_word(u64 address, u64 *word) {
+    return bpf_probe_read_user(word, 8, (void *)address);
+}
+
+#if defined(__TARGET_ARCH_x86)
+/* Whether the bytes before a return address can be a call: E8 of a relative one, FF /2 of the others. */
+static __always_inline int is_behind_call(u64 address) {
+    u8 bytes[8];
+    if (bpf_probe_read_user(bytes, sizeof bytes, (void *)(address - 8))) return 0;
+#define IS_INDIRECT(at) (bytes[at] == 0xff && (bytes[at + 1] & 0x38) == 0x10)
+    return bytes[3] == 0xe8 || IS_INDIRECT(6) || IS_INDIRECT(5) || IS_INDIRECT(4) || IS_INDIRECT(2) || IS_INDIRECT(1);
+#undef IS_INDIRECT
+}
+
+/* Where a signal's frame has the registers that it has interrupted, from the stack pointer of the trampoline on: `struct
+ * ucontext` and `struct sigcontext` (arch/x86/include/uapi/asm). */
+#define SIGNAL_FP (40 + 8 * 10)
+#define SIGNAL_SP (40 + 8 * 15)
+#define SIGNAL_IP (40 + 8 * 16)
+#else
+static __always_inline int is_behind_call(u64 address) {
+    return 1;
+}
+/* `struct rt_sigframe`: siginfo of 128 bytes, then `struct ucontext` and `struct sigcontext` (arch/arm64). */
+#define SIGNAL_FP (128 + 176 + 8 + 8 * 29)
+#define SIGNAL_SP (128 + 176 + 8 + 8 * 31)
+#define SIGNAL_IP (128 + 176 + 8 + 8 * 32)
+#endif
+
+/* Ends the walk. */
+static __always_inline long ends(struct walk *walk, u32 end) {
+    walk->end = end;
+    return 1;
+}
+
+struct loop {
+    u32 scratch;
+};
+
+/* A frame pointer makes sense if it leads up the stack, to a frame whose return address is in code and behind a call. */
+static __always_inline int by_frame_pointer(struct walk *walk, u64 pair[2]) {
+    if (walk->fp < walk->sp || walk->fp & 7) return 0;
+    if (bpf_probe_read_user(pair, 16, (void *)walk->fp)) return 0;
+    return pair[1] && is_behind_call(pair[1]);
+}
+
+/* One frame: it is noted down, and its caller becomes the next one. */
+static long step(u32 index, struct loop *loop) {
+    u32 which = loop->scratch;
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &which);
+    if (!scratch) return 1;
+    struct walk *walk = &scratch->walk;
+    u64 address = walk->ip - walk->called;
+    if (!enter(walk, address)) {
+        /* A return address that is in no code is likely to be none: nothing is shown that nobody has run. */
+        if (!walk->frames) push(scratch, FRAME_RAW | (address & ((1ULL << 56) - 1)));
+        return ends(walk, END_NOT_MAPPED);
+    }
+    u64 rule = RULE_NO_INFO;
+    int has_table = walk->table != 0;
+    if (has_table) {
+        rule = rule_of(walk, walk->in_table + (address - walk->begin));
+        if (rule == NO_RULE) return ends(walk, END_NO_TABLE);
+    } else if (walk->image) {
+        return ends(walk, END_NO_TABLE);
+    }
+    u32 kind = rule & 0xff;
+    if (kind == RULE_SIGNAL && walk->called) address++;
+    push(scratch, frame_of(walk, address));
+
+    s64 argument = (s64)(rule << 48) >> 56, cfa_words = (s64)(rule << 32) >> 48;
+    s64 ra_slot = (s64)(rule << 16) >> 48, fp_slot = (s64)rule >> 48;
+    u64 cfa, ip, fp = walk->fp;
+    u32 by = BY_RULE, called = 1, may_fall = 0, may_stay = !walk->called;
+    switch (kind) {
+    case RULE_ROOT: return ends(walk, END_ROOT);
+    case RULE_ROW: return ends(walk, END_ROW);
+    case RULE_NO_INFO: {
+        u64 pair[2];
+        if (has_table && !walk->may_guess) return ends(walk, END_NO_INFO);
+        if (!by_frame_pointer(walk, pair)) return ends(walk, END_NO_INFO);
+        cfa = walk->fp + 16;
+        fp = pair[0];
+        ip = pair[1];
+        by = BY_FRAME_POINTER;
+        break;
+    }
+    case RULE_SIGNAL: {
+        u64 sp;
+        if (read_word(walk->sp + SIGNAL_IP, &ip) || read_word(walk->sp + SIGNAL_SP, &sp) ||
+            read_word(walk->sp + SIGNAL_FP, &fp))
+            return ends(walk, END_UNREADABLE);
+        cfa = sp;
+        called = 0;
+        may_fall = 1;
+        may_stay = 1;
+        break;
+    }
+    case RULE_GO: {
+        by = BY_GO_TABLE;
+        u64 kept = walk->sp + 8 * (cfa_words - 1);
+        if (argument == GO_STAYS) {
+            cfa = walk->sp + 8 * (cfa_words + 1);
+            if (read_word(cfa - 8, &ip)) return ends(walk, END_UNREADABLE);
+            if (walk->fp == kept && cfa_words > 0 && read_word(kept, &fp)) return ends(walk, END_UNREADABLE);
+            break;
+        }
+        if (!walk->called) return ends(walk, END_OTHER_STACK);
+        if (argument == GO_NEW_THREAD) return ends(walk, END_ROOT);
+        if (argument == GO_LOST || !walk->fp || !cfa_words) return ends(walk, END_OTHER_STACK);
+        u64 pair[2];
+        if (bpf_probe_read_user(pair, 16, (void *)walk->fp)) return ends(walk, END_UNREADABLE);
+        cfa = walk->fp + 16;
+        fp = pair[0];
+        ip = pair[1];
+        by = BY_FRAME_POINTER;
+        may_fall = 1;
+        break;
+    }
+    case RULE_PLT:
+        cfa = walk->sp + 8 + 8 * ((address & 15) >= (u64)argument);
+        if (read_word(cfa - 8, &ip)) return ends(walk, END_UNREADABLE);
+        break;
+    case RULE_SP:
+    case RULE_FP:
+    case RULE_SP_DEREF:
+    case RULE_FP_DEREF: {
+        u64 base = kind == RULE_SP || kind == RULE_SP_DEREF ? walk->sp : walk->fp;
+        cfa = base + 8 * cfa_words;
+        if (kind == RULE_SP_DEREF || kind == RULE_FP_DEREF) {
+            u64 word;
+            if (read_word(cfa, &word)) return ends(walk, END_UNREADABLE);
+            cfa = word + 8 * argument;
+        }
+        if (ra_slot == SLOT_IN_REGISTER) return ends(walk, END_ROW);
+        if (ra_slot == -1 && fp_slot == -2) {
+            u64 pair[2];
+            if (bpf_probe_read_user(pair, 16, (void *)(cfa - 16))) return ends(walk, END_UNREADABLE);
+            fp = pair[0];
+            ip = pair[1];
+            /* A register that is said to be saved below the stack pointer is in its register again. */
+            if (cfa - 16 < walk->sp) fp = walk->fp;
+            break;
+        }
+        if (read_word(cfa + 8 * ra_slot, &ip)) return ends(walk, END_UNREADABLE);
+        u64 at = fp_slot == SLOT_AT_FP ? walk->fp : cfa + 8 * fp_slot;
+        if (fp_slot != SLOT_IN_REGISTER && at >= walk->sp && read_word(at, &fp)) return ends(walk, END_UNREADABLE);
+        break;
+    }
+    default: return ends(walk, END_ROW);
+    }
+    if (!ip) return ends(walk, END_NOT_MAPPED);
+    if ((cfa < walk->sp && !may_fall) || (cfa == walk->sp && !may_stay)) return ends(walk, END_NO_PROGRESS);
+    walk->ip = ip;
+    walk->sp = cfa;
+    walk->fp = fp;
+    walk->by = by;
+    walk->called = called;
+    return 0;
+}
+
+struct user_regs {
+    u64 ip, sp, fp;
+    u32 is_64;
+};
+
+/* Walks the user part of a stack: appends to the frames, and says how it ended. */
+static __always_inline void walk_user(struct scratch *scratch, u32 which, u32 tgid, struct mm_struct *mm,
+                                      const struct user_regs *regs, u32 may_guess) {
+    struct walk *walk = &scratch->walk;
+    walk->frames = 0;
+    if (!regs->is_64) {
+        walk->end = END_OTHER_PROCESSOR;
+        return;
+    }
+    walk->ip = regs->ip;
+    walk->sp = regs->sp;
+    walk->fp = regs->fp;
+    walk->by = BY_SAMPLE;
+    walk->called = 0;
+    walk->begin = 0;
+    walk->size = 0;
+    walk->may_guess = may_guess;
+    struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+    if (!process) {
+        walk->end = END_NOT_KNOWN;
+        return;
+    }
+    if (process->exec_vm && process->exec_vm != mm->exec_vm) {
+        walk->end = END_STALE;
+        return;
+    }
+    walk->mappings = process->block;
+    walk->count = process->count;
+    walk->end = END_TOO_DEEP;
+    struct loop loop = {.scratch = which};
+    bpf_loop(USER_FRAMES, step, &loop, 0);
+}
