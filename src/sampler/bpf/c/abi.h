@@ -142,6 +142,13 @@ struct wait_value {
     u64 longest;
 };
 
+/* How long a thread has run. */
+struct on_cpu {
+    u64 time;  /* nanoseconds, up to when it went off last */
+    u64 first; /* when it was seen on a CPU first */
+    u64 since; /* since when it is on a CPU; 0 if it is off */
+};
+
 /* What is counted, for each CPU. */
 enum counter {
     SWITCHES = 0,        /* task switches seen */
@@ -169,7 +176,7 @@ enum counter {
     WAKEUPS = 22,
     KERNEL_STACK_FAILED = 23,
     MEMBERS_FULL = 24, /* a process that could not be followed */
-    UNWOUND = 25,
+    THREADS_FULL = 25,   /* no room in `on_cpu` */
     END_FIRST = 32, /* + enum stack_end: how user stacks ended */
     COUNTERS = 64,
 };

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+typedef _Bool bool;
 typedef unsigned char __u8;
 typedef signed char __s8;
 typedef unsigned short __u16;

@@ -12,7 +12,7 @@
 #include "abi.h"
 #include "unwind.h"
 
-char license[] SEC("license") = "Dual MIT/GPL";
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Set by the loader. */
 const volatile u32 whom = 0; /* enum whom */
@@ -29,6 +29,8 @@ const volatile u32 with_wakers = 0;
 const volatile u32 state_mask = 0xff;
 const volatile u64 min_block = 0;
 const volatile u64 max_block = ~0ULL;
+const volatile u32 with_on_cpu = 0;  /* time on the CPU of each thread is added up in `on_cpu` */
+const volatile u32 both = 0;         /* samples go both ways, to be compared */
 const volatile u32 time_one_in = 256; /* a power of two */
 
 enum whom { WHOM_ALL = 0, WHOM_PROCESSES = 1, WHOM_THREADS = 2, WHOM_CGROUP = 3 };
@@ -36,7 +38,10 @@ enum whom { WHOM_ALL = 0, WHOM_PROCESSES = 1, WHOM_THREADS = 2, WHOM_CGROUP = 3 
 /* Recording goes on while this is 1: what happens before all is in place is not counted. */
 volatile u32 running = 0;
 
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+/* include/linux/sched.h */
+#define PF_KTHREAD 0x00200000
+#define TASK_DEAD 0x80
+#define EXIT_STATES 0x30 /* EXIT_DEAD, EXIT_ZOMBIE */
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -88,6 +93,13 @@ struct {
     __type(value, struct off);
 } tasks SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536); /* the loader sets it */
+    __type(key, u32);
+    __type(value, struct on_cpu);
+} on_cpu SEC(".maps");
+
 struct counters {
     u64 of[COUNTERS];
 };
@@ -102,6 +114,13 @@ struct {
 static __always_inline struct counters *counters_of(u32 which) {
     u32 index = which == OF_EVENT;
     return bpf_map_lookup_elem(&counts, &index);
+}
+
+static long hash_kernel(u32 index, struct loop *loop) {
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &loop->scratch);
+    if (!scratch) return 1;
+    hash(&scratch->walk, scratch->frames[index & (ALL_FRAMES - 1)]);
+    return 0;
 }
 
 #define COUNT(counters, what, by) ((counters)->of[what] += (by))
@@ -156,19 +175,32 @@ static __always_inline void tell_stale(struct counters *counters, u32 tgid) {
     if (!bpf_ringbuf_output(&ring, &event, sizeof event, BPF_RB_NO_WAKEUP)) COUNT(counters, STALE_SENT, 1);
 }
 
-/* Takes the stack of the current task, sends it if it was not sent before, and gives its key; 0 if it could not be sent. */
+/*
+ * Takes the stack of the current task, sends it if it was not sent lately, and gives its key; 0 if it could not be sent, or, with
+ * `fallback`, if it is not whole.
+ */
 static __always_inline u64 take_stack(void *context, struct scratch *scratch, u32 which, struct counters *counters,
                                       struct task_struct *task, u32 tgid, const struct user_regs *regs, u32 fallback) {
     struct walk *walk = &scratch->walk;
+    u32 kernel = 0;
     walk->key = 0x243f6a8885a308d3ULL;
     walk->check = 0x13198a2e03707344ULL;
-    walk->kernel_frames = 0;
+    if (with_kernel_stacks) {
+        long size = bpf_get_stack(context, scratch->frames, KERNEL_FRAMES * 8, 0);
+        /* An event that found the task in user mode has none. */
+        if (size > 0)
+            kernel = (u32)size / 8;
+        else if (which != OF_EVENT)
+            COUNT(counters, KERNEL_STACK_FAILED, 1);
+        if (kernel > KERNEL_FRAMES) kernel = KERNEL_FRAMES;
+        struct loop loop = {.scratch = which};
+        bpf_loop(kernel, hash_kernel, &loop, 0);
+    }
+    walk->kernel_frames = kernel;
     walk->frames = 0;
     walk->end = END_NOT_ASKED;
     if (with_user_stacks) {
-        /* The kernel's frames come first in memory, and are taken later: their number is not known yet. */
         struct mm_struct *mm = task->mm;
-        walk->kernel_frames = KERNEL_FRAMES;
         if (task->flags & PF_KTHREAD || !mm)
             walk->end = END_KERNEL_THREAD;
         else if (!regs->ip)
@@ -182,28 +214,303 @@ static __always_inline u64 take_stack(void *context, struct scratch *scratch, u3
             tell_stale(counters, tgid);
         if (fallback && walk->end != END_ROOT && walk->end != END_KERNEL_THREAD) return 0;
     }
-    u32 kernel = 0;
-    if (with_kernel_stacks) {
-        long size = bpf_get_stack(context, scratch->frames, KERNEL_FRAMES * 8, 0);
-        if (size > 0)
-            kernel = (u32)size / 8;
-        else if (which != OF_EVENT)
-            COUNT(counters, KERNEL_STACK_FAILED, 1);
-    }
-    if (kernel > KERNEL_FRAMES) kernel = KERNEL_FRAMES;
-    for (u32 at = 0; at < KERNEL_FRAMES; at++) {
-        if (at >= kernel) break;
-        hash(walk, scratch->frames[at]);
-    }
     hash(walk, (u64)walk->end << 32 | kernel);
     u64 key = walk->key | 2; /* 0 and 1 mean something else */
+    u64 check = walk->check;
     u64 *known = bpf_map_lookup_elem(&sent, &key);
-    if (known) {
-        if (*known == walk->check) return key;
+    if (known && *known != check) {
         COUNT(counters, COLLISIONS, 1);
         key = walk->check | 2;
+        check = walk->key;
         known = bpf_map_lookup_elem(&sent, &key);
-        if (known && *known == walk->key) return key;
     }
+    if (known && *known == check) return key;
+    u32 frames = walk->frames;
+    struct stack_event *event = &scratch->event;
+    event->kind = EVENT_STACK;
+    event->tgid = tgid;
+    event->key = key;
+    event->check = check;
+    event->kernel_frames = kernel;
+    event->user_frames = frames;
+    event->end = walk->end;
+    event->reserved = 0;
+    u64 size = sizeof *event + 8 * ((u64)kernel + frames);
+    if (size > sizeof *event + 8 * (KERNEL_FRAMES + USER_FRAMES)) return 0;
+    if (bpf_ringbuf_output(&ring, event, size, BPF_RB_NO_WAKEUP)) {
+        COUNT(counters, RING_FULL, 1);
+        return 0;
+    }
+    bpf_map_update_elem(&sent, &key, &check, BPF_ANY);
     return key;
+}
+
+/* Whether this call is one that is timed: one in `time_one_in`. */
+static __always_inline u64 begin_call(struct counters *counters) {
+    COUNT(counters, CALLS, 1);
+    return counters->of[CALLS] & (time_one_in - 1) ? 0 : bpf_ktime_get_ns();
+}
+
+static __always_inline void end_call(struct counters *counters, u64 began) {
+    if (!began) return;
+    COUNT(counters, TIMED_CALLS, 1);
+    COUNT(counters, TIMED_NANOSECONDS, bpf_ktime_get_ns() - began);
+}
+
+/* The registers that a task had in user mode. */
+static __always_inline void user_regs_of(struct task_struct *task, struct user_regs *into) {
+    struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+    into->ip = into->sp = into->fp = 0;
+    into->is_64 = 1;
+    if (!regs) return;
+#if defined(__TARGET_ARCH_x86)
+    into->ip = regs->ip;
+    into->sp = regs->sp;
+    into->fp = regs->bp;
+    into->is_64 = regs->cs != 0x23; /* __USER32_CS */
+#else
+    into->ip = regs->pc;
+    into->sp = regs->sp;
+    into->fp = regs->regs[29];
+    into->is_64 = !(regs->pstate & 0x10); /* PSR_MODE32_BIT */
+#endif
+}
+
+static __always_inline struct scratch *scratch_of(u32 *which) {
+    *which = bpf_get_smp_processor_id() * SCRATCH_KINDS + *which;
+    return bpf_map_lookup_elem(&scratches, which);
+}
+
+static __always_inline void add_wait(struct counters *counters, const struct wait_key *key, u64 time) {
+    struct wait_value *value = bpf_map_lookup_elem(&waits, key);
+    if (!value) {
+        struct wait_value first = {.time = time, .count = 1, .longest = time};
+        if (!bpf_map_update_elem(&waits, key, &first, BPF_NOEXIST)) return;
+        /* Another CPU may have been first; else it is full. */
+        value = bpf_map_lookup_elem(&waits, key);
+        if (!value) {
+            COUNT(counters, WAITS_FULL, 1);
+            COUNT(counters, WAITS_FULL_TIME, time);
+            return;
+        }
+    }
+    __sync_fetch_and_add(&value->time, time);
+    __sync_fetch_and_add(&value->count, 1);
+    /* Two at once may leave the shorter of both: it is not summed. */
+    if (value->longest < time) value->longest = time;
+}
+
+/* A task goes off its CPU. It is still the current one, and its memory can be read. */
+static __always_inline void goes_off(void *context, struct counters *counters, struct task_struct *prev, u32 state,
+                                     u64 now) {
+    u32 tid = tid_of(prev), tgid = tgid_of(prev);
+    if (!is_wanted(prev, tid, tgid)) return;
+    COUNT(counters, SWITCHES_OUT, 1);
+    struct on_cpu *on = bpf_map_lookup_elem(&on_cpu, &tid);
+    if (on && on->since) {
+        on->time += now - on->since;
+        on->since = 0;
+    }
+    if (state & (TASK_DEAD | EXIT_STATES)) return;
+    if (state && !(state & state_mask)) {
+        COUNT(counters, OTHER_STATE, 1);
+        return;
+    }
+    struct off *off = bpf_task_storage_get(&tasks, prev, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!off) {
+        COUNT(counters, NO_STORAGE, 1);
+        return;
+    }
+    u32 which = OF_SWITCH;
+    struct scratch *scratch = scratch_of(&which);
+    u64 stack = 0;
+    if (scratch) {
+        struct user_regs regs;
+        user_regs_of(prev, &regs);
+        stack = take_stack(context, scratch, which, counters, prev, tgid, &regs, 0);
+    } else {
+        COUNT(counters, NO_SCRATCH, 1);
+    }
+    off->stack = stack;
+    off->state = state & 0xff;
+    off->woken = 0;
+    off->waker = 1;
+    off->waker_tid = 0;
+    off->since = now;
+}
+
+static __always_inline void comes_on(struct counters *counters, struct task_struct *next, u64 now) {
+    u32 tid = tid_of(next), tgid = tgid_of(next);
+    if (!is_wanted(next, tid, tgid)) return;
+    COUNT(counters, SWITCHES_IN, 1);
+    if (with_on_cpu) {
+        struct on_cpu *on = bpf_map_lookup_elem(&on_cpu, &tid);
+        if (on) {
+            on->since = now;
+        } else {
+            struct on_cpu first = {.first = now, .since = now};
+            if (bpf_map_update_elem(&on_cpu, &tid, &first, BPF_NOEXIST)) COUNT(counters, THREADS_FULL, 1);
+        }
+    }
+    struct off *off = bpf_task_storage_get(&tasks, next, 0, 0);
+    if (!off || !off->since) {
+        COUNT(counters, NO_BEGIN, 1);
+        return;
+    }
+    u64 since = off->since, woken = off->woken;
+    off->since = 0;
+    struct wait_key key = {.stack = off->stack, .waker = off->waker, .tid = tid, .tgid = tgid, .state = off->state,
+                           .waker_tid = off->waker_tid};
+    /* A wake-up that was not seen, as of a task that was woken before it was off, leaves no wait for a CPU to tell apart. */
+    u64 blocked = woken > since ? woken - since : now - since;
+    u64 waited = now - since - blocked;
+    if (off->state) {
+        if (blocked < min_block)
+            COUNT(counters, BELOW_MIN, 1);
+        else if (blocked > max_block)
+            COUNT(counters, ABOVE_MAX, 1);
+        else
+            add_wait(counters, &key, blocked);
+    } else {
+        waited = now - since;
+    }
+    if (!waited || waited < min_block || waited > max_block) return;
+    key.state = STATE_RUNNABLE;
+    key.waker = 1;
+    key.waker_tid = 0;
+    add_wait(counters, &key, waited);
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state) {
+    struct counters *counters = counters_of(OF_SWITCH);
+    if (!counters || !running) return 0;
+    COUNT(counters, SWITCHES, 1);
+    u64 began = begin_call(counters), now = bpf_ktime_get_ns();
+    goes_off(ctx, counters, prev, prev_state, now);
+    comes_on(counters, next, now);
+    end_call(counters, began);
+    return 0;
+}
+
+/* Who wakes a task is the current one here; at `sched_wakeup` it may be the idle task of another CPU. */
+SEC("tp_btf/sched_waking")
+int BPF_PROG(sched_waking, struct task_struct *task) {
+    if (!with_wakers || !running) return 0;
+    struct off *off = bpf_task_storage_get(&tasks, task, 0, 0);
+    if (!off || !off->since || !off->state || off->waker != 1) return 0;
+    struct counters *counters = counters_of(OF_SWITCH);
+    u32 which = OF_WAKING;
+    struct scratch *scratch = scratch_of(&which);
+    if (!counters || !scratch) return 0;
+    struct task_struct *waker = bpf_get_current_task_btf();
+    struct user_regs regs;
+    user_regs_of(waker, &regs);
+    off->waker_tid = tid_of(waker);
+    off->waker = take_stack(ctx, scratch, which, counters, waker, tgid_of(waker), &regs, 0);
+    return 0;
+}
+
+/* From now on it could run. */
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(sched_wakeup, struct task_struct *task) {
+    if (!running) return 0;
+    struct off *off = bpf_task_storage_get(&tasks, task, 0, 0);
+    if (!off || !off->since || off->woken) return 0;
+    off->woken = bpf_ktime_get_ns();
+    struct counters *counters = counters_of(OF_SWITCH);
+    if (counters) COUNT(counters, WAKEUPS, 1);
+    return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child) {
+    if (whom != WHOM_PROCESSES) return 0;
+    u32 from = tgid_of(parent), to = tgid_of(child), one = 1;
+    if (!from || !to || from == to || !bpf_map_lookup_elem(&members, &from)) return 0;
+    struct counters *counters = counters_of(OF_SWITCH);
+    if (bpf_map_update_elem(&members, &to, &one, BPF_ANY) && counters) COUNT(counters, MEMBERS_FULL, 1);
+    return 0;
+}
+
+/* What was mapped is gone. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(sched_exec, struct task_struct *task, int old_pid, struct linux_binprm *program) {
+    u32 tgid = tgid_of(task);
+    bpf_map_delete_elem(&processes, &tgid);
+    return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(sched_exit, struct task_struct *task) {
+    u32 tgid = tgid_of(task);
+    /* `do_exit` has counted this thread off already. */
+    if (task->signal->live.counter) return 0;
+    bpf_map_delete_elem(&processes, &tgid);
+    if (whom == WHOM_PROCESSES) bpf_map_delete_elem(&members, &tgid);
+    return 0;
+}
+
+/* 1: the event's sample is to be written into its own ring, with a copy of the stack. */
+SEC("perf_event")
+int sample(struct bpf_perf_event_data *ctx) {
+    struct counters *counters = counters_of(OF_EVENT);
+    if (!counters || !running) return 1;
+    u64 began = begin_call(counters);
+    struct task_struct *task = bpf_get_current_task_btf();
+    u32 tid = tid_of(task), tgid = tgid_of(task);
+    /* An idle CPU, or a task of which only its own namespace knows the number. */
+    if (!tid) return 1;
+    if (!is_wanted(task, tid, tgid)) {
+        COUNT(counters, SAMPLES_OTHER, 1);
+        return 0;
+    }
+    struct user_regs regs;
+#if defined(__TARGET_ARCH_x86)
+    if ((ctx->regs.cs & 3) == 3) {
+        regs.ip = ctx->regs.ip;
+        regs.sp = ctx->regs.sp;
+        regs.fp = ctx->regs.bp;
+        regs.is_64 = ctx->regs.cs != 0x23;
+    }
+#else
+    if ((ctx->regs.pstate & 0xf) == 0) {
+        regs.ip = ctx->regs.pc;
+        regs.sp = ctx->regs.sp;
+        regs.fp = ctx->regs.regs[29];
+        regs.is_64 = !(ctx->regs.pstate & 0x10);
+    }
+#endif
+    else
+        user_regs_of(task, &regs);
+    u32 which = OF_EVENT;
+    struct scratch *scratch = scratch_of(&which);
+    if (!scratch) {
+        COUNT(counters, NO_SCRATCH, 1);
+        return 1;
+    }
+    u64 stack = take_stack(ctx, scratch, which, counters, task, tgid, &regs, 1);
+    if (!stack) {
+        COUNT(counters, SAMPLES_LEFT, 1);
+        end_call(counters, began);
+        return 1;
+    }
+    struct sample_event event = {
+        .kind = EVENT_SAMPLE,
+        .cpu = bpf_get_smp_processor_id(),
+        .time = bpf_ktime_get_ns(),
+        .stack = stack,
+        .period = ctx->sample_period,
+        .tgid = tgid,
+        .tid = tid,
+        .event = bpf_get_attach_cookie(ctx),
+    };
+    if (bpf_ringbuf_output(&ring, &event, sizeof event, BPF_RB_NO_WAKEUP)) {
+        COUNT(counters, RING_FULL_SAMPLES, 1);
+        end_call(counters, began);
+        return 1;
+    }
+    COUNT(counters, SAMPLES, 1);
+    end_call(counters, began);
+    return both;
 }
