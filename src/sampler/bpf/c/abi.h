@@ -47,13 +47,16 @@ enum go_switch { GO_STAYS = 0, GO_LEADS_BACK = 1, GO_LOST = 2, GO_NEW_THREAD = 3
 #define SLOT_AT_FP 32767
 
 /*
- * What is mapped in a process: 16 bytes a mapping, sorted by address, at most 512 in one block.
+ * What is mapped in a process: 16 bytes a mapping, sorted by address, at most 511 in one block. Behind them, in the last 16
+ * bytes of the block, is the number of the list, which is never used again: a process that was forked has its parent's list
+ * until it gets one of its own, and must not take what is in the block by then for one.
  *
  *   first   first page (4 KiB) of addresses << 24 | number of pages
  *   second  first block of the table, 0 if there is none << 40 | first page in the table << 16 | number of the image, 0 if it is
  *           anonymous memory
  */
-#define MAPPINGS 512
+#define MAPPINGS 511
+#define MAPPING_SLOTS 512
 struct mapping {
     u64 first;
     u64 second;
@@ -61,6 +64,7 @@ struct mapping {
 struct process {
     u32 block;
     u32 count;
+    u64 list;    /* number of the list */
     u64 exec_vm; /* what the process had mapped executable (mm->exec_vm, pages) when the list was made; 0 if not to be compared */
 };
 
@@ -140,6 +144,27 @@ struct wait_value {
     u64 time; /* nanoseconds */
     u64 count;
     u64 longest;
+};
+
+/* The stack of a wait whose begin was not seen: the thread was off already when the recording began, see `task_record`. */
+#define STACK_BEFORE 4
+
+/* What the iterator says of a thread that is off the CPU, one behind the other. */
+#define TASK_REGISTERS 33
+#define TASK_FRAMES 64
+struct task_record {
+    u32 tid;
+    u32 tgid;
+    u32 state;
+    u32 kernel_frames;
+    u64 since; /* CLOCK_MONOTONIC, nanoseconds */
+    u64 woken; /* 0 if it was not */
+    u64 stack; /* as in `wait_key` */
+    u64 waker;
+    u32 waker_tid;
+    u32 is_64;
+    u64 registers[TASK_REGISTERS]; /* of user mode, by DWARF's numbers, the address of the instruction last (16; 32) */
+    u64 kernel[TASK_FRAMES];
 };
 
 /* How long a thread has run. */

@@ -43,9 +43,6 @@ enum { BPF_RB_NO_WAKEUP = 1 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct pid_namespace_common {
-    unsigned int inum;
-};
 struct ns_common {
     unsigned int inum;
 };
@@ -85,6 +82,7 @@ struct task_struct {
     int tgid;
     unsigned int flags;
     unsigned int __state;
+    int on_cpu;
     struct mm_struct *mm;
     struct task_struct *group_leader;
     struct task_struct *real_parent;
@@ -94,6 +92,14 @@ struct task_struct {
     char comm[16];
 };
 struct linux_binprm;
+struct seq_file;
+struct bpf_iter_meta {
+    struct seq_file *seq;
+};
+struct bpf_iter__task {
+    struct bpf_iter_meta *meta;
+    struct task_struct *task;
+};
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {

@@ -423,13 +423,86 @@ int BPF_PROG(sched_wakeup, struct task_struct *task) {
     return 0;
 }
 
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1); /* one reads at a time */
+    __type(key, u32);
+    __type(value, struct task_record);
+} task_records SEC(".maps");
+
+static __always_inline void all_registers_of(struct task_struct *task, struct task_record *record) {
+    struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+    if (!regs) return;
+    u64 *into = record->registers;
+#if defined(__TARGET_ARCH_x86)
+    into[0] = regs->ax, into[1] = regs->dx, into[2] = regs->cx, into[3] = regs->bx;
+    into[4] = regs->si, into[5] = regs->di, into[6] = regs->bp, into[7] = regs->sp;
+    into[8] = regs->r8, into[9] = regs->r9, into[10] = regs->r10, into[11] = regs->r11;
+    into[12] = regs->r12, into[13] = regs->r13, into[14] = regs->r14, into[15] = regs->r15;
+    into[16] = regs->ip;
+    record->is_64 = regs->cs != 0x23;
+#else
+    for (int at = 0; at < 31; at++) into[at] = regs->regs[at];
+    into[31] = regs->sp;
+    into[32] = regs->pc;
+    record->is_64 = !(regs->pstate & 0x10);
+#endif
+}
+
+/*
+ * All threads that are recorded and off the CPU. Those that were off before the recording began are off since now, so that their
+ * waits end like others.
+ */
+SEC("iter/task")
+int task_iter(struct bpf_iter__task *ctx) {
+    struct task_struct *task = ctx->task;
+    if (!task || !running) return 0;
+    u32 tid = tid_of(task), tgid = tgid_of(task), zero = 0, state = task->__state;
+    if (!is_wanted(task, tid, tgid) || task->on_cpu || state & (TASK_DEAD | EXIT_STATES)) return 0;
+    if (state && !(state & state_mask)) return 0;
+    struct off *off = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    struct task_record *record = bpf_map_lookup_elem(&task_records, &zero);
+    if (!off || !record) return 0;
+    if (!off->since) {
+        off->state = state & 0xff;
+        off->stack = STACK_BEFORE;
+        off->woken = 0;
+        off->waker = 1;
+        off->waker_tid = 0;
+        off->since = bpf_ktime_get_ns();
+    }
+    record->tid = tid;
+    record->tgid = tgid;
+    record->state = off->state;
+    record->since = off->since;
+    record->woken = off->woken;
+    record->stack = off->stack;
+    record->waker = off->waker;
+    record->waker_tid = off->waker_tid;
+    record->is_64 = 1;
+    long size = bpf_get_task_stack(task, record->kernel, sizeof record->kernel, 0);
+    record->kernel_frames = size > 0 ? (u32)size / 8 : 0;
+    record->registers[16] = record->registers[32] = 0;
+    if (!(task->flags & PF_KTHREAD)) all_registers_of(task, record);
+    bpf_seq_write(ctx->meta->seq, record, sizeof *record);
+    return 0;
+}
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child) {
-    if (whom != WHOM_PROCESSES) return 0;
     u32 from = tgid_of(parent), to = tgid_of(child), one = 1;
-    if (!from || !to || from == to || !bpf_map_lookup_elem(&members, &from)) return 0;
+    if (!from || !to || from == to) return 0;
     struct counters *counters = counters_of(OF_SWITCH);
-    if (bpf_map_update_elem(&members, &to, &one, BPF_ANY) && counters) COUNT(counters, MEMBERS_FULL, 1);
+    if (whom == WHOM_PROCESSES) {
+        if (!bpf_map_lookup_elem(&members, &from)) return 0;
+        if (bpf_map_update_elem(&members, &to, &one, BPF_ANY) && counters) COUNT(counters, MEMBERS_FULL, 1);
+    }
+    /* What is mapped in the child is what is mapped in its parent. */
+    struct process *process = bpf_map_lookup_elem(&processes, &from);
+    if (process) {
+        struct process copy = *process;
+        bpf_map_update_elem(&processes, &to, &copy, BPF_NOEXIST);
+    }
     return 0;
 }
 

@@ -107,13 +107,13 @@ static __always_inline int enter(struct walk *walk, u64 address) {
     u64 page = address >> 12, at = 0, count = walk->count;
     /* The last one that begins at or below the address; of those behind `count` none is looked at. */
 #pragma unroll
-    for (u32 half = MAPPINGS / 2; half; half /= 2) {
-        u64 next = (at + half) & (MAPPINGS - 1);
+    for (u32 half = MAPPING_SLOTS / 2; half; half /= 2) {
+        u64 next = (at + half) & (MAPPING_SLOTS - 1);
         u64 begin = mappings[next].first >> 24;
         u64 is_below = is_less(begin, page + 1) & is_less(at + half, count);
         at += half & is_below;
     }
-    at &= MAPPINGS - 1;
+    at &= MAPPING_SLOTS - 1;
     u64 first = mappings[at].first, second = mappings[at].second;
     u64 begin = first >> 24, pages = first & 0xffffff;
     if (page - begin >= pages) return 0;
@@ -370,6 +370,11 @@ static __always_inline void walk_user(struct scratch *scratch, u32 which, u32 tg
         return;
     }
     if (process->exec_vm && process->exec_vm != mm->exec_vm) {
+        walk->end = END_STALE;
+        return;
+    }
+    struct block *block = block_of(process->block);
+    if (!block || ((struct mapping *)block)[MAPPING_SLOTS - 1].first != process->list) {
         walk->end = END_STALE;
         return;
     }
