@@ -260,7 +260,7 @@ static __always_inline void end_call(struct counters *counters, u64 began) {
 /* The registers that a task had in user mode. */
 static __always_inline void user_regs_of(struct task_struct *task, struct user_regs *into) {
     struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-    into->ip = into->sp = into->fp = 0;
+    into->ip = into->sp = into->fp = into->lr = 0;
     into->is_64 = 1;
     if (!regs) return;
 #if defined(__TARGET_ARCH_x86)
@@ -272,6 +272,7 @@ static __always_inline void user_regs_of(struct task_struct *task, struct user_r
     into->ip = regs->pc;
     into->sp = regs->sp;
     into->fp = regs->regs[29];
+    into->lr = regs->regs[30];
     into->is_64 = !(regs->pstate & 0x10); /* PSR_MODE32_BIT */
 #endif
 }
@@ -544,6 +545,7 @@ int sample(struct bpf_perf_event_data *ctx) {
         regs.ip = ctx->regs.ip;
         regs.sp = ctx->regs.sp;
         regs.fp = ctx->regs.bp;
+        regs.lr = 0;
         regs.is_64 = ctx->regs.cs != 0x23;
     }
 #else
@@ -551,6 +553,7 @@ int sample(struct bpf_perf_event_data *ctx) {
         regs.ip = ctx->regs.pc;
         regs.sp = ctx->regs.sp;
         regs.fp = ctx->regs.regs[29];
+        regs.lr = ctx->regs.regs[30];
         regs.is_64 = !(ctx->regs.pstate & 0x10);
     }
 #endif

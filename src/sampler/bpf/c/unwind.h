@@ -14,6 +14,7 @@ struct walk {
     u64 ip;
     u64 sp;
     u64 fp;
+    u64 lr; /* the link register, as long as it is that of the frame; 0 otherwise */
     u64 key;
     u64 check;
     /* The mapping that the last address was in: mostly the next one is in it too. */
@@ -200,7 +201,14 @@ static __always_inline int is_behind_call(u64 address) {
 #define SIGNAL_FP (40 + 8 * 10)
 #define SIGNAL_SP (40 + 8 * 15)
 #define SIGNAL_IP (40 + 8 * 16)
+static __always_inline u64 code_address(u64 word) {
+    return word;
+}
 #else
+/* Without the code that authenticates it: addresses of user mode have 52 bits at most, 48 by default. */
+static __always_inline u64 code_address(u64 word) {
+    return word & ((1ULL << 48) - 1);
+}
 static __always_inline int is_behind_call(u64 address) {
     return 1;
 }
@@ -315,7 +323,13 @@ static long step(u32 index, struct loop *loop) {
             if (read_word(cfa, &word)) return ends(walk, END_UNREADABLE);
             cfa = word + 8 * argument;
         }
-        if (ra_slot == SLOT_IN_REGISTER) return ends(walk, END_ROW);
+        if (ra_slot == SLOT_IN_REGISTER) {
+            if (!walk->lr) return ends(walk, END_NO_PROGRESS);
+            ip = walk->lr;
+            u64 at = fp_slot == SLOT_AT_FP ? walk->fp : cfa + 8 * fp_slot;
+            if (fp_slot != SLOT_IN_REGISTER && at >= walk->sp && read_word(at, &fp)) return ends(walk, END_UNREADABLE);
+            break;
+        }
         if (ra_slot == -1 && fp_slot == -2) {
             u64 pair[2];
             if (bpf_probe_read_user(pair, 16, (void *)(cfa - 16))) return ends(walk, END_UNREADABLE);
@@ -332,18 +346,20 @@ static long step(u32 index, struct loop *loop) {
     }
     default: return ends(walk, END_ROW);
     }
+    ip = code_address(ip);
     if (!ip) return ends(walk, END_NOT_MAPPED);
     if ((cfa < walk->sp && !may_fall) || (cfa == walk->sp && !may_stay)) return ends(walk, END_NO_PROGRESS);
     walk->ip = ip;
     walk->sp = cfa;
     walk->fp = fp;
+    walk->lr = 0;
     walk->by = by;
     walk->called = called;
     return 0;
 }
 
 struct user_regs {
-    u64 ip, sp, fp;
+    u64 ip, sp, fp, lr;
     u32 is_64;
 };
 
@@ -359,6 +375,7 @@ static __always_inline void walk_user(struct scratch *scratch, u32 which, u32 tg
     walk->ip = regs->ip;
     walk->sp = regs->sp;
     walk->fp = regs->fp;
+    walk->lr = regs->lr;
     walk->by = BY_SAMPLE;
     walk->called = 0;
     walk->begin = 0;
