@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "tidy/abi.rs"]
+mod abi;
 #[path = "tidy/planted.rs"]
 mod planted;
 #[path = "tidy/tokens.rs"]
@@ -404,4 +406,14 @@ fn no_path_of_a_machine() {
         }
     }
     assert_none(faults);
+}
+
+#[test]
+fn programs_and_loader_state_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).expect("it is checked in");
+    let rust = read("src/sampler/bpf/abi.rs") + &read("src/unwind/table/format.rs");
+    let (c, rust) = (abi::of_c(&read("src/sampler/bpf/c/abi.h")), abi::of_rust(&rust));
+    let differ: Vec<_> = c.keys().chain(rust.keys()).filter(|name| c.get(*name) != rust.get(*name)).collect();
+    assert!(differ.is_empty() && c.len() > 80, "{differ:?} are not the same in C and in Rust");
 }

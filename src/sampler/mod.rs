@@ -1,6 +1,8 @@
 //! Live capture by perf events: which to open, on what, and the rings that the kernel fills.
 
 mod accepted;
+#[cfg(feature = "bpf")]
+pub mod bpf;
 pub mod choose;
 mod cpu_time;
 pub mod cpus;

@@ -23,6 +23,7 @@ mod places;
 mod registers;
 mod row;
 mod rule;
+pub mod table;
 mod unwinder;
 mod walk;
 mod without_tables;

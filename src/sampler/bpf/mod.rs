@@ -1,0 +1,3 @@
+//! Stacks unwound in the kernel, and time off the CPU, by BPF programs.
+
+pub mod abi;
