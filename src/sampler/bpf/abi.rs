@@ -8,8 +8,10 @@ pub use crate::unwind::table::format::*;
 pub const SEGMENT_BLOCKS: u32 = 512;
 /// Segments of the heap. Block 0 is never used.
 pub const SEGMENTS: u32 = 64;
-/// Mappings of a process at most: one block of them.
-pub const MAPPINGS: u32 = 512;
+/// Mappings of a process at most: one block of them, but for the slot that has the number of the list.
+pub const MAPPINGS: u32 = 511;
+/// Slots of such a block; the last one's `first` is the number of the list.
+pub const MAPPING_SLOTS: u32 = 512;
 
 /// A structure without gaps, of numbers only.
 macro_rules! words {
@@ -68,6 +70,8 @@ words! {
         pub block: u32,
         /// How many.
         pub count: u32,
+        /// Number of the list, as in the last slot of its block; never used again.
+        pub list: u64,
         /// What it had mapped executable (`mm->exec_vm`, pages) when the list was made; 0 if that is not to be compared.
         pub exec_vm: u64,
     }
@@ -149,6 +153,32 @@ words! {
         pub longest: u64,
     }
 
+    /// What the iterator says of a thread that is off the CPU; [`TASK_REGISTERS`] registers of user mode follow, by DWARF's
+    /// numbers, the address of the instruction last (16; 32), and [`TASK_FRAMES`] addresses of the kernel, of which the first
+    /// `kernel_frames` count.
+    pub struct TaskRecord {
+        /// Thread.
+        pub tid: u32,
+        /// Process.
+        pub tgid: u32,
+        /// As in [`WaitKey`].
+        pub state: u32,
+        /// How many addresses of the kernel's stack there are.
+        pub kernel_frames: u32,
+        /// Since when it is off (`CLOCK_MONOTONIC`, nanoseconds).
+        pub since: u64,
+        /// Since when it could run again; 0 if it was not woken.
+        pub woken: u64,
+        /// As in [`WaitKey`].
+        pub stack: u64,
+        /// As in [`WaitKey`].
+        pub waker: u64,
+        /// As in [`WaitKey`].
+        pub waker_tid: u32,
+        /// 1 if it runs a 64-bit program.
+        pub is_64: u32,
+    }
+
     /// How long a thread has run.
     pub struct OnCpu {
         /// Nanoseconds, up to when it went off last.
@@ -159,6 +189,13 @@ words! {
         pub since: u64,
     }
 }
+
+/// The stack of a wait whose begin was not seen: the thread was off already when the recording began, see [`TaskRecord`].
+pub const STACK_BEFORE: u64 = 4;
+/// Registers behind a [`TaskRecord`].
+pub const TASK_REGISTERS: usize = 33;
+/// Addresses behind those.
+pub const TASK_FRAMES: usize = 64;
 
 /// Bit of a frame: the lower 56 bits are an address itself, not a place in an image.
 pub const FRAME_RAW: u64 = 1 << 63;

@@ -149,7 +149,10 @@ struct wait_value {
 /* The stack of a wait whose begin was not seen: the thread was off already when the recording began, see `task_record`. */
 #define STACK_BEFORE 4
 
-/* What the iterator says of a thread that is off the CPU, one behind the other. */
+/*
+ * What the iterator says of a thread that is off the CPU, one behind the other. Behind each are its registers of user mode
+ * (TASK_REGISTERS words, by DWARF's numbers, the address of the instruction last: 16; 32), and TASK_FRAMES addresses of the kernel.
+ */
 #define TASK_REGISTERS 33
 #define TASK_FRAMES 64
 struct task_record {
@@ -163,8 +166,6 @@ struct task_record {
     u64 waker;
     u32 waker_tid;
     u32 is_64;
-    u64 registers[TASK_REGISTERS]; /* of user mode, by DWARF's numbers, the address of the instruction last (16; 32) */
-    u64 kernel[TASK_FRAMES];
 };
 
 /* How long a thread has run. */

@@ -424,29 +424,35 @@ int BPF_PROG(sched_wakeup, struct task_struct *task) {
     return 0;
 }
 
+struct task_report {
+    struct task_record record;
+    u64 registers[TASK_REGISTERS];
+    u64 kernel[TASK_FRAMES];
+};
+
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1); /* one reads at a time */
     __type(key, u32);
-    __type(value, struct task_record);
-} task_records SEC(".maps");
+    __type(value, struct task_report);
+} task_reports SEC(".maps");
 
-static __always_inline void all_registers_of(struct task_struct *task, struct task_record *record) {
+static __always_inline void all_registers_of(struct task_struct *task, struct task_report *report) {
     struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
     if (!regs) return;
-    u64 *into = record->registers;
+    u64 *into = report->registers;
 #if defined(__TARGET_ARCH_x86)
     into[0] = regs->ax, into[1] = regs->dx, into[2] = regs->cx, into[3] = regs->bx;
     into[4] = regs->si, into[5] = regs->di, into[6] = regs->bp, into[7] = regs->sp;
     into[8] = regs->r8, into[9] = regs->r9, into[10] = regs->r10, into[11] = regs->r11;
     into[12] = regs->r12, into[13] = regs->r13, into[14] = regs->r14, into[15] = regs->r15;
     into[16] = regs->ip;
-    record->is_64 = regs->cs != 0x23;
+    report->record.is_64 = regs->cs != 0x23;
 #else
     for (int at = 0; at < 31; at++) into[at] = regs->regs[at];
     into[31] = regs->sp;
     into[32] = regs->pc;
-    record->is_64 = !(regs->pstate & 0x10);
+    report->record.is_64 = !(regs->pstate & 0x10);
 #endif
 }
 
@@ -462,8 +468,8 @@ int task_iter(struct bpf_iter__task *ctx) {
     if (!is_wanted(task, tid, tgid) || task->on_cpu || state & (TASK_DEAD | EXIT_STATES)) return 0;
     if (state && !(state & state_mask)) return 0;
     struct off *off = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-    struct task_record *record = bpf_map_lookup_elem(&task_records, &zero);
-    if (!off || !record) return 0;
+    struct task_report *report = bpf_map_lookup_elem(&task_reports, &zero);
+    if (!off || !report) return 0;
     if (!off->since) {
         off->state = state & 0xff;
         off->stack = STACK_BEFORE;
@@ -472,6 +478,7 @@ int task_iter(struct bpf_iter__task *ctx) {
         off->waker_tid = 0;
         off->since = bpf_ktime_get_ns();
     }
+    struct task_record *record = &report->record;
     record->tid = tid;
     record->tgid = tgid;
     record->state = off->state;
@@ -481,11 +488,11 @@ int task_iter(struct bpf_iter__task *ctx) {
     record->waker = off->waker;
     record->waker_tid = off->waker_tid;
     record->is_64 = 1;
-    long size = bpf_get_task_stack(task, record->kernel, sizeof record->kernel, 0);
+    long size = bpf_get_task_stack(task, report->kernel, sizeof report->kernel, 0);
     record->kernel_frames = size > 0 ? (u32)size / 8 : 0;
-    record->registers[16] = record->registers[32] = 0;
-    if (!(task->flags & PF_KTHREAD)) all_registers_of(task, record);
-    bpf_seq_write(ctx->meta->seq, record, sizeof *record);
+    report->registers[16] = report->registers[32] = 0;
+    if (!(task->flags & PF_KTHREAD)) all_registers_of(task, report);
+    bpf_seq_write(ctx->meta->seq, report, sizeof *report);
     return 0;
 }
 
