@@ -1,6 +1,6 @@
 # What a developer types. Each target is what .ci/run calls, so that both mean the same.
 
-.PHONY: check test tidy lint docs debug figures accuracy names agreement bench bless
+.PHONY: check test tidy lint docs debug figures accuracy names agreement bench kernels bless
 
 # Format, lints as errors, docs as errors, tests (the tidy test is one of them).
 check: lint docs test debug
@@ -52,6 +52,10 @@ bench:
 	cargo bench --bench unwind
 	cargo bench --bench render
 	cargo bench --bench symbols
+
+# Whether the verifiers of Debian's kernels 6.1 and 6.12 take our programs, in qemu (half a minute; tests/kernels/README.md).
+kernels:
+	tests/kernels/run.sh
 
 # Rewrites the expected output of golden tests; read the difference before it is committed.
 bless:
