@@ -111,8 +111,10 @@ static __always_inline int enter(struct walk *walk, u64 address) {
     for (u32 half = MAPPING_SLOTS / 2; half; half /= 2) {
         u64 next = (at + half) & (MAPPING_SLOTS - 1);
         u64 begin = mappings[next].first >> 24;
-        u64 is_below = is_less(begin, page + 1) & is_less(at + half, count);
+        u64 is_below = is_less(begin, page + 1) & is_less(next, count);
         at += half & is_below;
+        /* The compiler knows that the mask above takes nothing away; the verifier of 6.1 does not, and wants to see it. */
+        asm volatile("" : "+r"(at));
     }
     at &= MAPPING_SLOTS - 1;
     u64 first = mappings[at].first, second = mappings[at].second;
