@@ -237,9 +237,12 @@ static __always_inline int by_frame_pointer(struct walk *walk, u64 pair[2]) {
     return pair[1] && is_behind_call(pair[1]);
 }
 
-/* One frame: it is noted down, and its caller becomes the next one. */
-static long step(u32 index, struct loop *loop) {
-    u32 which = loop->scratch;
+/*
+ * One frame: it is noted down, and its caller becomes the next one. 1: that was the last.
+ *
+ * It is no `static` function, so that it is verified once and not in each place and state that it is called in.
+ */
+__noinline long step(u32 which) {
     struct scratch *scratch = bpf_map_lookup_elem(&scratches, &which);
     if (!scratch) return 1;
     struct walk *walk = &scratch->walk;
@@ -360,6 +363,10 @@ static long step(u32 index, struct loop *loop) {
     return 0;
 }
 
+static long each_frame(u32 index, struct loop *loop) {
+    return step(loop->scratch) ? 1 : 0;
+}
+
 struct user_regs {
     u64 ip, sp, fp, lr;
     u32 is_64;
@@ -401,5 +408,5 @@ static __always_inline void walk_user(struct scratch *scratch, u32 which, u32 tg
     walk->count = process->count;
     walk->end = END_TOO_DEEP;
     struct loop loop = {.scratch = which};
-    bpf_loop(USER_FRAMES, step, &loop, 0);
+    bpf_loop(USER_FRAMES, each_frame, &loop, 0);
 }
