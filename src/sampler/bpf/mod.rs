@@ -1,5 +1,23 @@
 //! Stacks unwound in the kernel, and time off the CPU, by BPF programs.
+//!
+//! ```text
+//! load      objects, what is asked of them --> programs, maps
+//! tables    rules of files, mappings of processes --> the heap that programs search
+//! ring      stacks, samples, what is to be read anew <-- programs
+//! sys       bpf(2), and memory that is shared
+//! ```
+//! The programs are in `c/`; what they are compiled to is checked in beside it. What is loaded and attached is held by descriptors
+//! only: nothing stays when this process ends, in whatever way.
 
 pub mod abi;
 pub mod heap;
+mod load;
 pub mod mappings;
+mod ring;
+mod sys;
+mod tables;
+
+pub use load::{Bpf, Counters, OffTask, Programs, Request, Whom};
+pub use ring::{Event, Ring, Stack};
+pub use sys::ProgramInfo;
+pub use tables::Tables;

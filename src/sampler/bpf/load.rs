@@ -1,0 +1,613 @@
+//! Loads the programs, tells them whom and what to record, and attaches them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use aya::maps::{Map as AyaMap, MapData};
+use aya::programs::{BtfTracePoint, Iter, PerfEvent, Program, ProgramError};
+use aya::{Btf, EbpfLoader};
+
+use super::abi::{self, OnCpu, TASK_FRAMES, TASK_REGISTERS, TaskRecord, WaitKey, WaitValue};
+use super::ring::{Event, Ring};
+use super::sys::{self, Map, ProgramInfo};
+use super::tables::Tables;
+use crate::error::{Error, ErrorKind, Result};
+
+#[cfg(target_arch = "x86_64")]
+static OBJECT: &[u8] = aya::include_bytes_aligned!("profile.x86_64.o");
+#[cfg(target_arch = "aarch64")]
+static OBJECT: &[u8] = aya::include_bytes_aligned!("profile.aarch64.o");
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+static OBJECT: &[u8] = &[];
+
+/// Whom the programs record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// All.
+    All,
+    /// These processes, and what they start.
+    Processes(Vec<u32>),
+    /// These threads.
+    Threads(Vec<u32>),
+    /// The tasks of a cgroup (of version 2) and of those below it.
+    Cgroup {
+        /// The inode number of its directory.
+        id: u64,
+        /// How many cgroups it is below the root of them all.
+        level: u32,
+    },
+}
+
+/// Which programs are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Programs {
+    /// The one for samples.
+    pub on_cpu: bool,
+    /// Those for task switches.
+    pub off_cpu: bool,
+}
+
+/// What the programs are asked to do.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Whom to record.
+    pub whom: Whom,
+    /// Whether threads of the kernel are recorded too, where threads are not named one by one.
+    pub kernel_threads: bool,
+    /// Whether the kernel's part of stacks is taken.
+    pub kernel_stacks: bool,
+    /// Whether the user's part of stacks is taken.
+    pub user_stacks: bool,
+    /// Whether it is noted who woke a thread.
+    pub wakers: bool,
+    /// Waits of threads in these states are added up; waits for a CPU always are.
+    pub state_mask: u32,
+    /// Waits shorter than this are not, in nanoseconds.
+    pub min_block: u64,
+    /// Nor are longer ones.
+    pub max_block: u64,
+    /// Which programs are wanted.
+    pub programs: Programs,
+    /// Whether samples go both ways, by the ring and as records of their events: to compare them.
+    pub both: bool,
+    /// Bytes of the ring, a power of two.
+    pub ring_bytes: u32,
+    /// How many different waits there is room for.
+    pub waits: u32,
+}
+
+impl Default for Request {
+    fn default() -> Request {
+        Request {
+            whom: Whom::All,
+            kernel_threads: true,
+            kernel_stacks: true,
+            user_stacks: true,
+            wakers: false,
+            state_mask: 0xff,
+            min_block: 0,
+            max_block: u64::MAX,
+            programs: Programs::default(),
+            both: false,
+            ring_bytes: 8 << 20,
+            waits: 1 << 16,
+        }
+    }
+}
+
+/// What the programs have counted, all CPUs together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// By number, see the constants of [`abi`].
+    of: Vec<u64>,
+}
+
+impl Counters {
+    /// One of them, by its number in [`abi`].
+    pub fn get(&self, number: u32) -> u64 {
+        self.of.get(number as usize).copied().unwrap_or(0)
+    }
+
+    /// All that are not zero, by name.
+    pub fn named(&self) -> BTreeMap<&'static str, u64> {
+        NAMES.iter().map(|(number, name)| (*name, self.get(*number))).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Nanoseconds that a call of a program took on average, as far as calls were timed.
+    pub fn mean_call(&self) -> Option<f64> {
+        let calls = self.get(abi::TIMED_CALLS);
+        (calls > 0).then(|| self.get(abi::TIMED_NANOSECONDS) as f64 / calls as f64)
+    }
+}
+
+const NAMES: &[(u32, &str)] = &[
+    (abi::SWITCHES, "switches"),
+    (abi::SWITCHES_OUT, "switches_out"),
+    (abi::SWITCHES_IN, "switches_in"),
+    (abi::NO_BEGIN, "waits_without_begin"),
+    (abi::BELOW_MIN, "waits_below_min"),
+    (abi::ABOVE_MAX, "waits_above_max"),
+    (abi::OTHER_STATE, "waits_in_other_state"),
+    (abi::NO_STORAGE, "no_task_storage"),
+    (abi::WAITS_FULL, "waits_full"),
+    (abi::WAITS_FULL_TIME, "waits_full_ns"),
+    (abi::RING_FULL, "ring_full_stacks"),
+    (abi::RING_FULL_SAMPLES, "ring_full_samples"),
+    (abi::COLLISIONS, "hash_collisions"),
+    (abi::SAMPLES, "samples"),
+    (abi::SAMPLES_LEFT, "samples_left_to_perf_events"),
+    (abi::SAMPLES_OTHER, "samples_of_others"),
+    (abi::TIMED_CALLS, "timed_calls"),
+    (abi::TIMED_NANOSECONDS, "timed_ns"),
+    (abi::CALLS, "calls"),
+    (abi::NO_SCRATCH, "no_scratch"),
+    (abi::FRAMES, "user_frames"),
+    (abi::STALE_SENT, "stale_processes_told"),
+    (abi::WAKEUPS, "wakeups"),
+    (abi::KERNEL_STACK_FAILED, "kernel_stack_failed"),
+    (abi::MEMBERS_FULL, "members_full"),
+    (abi::THREADS_FULL, "threads_full"),
+    (abi::END_FIRST + abi::END_ROOT, "end_root"),
+    (abi::END_FIRST + abi::END_NOT_MAPPED, "end_not_mapped"),
+    (abi::END_FIRST + abi::END_NO_INFO, "end_no_info"),
+    (abi::END_FIRST + abi::END_NO_TABLE, "end_no_table"),
+    (abi::END_FIRST + abi::END_UNREADABLE, "end_unreadable"),
+    (abi::END_FIRST + abi::END_TOO_DEEP, "end_too_deep"),
+    (abi::END_FIRST + abi::END_NO_PROGRESS, "end_no_progress"),
+    (abi::END_FIRST + abi::END_ROW, "end_row"),
+    (abi::END_FIRST + abi::END_OTHER_STACK, "end_other_stack"),
+    (abi::END_FIRST + abi::END_NOT_KNOWN, "end_process_not_known"),
+    (abi::END_FIRST + abi::END_STALE, "end_process_stale"),
+    (abi::END_FIRST + abi::END_OTHER_PROCESSOR, "end_other_processor"),
+    (abi::END_FIRST + abi::END_NO_REGISTERS, "end_no_registers"),
+    (abi::END_FIRST + abi::END_KERNEL_THREAD, "end_kernel_thread"),
+    (abi::END_FIRST + abi::END_NOT_ASKED, "end_not_asked"),
+];
+
+/// A thread that is off the CPU, with what is known of its stack.
+#[derive(Clone, Debug)]
+pub struct OffTask {
+    /// What is said of it.
+    pub record: TaskRecord,
+    /// Registers of user mode by DWARF's numbers, the address of the instruction last (16 on x86-64, 32 on arm64).
+    pub registers: [u64; TASK_REGISTERS],
+    /// Frames of the kernel, innermost first.
+    pub kernel: Vec<u64>,
+}
+
+impl OffTask {
+    const SIZE: usize = TaskRecord::SIZE + 8 * (TASK_REGISTERS + TASK_FRAMES);
+
+    fn read(bytes: &[u8]) -> Option<OffTask> {
+        let record = TaskRecord::read(bytes)?;
+        let words = bytes[TaskRecord::SIZE..].as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word));
+        let mut registers = [0; TASK_REGISTERS];
+        registers.iter_mut().zip(words.clone()).for_each(|(register, word)| *register = word);
+        let kernel = words.skip(TASK_REGISTERS).take((record.kernel_frames as usize).min(TASK_FRAMES)).collect();
+        Some(OffTask { record, registers, kernel })
+    }
+}
+
+/// Loaded programs. Dropping it detaches them.
+#[derive(Debug)]
+pub struct Bpf {
+    request: Request,
+    programs: HashMap<String, OwnedFd>,
+    maps: HashMap<String, Map>,
+    links: Vec<OwnedFd>,
+    follows_tasks: bool,
+    ring: Option<Ring>,
+    tables: Option<Tables>,
+    possible_cpus: usize,
+}
+
+impl Bpf {
+    /// Loads the programs that are wanted; nothing runs yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Permission`] without CAP_BPF and CAP_PERFMON, [`ErrorKind::Unsupported`] where the kernel has no BTF or its
+    /// verifier refuses a program: what it said is then in a file that the error names.
+    pub fn load(request: &Request) -> Result<Bpf> {
+        if OBJECT.is_empty() {
+            return Err(Error::new(ErrorKind::Unsupported, "there are no BPF programs for this processor"));
+        }
+        let btf = Btf::from_sys_fs().map_err(|error| {
+            Error::new(ErrorKind::Unsupported, "the kernel's types (BTF) cannot be read from /sys/kernel/btf/vmlinux")
+                .with_source(error)
+                .with_hint("a kernel with CONFIG_DEBUG_INFO_BTF is needed for BPF")
+        })?;
+        let possible_cpus = possible_cpus();
+        let globals = Globals::of(request, possible_cpus as u32);
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf)).allow_unsupported_maps();
+        for (name, value) in &globals.words {
+            loader.override_global(name, value, true);
+        }
+        for (name, value) in &globals.long_words {
+            loader.override_global(name, value, true);
+        }
+        let scratches = possible_cpus as u32 * SCRATCH_KINDS;
+        loader.map_max_entries("scratches", scratches);
+        loader.map_max_entries("ring", request.ring_bytes);
+        loader.map_max_entries("waits", if request.programs.off_cpu { request.waits } else { 1 });
+        if !request.programs.off_cpu {
+            loader.map_max_entries("on_cpu", 1);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(cannot_load)?;
+        let mut programs = HashMap::new();
+        for (name, program) in ebpf.programs_mut() {
+            if !is_wanted(name, request) {
+                continue;
+            }
+            let loaded = match program {
+                Program::PerfEvent(program) => PerfEvent::load(program),
+                Program::BtfTracePoint(program) => BtfTracePoint::load(program, tracepoint(name), &btf),
+                Program::Iter(program) => Iter::load(program, "task", &btf),
+                _ => continue,
+            };
+            loaded.map_err(|error| refused(name, error))?;
+            let fd = program.fd().and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?));
+            programs.insert(name.to_owned(), fd.map_err(|error| refused(name, error))?);
+        }
+        let mut maps = HashMap::new();
+        for (name, map) in ebpf.maps() {
+            let Some(fd) = descriptor(map) else { continue };
+            maps.insert(name.to_owned(), Map::of(fd).map_err(|error| Error::io("cannot use a BPF map", error))?);
+        }
+        let mut bpf = Bpf {
+            request: request.clone(),
+            programs,
+            maps,
+            links: Vec::new(),
+            follows_tasks: false,
+            ring: None,
+            tables: None,
+            possible_cpus,
+        };
+        let failed = |error| Error::io("cannot share memory with BPF programs", error);
+        bpf.ring = Some(Ring::new(bpf.take_map("ring")?).map_err(failed)?);
+        let (heap, rules, processes) = (bpf.take_map("heap")?, bpf.take_map("rules")?, bpf.take_map("processes")?);
+        bpf.tables = Some(Tables::new(heap, &rules, processes).map_err(failed)?);
+        if let Whom::Processes(ids) | Whom::Threads(ids) = &request.whom {
+            bpf.add_members(ids)?;
+        }
+        Ok(bpf)
+    }
+
+    /// Records these processes too (with all that they start), or threads, where such are what is recorded.
+    ///
+    /// # Errors
+    /// If there are more than there is room for.
+    pub fn add_members(&mut self, ids: &[u32]) -> Result<()> {
+        let members = self.map("members")?;
+        for id in ids {
+            let added = members.update(&id.to_ne_bytes(), &1u32.to_ne_bytes());
+            added
+                .map_err(|error| Error::io(format!("cannot add task {id} to those that BPF programs record"), error))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the programs that see task switches.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn attach_switches(&mut self) -> Result<()> {
+        self.follow_tasks()?;
+        // First what is told of a wait, then what begins it.
+        if self.request.wakers {
+            self.attach_tracepoint("sched_waking")?;
+        }
+        self.attach_tracepoint("sched_wakeup")?;
+        self.attach_tracepoint("sched_switch")
+    }
+
+    /// Attaches the program for samples to these events, which must be open; each with the number that its samples are to carry.
+    ///
+    /// # Errors
+    /// What the kernel says; events before the one that failed stay attached until this is dropped.
+    pub fn attach_samples(&mut self, events: &[(BorrowedFd<'_>, u64)]) -> Result<()> {
+        self.follow_tasks()?;
+        for (event, cookie) in events {
+            let link = sys::attach_to_event(self.program("sample")?, *event, *cookie);
+            self.links.push(link.map_err(|error| Error::io("cannot attach a BPF program to a perf event", error))?);
+        }
+        Ok(())
+    }
+
+    /// Begins: until then nothing is recorded or counted.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn start(&mut self) -> Result<()> {
+        self.set_running(1)
+    }
+
+    /// Ends what [`Bpf::start`] began; programs stay attached.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn pause(&mut self) -> Result<()> {
+        self.set_running(0)
+    }
+
+    fn set_running(&mut self, running: u32) -> Result<()> {
+        // It is the only variable there.
+        let updated = self.map(".bss")?.update(&0u32.to_ne_bytes(), &running.to_ne_bytes());
+        updated.map_err(|error| Error::io("cannot start BPF programs", error))
+    }
+
+    /// Reads what programs have sent; says how many events. Nothing if the ring was taken.
+    pub fn read(&mut self, each: &mut dyn FnMut(Event<'_>)) -> u64 {
+        self.ring.as_mut().map_or(0, |ring| ring.read(each))
+    }
+
+    /// The ring, for a thread of its own.
+    pub fn take_ring(&mut self) -> Option<Ring> {
+        self.ring.take()
+    }
+
+    /// All waits that were added up so far.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn waits(&self) -> Result<Vec<(WaitKey, WaitValue)>> {
+        self.entries("waits", WaitKey::read, WaitValue::read)
+    }
+
+    /// The time on the CPU of each thread so far.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn on_cpu(&self) -> Result<Vec<(u32, OnCpu)>> {
+        let tid = |bytes: &[u8]| bytes.first_chunk().map(|tid| u32::from_ne_bytes(*tid));
+        self.entries("on_cpu", tid, OnCpu::read)
+    }
+
+    fn entries<K, V>(
+        &self,
+        map: &str,
+        key: impl Fn(&[u8]) -> Option<K>,
+        value: impl Fn(&[u8]) -> Option<V>,
+    ) -> Result<Vec<(K, V)>> {
+        let mut entries = Vec::new();
+        let read = self.map(map)?.entries_of_hash(&mut |key_bytes, value_bytes| {
+            entries.extend(key(key_bytes).zip(value(value_bytes)));
+        });
+        read.map_err(|error| Error::io("cannot read what BPF programs have added up", error))?;
+        Ok(entries)
+    }
+
+    /// The threads that are off the CPU now. Those that have been off since before the begin are off since now, for the programs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn tasks(&self) -> Result<Vec<OffTask>> {
+        let read = || -> io::Result<Vec<OffTask>> {
+            let program = self.programs.get("task_iter").ok_or(io::ErrorKind::NotFound)?;
+            let link = sys::link_iterator(program.as_fd())?;
+            let mut bytes = Vec::new();
+            sys::open_iterator(link.as_fd())?.read_to_end(&mut bytes)?;
+            Ok(bytes.chunks_exact(OffTask::SIZE).filter_map(OffTask::read).collect())
+        };
+        read().map_err(|error| Error::io("cannot list the tasks by a BPF program", error))
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        let mut of = vec![0u64; abi::COUNTERS as usize];
+        let Ok(counts) = self.map("counts") else { return Counters { of } };
+        for which in 0..counts.entries() {
+            let Ok(values) = counts.get_of_cpus(&which.to_ne_bytes(), self.possible_cpus) else { continue };
+            for (index, word) in values.chunks_exact(8).enumerate() {
+                of[index % abi::COUNTERS as usize] += u64::from_ne_bytes(word.try_into().expect("eight bytes"));
+            }
+        }
+        Counters { of }
+    }
+
+    /// What the kernel tells of the loaded programs, by name.
+    pub fn programs(&self) -> BTreeMap<String, ProgramInfo> {
+        let info = |program: &OwnedFd| sys::program_info(program.as_fd()).unwrap_or_default();
+        self.programs.iter().map(|(name, program)| (name.clone(), info(program))).collect()
+    }
+
+    /// What programs search.
+    pub fn tables(&mut self) -> &mut Tables {
+        self.tables.as_mut().expect("they were not taken")
+    }
+
+    /// What programs search, for a thread of its own; [`Bpf::tables`] may not be asked for afterwards.
+    pub fn take_tables(&mut self) -> Option<Tables> {
+        self.tables.take()
+    }
+
+    /// Attaches what follows processes as they fork, run other programs and end.
+    fn follow_tasks(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.follows_tasks, true) {
+            return Ok(());
+        }
+        for name in ["sched_fork", "sched_exec", "sched_exit"] {
+            self.attach_tracepoint(name)?;
+        }
+        Ok(())
+    }
+
+    fn attach_tracepoint(&mut self, name: &str) -> Result<()> {
+        let link = sys::attach_to_tracepoint(self.program(name)?);
+        let failed = |error| Error::io(format!("cannot attach to the tracepoint {}", tracepoint(name)), error);
+        self.links.push(link.map_err(failed)?);
+        Ok(())
+    }
+
+    fn program(&self, name: &str) -> Result<BorrowedFd<'_>> {
+        let missing = || Error::new(ErrorKind::Unsupported, format!("the BPF program {name} was not asked for"));
+        self.programs.get(name).map(OwnedFd::as_fd).ok_or_else(missing)
+    }
+
+    fn map(&self, name: &str) -> Result<&Map> {
+        self.maps.get(name).ok_or_else(|| no_map(name))
+    }
+
+    fn take_map(&mut self, name: &str) -> Result<Map> {
+        self.maps.remove(name).ok_or_else(|| no_map(name))
+    }
+}
+
+fn no_map(name: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the BPF programs have no map {name}"))
+}
+
+/// `SCRATCH_KINDS` of `c/unwind.h`.
+const SCRATCH_KINDS: u32 = 3;
+
+/// The variables of the programs that are set before they are loaded.
+struct Globals {
+    words: Vec<(&'static str, u32)>,
+    long_words: Vec<(&'static str, u64)>,
+}
+
+impl Globals {
+    fn of(request: &Request, cpus: u32) -> Globals {
+        let (cgroup, cgroup_level) = match request.whom {
+            Whom::Cgroup { id, level } => (id, level),
+            _ => (0, 0),
+        };
+        // `enum whom`.
+        let whom = match request.whom {
+            Whom::All => 0,
+            Whom::Processes(_) => 1,
+            Whom::Threads(_) => 2,
+            Whom::Cgroup { .. } => 3,
+        };
+        let (namespace, level) = pid_namespace();
+        let words = vec![
+            ("whom", whom),
+            ("cpus", cpus),
+            ("own_tgid", std::process::id()),
+            ("target_cgroup_level", cgroup_level),
+            ("namespace_level", level),
+            ("namespace_inode", namespace),
+            ("with_kernel_threads", u32::from(request.kernel_threads)),
+            ("with_kernel_stacks", u32::from(request.kernel_stacks)),
+            ("with_user_stacks", u32::from(request.user_stacks)),
+            ("with_wakers", u32::from(request.wakers)),
+            ("state_mask", request.state_mask),
+            ("with_on_cpu", u32::from(request.programs.off_cpu)),
+            ("both", u32::from(request.both)),
+        ];
+        let long_words =
+            vec![("target_cgroup", cgroup), ("min_block", request.min_block), ("max_block", request.max_block)];
+        Globals { words, long_words }
+    }
+}
+
+/// Inode and level of the pid namespace that we are in; level 0 is that of the machine.
+fn pid_namespace() -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt;
+    /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
+    const OF_MACHINE: u64 = 0xEFFF_FFFC;
+    let inode = std::fs::metadata("/proc/self/ns/pid").map_or(OF_MACHINE, |file| file.ino());
+    // How deep ours is, nobody tells; mostly it is that of a container. If it is not, ids are nobody's, and samples are left to
+    // the perf events.
+    (inode as u32, u32::from(inode != OF_MACHINE))
+}
+
+/// How many CPUs the kernel could have: values for each CPU are for so many.
+fn possible_cpus() -> usize {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit([',', '-']).next().and_then(|last| last.parse::<usize>().ok());
+    last.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |last| last + 1)
+}
+
+/// Whether a program is needed for what is asked.
+fn is_wanted(name: &str, request: &Request) -> bool {
+    match name {
+        "sample" => request.programs.on_cpu,
+        "sched_waking" => request.programs.off_cpu && request.wakers,
+        "sched_switch" | "sched_wakeup" | "task_iter" => request.programs.off_cpu,
+        _ => true,
+    }
+}
+
+/// The tracepoint of a program.
+fn tracepoint(program: &str) -> &str {
+    match program {
+        "sched_fork" => "sched_process_fork",
+        "sched_exec" => "sched_process_exec",
+        "sched_exit" => "sched_process_exit",
+        name => name,
+    }
+}
+
+fn descriptor(map: &AyaMap) -> Option<BorrowedFd<'_>> {
+    let data: &MapData = match map {
+        AyaMap::Array(data)
+        | AyaMap::ArrayOfMaps(data)
+        | AyaMap::HashMap(data)
+        | AyaMap::LruHashMap(data)
+        | AyaMap::PerCpuArray(data)
+        | AyaMap::RingBuf(data)
+        | AyaMap::Unsupported(data) => data,
+        _ => return None,
+    };
+    Some(data.fd().as_fd())
+}
+
+/// What the kernel said to a system call, somewhere below an error.
+fn errno_below(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut error = Some(error);
+    while let Some(this) = error {
+        if let Some(io) = this.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        error = this.source();
+    }
+    None
+}
+
+const NO_PERMISSION: &str = "BPF needs root, or CAP_BPF and CAP_PERFMON: `profile doctor` says what is missing";
+
+fn cannot_load(error: aya::EbpfError) -> Error {
+    let denied = matches!(errno_below(&error), Some(libc::EPERM | libc::EACCES));
+    let kind = if denied { ErrorKind::Permission } else { ErrorKind::Unsupported };
+    let loaded = Error::new(kind, "cannot load BPF programs").with_source(error);
+    if denied { loaded.with_hint(NO_PERMISSION) } else { loaded }
+}
+
+/// A program that was not loaded; what the verifier said is saved.
+fn refused(name: &str, error: ProgramError) -> Error {
+    if let Some(libc::EPERM) = errno_below(&error) {
+        return Error::new(ErrorKind::Permission, format!("cannot load the BPF program {name}"))
+            .with_source(error)
+            .with_hint(NO_PERMISSION);
+    }
+    let ProgramError::LoadError { io_error, verifier_log } = &error else {
+        return Error::new(ErrorKind::Unsupported, format!("cannot load the BPF program {name}")).with_source(error);
+    };
+    let log = verifier_log.to_string();
+    let saved = save(name, &log);
+    let last = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed")).unwrap_or_default();
+    let refused = Error::io(
+        format!("the kernel refuses the BPF program {name}: {last}"),
+        io::Error::from_raw_os_error(io_error.raw_os_error().unwrap_or(libc::EINVAL)),
+    );
+    match saved {
+        Some(path) => refused.with_hint(format!("what its verifier said is in {}", path.display())),
+        None => refused,
+    }
+}
+
+/// Saves what the verifier said in a file that nobody else has made.
+fn save(name: &str, log: &str) -> Option<PathBuf> {
+    use std::io::Write;
+    let path = std::env::temp_dir().join(format!("profile-verifier-{name}-{}.log", std::process::id()));
+    let mut file = std::fs::File::create_new(&path).ok()?;
+    file.write_all(log.as_bytes()).ok()?;
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+use std::time::{Duration, Instant};
+
+use super::super::abi::{self, Mapping};
+use super::*;
+
+/// Loads the programs, or says why not.
+fn load(request: &Request) -> Option<Bpf> {
+    match Bpf::load(request) {
+        Ok(bpf) => Some(bpf),
+        Err(error) if error.kind() == ErrorKind::Permission => {
+            crate::skip::here(&format!("BPF programs may not be loaded: {error}"));
+            None
+        }
+        Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string)),
+    }
+}
+
+#[test]
+fn switches_are_counted_and_waits_added_up() {
+    let programs = Programs { on_cpu: false, off_cpu: true };
+    let whom = Whom::Processes(vec![std::process::id()]);
+    let request = Request { whom, programs, wakers: true, ..Request::default() };
+    let Some(mut bpf) = load(&request) else { return };
+    bpf.attach_switches().expect("it attaches");
+    bpf.start().expect("it starts");
+    let began = Instant::now();
+    let tid = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (mut stacks, mut kernel_frames) = (0, 0);
+    let taken = began.elapsed().as_nanos() as u64;
+    while bpf.read(&mut |event| {
+        if let Event::Stack(stack) = event {
+            stacks += 1;
+            kernel_frames += stack.kernel().count();
+        }
+    }) > 0
+    {}
+    let counters = bpf.counters();
+    let waits = bpf.waits().expect("they can be read");
+    let slept: u64 =
+        waits.iter().filter(|(key, _)| key.tid == tid && key.state != 0).map(|(_, value)| value.time).sum();
+    assert!(slept > 50_000_000 && slept <= taken, "{slept} of {taken} ns: {waits:?} {:?}", counters.named());
+    assert!(stacks > 0 && kernel_frames > stacks, "{stacks} stacks, {kernel_frames} frames");
+    assert!(counters.get(abi::SWITCHES_OUT) >= 10, "{:?}", counters.named());
+    let tasks = bpf.tasks().expect("they can be listed");
+    assert!(tasks.iter().all(|task| task.record.tgid == std::process::id() && task.record.tid != tid), "{tasks:?}");
+    let on_cpu = bpf.on_cpu().expect("it can be read");
+    assert!(on_cpu.iter().any(|(thread, _)| *thread == tid), "{on_cpu:?}");
+    assert!(bpf.programs().values().all(|program| program.id > 0 && program.verified > 0), "{:?}", bpf.programs());
+}
+
+#[test]
+fn what_is_given_back_is_used_again_after_a_rest() {
+    let programs = Programs { on_cpu: true, off_cpu: false };
+    let Some(mut bpf) = load(&Request { programs, ..Request::default() }) else { return };
+    let tables = bpf.tables();
+    tables.limit(4 << 20);
+    let words = vec![7u32; abi::BLOCK_WORDS as usize * 300];
+    let first = tables.add(&words).expect("memory is given").expect("there is room");
+    assert_eq!(tables.add(&words).expect("memory is given"), None, "the heap is limited");
+    tables.remove(first, words.len());
+    let began = Instant::now();
+    assert_eq!(tables.add(&words).expect("memory is given"), Some(first));
+    // A grace period of the kernel takes milliseconds, a call without one microseconds.
+    let rested = began.elapsed();
+    assert!(rested > Duration::from_micros(100), "{rested:?}");
+    tables.limit(64 << 20);
+    assert_eq!(tables.add(&words).expect("memory is given"), Some(301), "behind the first, into the next segment");
+
+    let mapping = Mapping { first: 5 << 24 | 1, second: 1 };
+    assert!(tables.set_process(77, &[mapping; 600], 9).expect("there is room"));
+    let process = tables.process(77).expect("it can be read").expect("it is there");
+    assert_eq!((process.count, process.exec_vm), (abi::MAPPINGS, 9));
+    tables.remove_process(77).expect("it can be removed");
+    assert_eq!(tables.process(77).expect("it can be read"), None);
+}
