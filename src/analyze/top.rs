@@ -63,7 +63,9 @@ impl Top {
             path.push(row);
         }
         functions.retain(|function| match function.kind {
-            FrameKind::Task | FrameKind::Note => function.self_value > 0 || function.self_samples > 0,
+            FrameKind::Task | FrameKind::Note | FrameKind::OffCpu => {
+                function.self_value > 0 || function.self_samples > 0
+            }
             FrameKind::User | FrameKind::Kernel | FrameKind::Inlined | FrameKind::Jit => true,
         });
         functions.sort_unstable_by(|a, b| {

@@ -10,6 +10,7 @@ use flameprofile::import::Kind;
 use flameprofile::model::TimeRange;
 use flameprofile::recorder::UserStacks;
 use flameprofile::sampler::{CpuList, StackSize};
+use flameprofile::session::States;
 
 use super::names::NamesArgs;
 use super::render::OutputArgs;
@@ -52,6 +53,9 @@ Examples:
   profile -p 4121 -f folded -o x.folded   folded stacks, for other tools
   profile -p 4121 -d 10 -o perf.data      the records as they come, for perf report and others
   profile -e page-faults -- ./prog        another event
+  profile --off-cpu -p 4121 -d 10         where its threads wait, and for how long
+  profile --off-cpu --wakers -p 4121      the same, with who woke them
+  profile --wall -o out.svg -- ./prog     time on and off the CPU in one picture
 
 On a terminal without -o the table of top functions is printed, else an SVG.
 Exit status: 0 done, 2 failed; with a command, the command's own.";
@@ -77,6 +81,29 @@ pub struct RecordArgs {
     /// A command to start and sample until it ends
     #[arg(last = true, value_name = "COMMAND", group = "whom")]
     pub command: Vec<OsString>,
+
+    /// Time off the CPU in place of time on it: how long threads waited, by the stack at which they did
+    #[arg(long, conflicts_with_all = ["event", "count", "freq", "wall"], help_heading = "Time off the CPU")]
+    pub off_cpu: bool,
+    /// Time on and off the CPU in one picture; -F says how often time on it is sampled
+    #[arg(long, conflicts_with_all = ["event", "count"], help_heading = "Time off the CPU")]
+    pub wall: bool,
+    /// With who woke each thread, above the stack at which it waited
+    #[arg(long, help_heading = "Time off the CPU")]
+    pub wakers: bool,
+    /// Only waits of at least this time: 1ms, 50us [default: all, so that sums are right; short ones cost no more]
+    #[arg(long, value_name = "TIME", value_parser = wait, help_heading = "Time off the CPU")]
+    pub min_block: Option<Duration>,
+    /// Only waits of at most this time
+    #[arg(long, value_name = "TIME", value_parser = wait, help_heading = "Time off the CPU")]
+    pub max_block: Option<Duration>,
+    /// Only waits in these states, by the letters of ps: S sleeps, D waits for a disk or the like, T stopped, t traced, P parked,
+    /// R could run and waited for a CPU
+    #[arg(long, value_name = "LETTERS", value_parser = states, help_heading = "Time off the CPU")]
+    pub state: Option<States>,
+    /// With threads of the kernel, which -a and -G leave out of time off the CPU
+    #[arg(long, help_heading = "Time off the CPU")]
+    pub kernel_threads: bool,
 
     /// The event, by perf's names: cycles, cpu-clock, page-faults, sched:sched_switch, r1a8 [default: cycles where there is
     /// a counter for them, else cpu-clock]
@@ -216,6 +243,29 @@ fn time_range(text: &str) -> Result<TimeRange, String> {
     text.parse().map_err(|error: flameprofile::Error| error.hint().unwrap_or_default().to_owned())
 }
 
+fn states(text: &str) -> Result<States, String> {
+    States::parse(text).map_err(|error| error.hint().unwrap_or_default().to_owned())
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == 'µ');
+    let unit = match &text[digits.len()..] {
+        "ns" => 1.0,
+        "us" | "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "" if digits == "0" => 1.0,
+        "" => return Err("say the unit too: 50us, 1ms, 2s".to_owned()),
+        unit => return Err(format!("{unit} is no unit of time: 500ns, 50us, 1ms, 2s")),
+    };
+    let number: f64 = digits.parse().map_err(|_| "a time is like 50us, 1ms or 2s".to_owned())?;
+    let nanoseconds = (number * unit).round();
+    match (0.0..1e18).contains(&nanoseconds) {
+        true => Ok(Duration::from_nanos(nanoseconds as u64)),
+        false => Err("a time is at least 0, and less than thirty years".to_owned()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
@@ -249,6 +299,17 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         for wrong in ["", "x", "0", "-1", "1e999", "5 days", "nan"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_waits_are_read() {
+        assert_eq!(wait("0"), Ok(Duration::ZERO));
+        assert_eq!(wait("1.5ms"), Ok(Duration::from_micros(1500)));
+        assert_eq!(wait("50µs"), wait("50us"));
+        assert_eq!(wait("700ns"), Ok(Duration::from_nanos(700)));
+        for wrong in ["", "5", "ms", "-1ms", "1e99s", "1 m", "nans", "infs"] {
+            assert!(wait(wrong).is_err(), "{wrong}");
         }
     }
 }

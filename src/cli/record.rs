@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use flameprofile::sampler::choose::Side;
 use flameprofile::sampler::{Sampling, Target};
-use flameprofile::session::{Ended, RecordOptions, Stop, record, record_perf_data};
+use flameprofile::session::{Ended, OffCpuOptions, RecordOptions, RecordedTime, Stop, record, record_perf_data};
 use flameprofile::{Error, ErrorKind, Result};
 
 use super::args::{RecordArgs, Unwind};
@@ -25,7 +25,9 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     let outlet = Outlet::open(&args.output)?;
     outlet.refuse_servers(downloads.is_some())?;
 
+    let time = time(args, &target)?;
     let mut options = RecordOptions::new(target);
+    options.time = time;
     options.cpus.clone_from(&args.cpu);
     options.event.clone_from(&args.event);
     options.sampling = args.count.map(Sampling::Period).or(args.freq.map(Sampling::Frequency));
@@ -58,6 +60,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     let mut progress = ProgressLine::new(!args.output.quiet && !is_command, args.duration);
     let mut show = |state| progress.show(state);
     let recording = match outlet.records(args.compress)? {
+        Some(_) if options.time != RecordedTime::OnCpu => return Err(no_records()),
         Some(records) => record_perf_data(&options, records, &stop, &mut show),
         None => record(&options, &stop, &mut show),
     };
@@ -77,6 +80,60 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
         Some(child) => command_status(child, recording.ended),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// What of the targets' time is to be recorded.
+fn time(args: &RecordArgs, target: &Target) -> Result<RecordedTime> {
+    let usage = |what: &str, hint: &str| Err(Error::new(ErrorKind::Usage, what.to_owned()).with_hint(hint.to_owned()));
+    if !args.off_cpu && !args.wall {
+        let given = [
+            (args.wakers, "--wakers"),
+            (args.min_block.is_some(), "--min-block"),
+            (args.max_block.is_some(), "--max-block"),
+            (args.state.is_some(), "--state"),
+            (args.kernel_threads, "--kernel-threads"),
+        ];
+        return match given.iter().find(|(is_given, _)| *is_given) {
+            None => Ok(RecordedTime::OnCpu),
+            Some((_, option)) => usage(
+                &format!("{option} is about time off the CPU, which is not recorded"),
+                &format!("profile --off-cpu {option} .., or --wall for time on the CPU beside it"),
+            ),
+        };
+    }
+    let default = OffCpuOptions::default();
+    let options = OffCpuOptions {
+        min_block: args.min_block.unwrap_or(default.min_block),
+        max_block: args.max_block.unwrap_or(default.max_block),
+        states: args.state.unwrap_or(default.states),
+        wakers: args.wakers,
+        kernel_threads: args.kernel_threads,
+    };
+    if options.min_block > options.max_block {
+        return usage("--min-block is longer than --max-block: no wait is both", "change places, or leave one out");
+    }
+    if options.kernel_threads && !matches!(target, Target::System | Target::Cgroup(_)) {
+        return usage(
+            "--kernel-threads adds threads of the kernel, of which this target has none",
+            "with -a or -G; one of them by its number with -t",
+        );
+    }
+    let leaves_out = args.min_block.is_some() || args.max_block.is_some() || args.state.is_some();
+    if args.wall && leaves_out {
+        return usage(
+            "--wall shows all time, and --min-block, --max-block and --state leave some out",
+            "--off-cpu takes them",
+        );
+    }
+    Ok(if args.wall { RecordedTime::Wall(options) } else { RecordedTime::OffCpu(options) })
+}
+
+fn no_records() -> Error {
+    Error::new(ErrorKind::Usage, "time off the CPU is added up as it is recorded: there are no records for a perf.data")
+        .with_hint(
+            "for records: profile -e sched:sched_switch -f perf-data ..; for other tools: --off-cpu with -f pprof, folded or \
+             perf-script",
+        )
 }
 
 fn target(args: &RecordArgs) -> Result<Target> {

@@ -16,7 +16,7 @@
 //!              {"image": row, "offset": "0x...", "unnamed": why, "function": "0x..." where its function begins, or
 //!                 "address": "0x..." if no function is known to be there; both as the object file states addresses,
 //!                 neither if it was not read}
-//!              {"name", "kind": "user" | "kernel" | "inlined" | "jit" | "task" | "note"}
+//!              {"name", "kind": "user" | "kernel" | "inlined" | "jit" | "task" | "note" | "off-cpu"}
 //! "stacks"     {"parent": row of the caller's stack, which stands before, or null; "frame": row}
 //! "samples"    {"time": ns, "thread": row, "cpu": or null, "stack": row or null, "truncated": why or null, "event": row,
 //!                 "value": in the event's unit, "count": 1, or 0 for an estimate of what was not sampled}
@@ -149,5 +149,6 @@ fn kind_name(kind: FrameKind) -> &'static str {
         FrameKind::Jit => "jit",
         FrameKind::Task => "task",
         FrameKind::Note => "note",
+        FrameKind::OffCpu => "off-cpu",
     }
 }

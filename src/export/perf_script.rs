@@ -82,7 +82,7 @@ fn lines_of(profile: &Profile, id: FrameId, pid: u32) -> String {
                 FrameKind::Kernel => "[kernel.kallsyms]".to_owned(),
                 FrameKind::Jit => format!("/tmp/perf-{pid}.map"),
                 FrameKind::Inlined => "inlined".to_owned(),
-                FrameKind::Note => "[profile]".to_owned(),
+                FrameKind::Note | FrameKind::OffCpu => "[profile]".to_owned(),
                 FrameKind::User | FrameKind::Task => "[unknown]".to_owned(),
             },
         ),

@@ -2,18 +2,20 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{CaptureStats, Origin};
+use crate::model::{CaptureStats, OffCpuStats, Origin};
 
 /// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
 ///
 /// Keys: `origin` (`recording`; `records` of one that was read; `stacks` that another program found, whose `lost`,
 /// `throttled` and `complete` are `null`), `event rate duration_seconds samples lost trimmed throttled coverage cpu_seconds complete
 /// unstated truncated completed_late no_unwind_info frames unnamed unnamed_innermost unnamed_images own_cpu_seconds peak_rss_bytes
-/// records skipped notes
+/// records skipped off_cpu notes
 /// target host started_unix`; `truncated` and `unnamed` are objects from reason to share, `no_unwind_info` from file to share, `frames`
 /// (how callers in user mode were found), `records` (what was read, by type) and `skipped` (what was passed over, by reason)
 /// to number; `unnamed_images` is a list, most first, of `{image reason share help}`: what to install or to type, empty if nothing
-/// is known to help; `completed_late` is a number of samples, `null` of what was not recorded here.
+/// is known to help; `completed_late` is a number of samples, `null` of what was not recorded here;
+/// `off_cpu` is `null` or `{blocked_seconds waits runnable_seconds runnable_waits still_blocked blocked_before wakers_known lost_waits
+/// lost_seconds left_out on_cpu_seconds wall_seconds coverage}`, see [`OffCpuStats`].
 pub fn stats_json(stats: &CaptureStats) -> Value {
     let is_known = stats.origin != Origin::Stacks;
     let origin = match stats.origin {
@@ -45,10 +47,29 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         "peak_rss_bytes": stats.peak_rss_bytes,
         "records": stats.records,
         "skipped": stats.skipped,
+        "off_cpu": stats.off_cpu.as_ref().map(off_cpu),
         "notes": stats.notes,
         "target": stats.target,
         "host": stats.host,
         "started_unix": stats.started_unix,
+    })
+}
+
+fn off_cpu(stats: &OffCpuStats) -> Value {
+    json!({
+        "blocked_seconds": stats.blocked.as_secs_f64(),
+        "waits": stats.waits,
+        "runnable_seconds": stats.runnable.as_secs_f64(),
+        "runnable_waits": stats.runnable_waits,
+        "still_blocked": stats.still_blocked,
+        "blocked_before": stats.blocked_before,
+        "wakers_known": stats.wakers_known,
+        "lost_waits": stats.lost_waits,
+        "lost_seconds": stats.lost.as_secs_f64(),
+        "left_out": stats.left_out,
+        "on_cpu_seconds": stats.on_cpu.map(|time| time.as_secs_f64()),
+        "wall_seconds": stats.wall.map(|time| time.as_secs_f64()),
+        "coverage": stats.coverage(),
     })
 }
 

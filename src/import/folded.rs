@@ -15,7 +15,7 @@ use super::tasks::Tasks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     ESTIMATES, EventId, FrameId, FrameKind, Origin, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId,
-    Timestamp, Truncation, Unit,
+    Timestamp, Truncation, Unit, off_cpu,
 };
 
 /// Whether text begins with folded stacks.
@@ -174,6 +174,7 @@ impl Reader {
                 let (plain, kind) = match suffix {
                     Some(known) => known,
                     None if ESTIMATES.contains(&&*text) => (&*text, FrameKind::Note),
+                    None if off_cpu::NAMES.contains(&&*text) => (&*text, FrameKind::OffCpu),
                     None => (&*text, FrameKind::User),
                 };
                 let frame = self.builder.name_frame(plain, kind);

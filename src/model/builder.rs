@@ -219,6 +219,12 @@ impl ProfileBuilder {
         self.profile.samples.set(row, Sample { stack, end, ..sample });
     }
 
+    /// Gives the sample of a row another value.
+    pub fn set_value(&mut self, row: usize, value: u64) {
+        let sample = self.profile.samples.get(row);
+        self.profile.samples.set(row, Sample { value, ..sample });
+    }
+
     /// The finished profile, without names; its samples are sorted by time.
     pub fn finish(mut self) -> Profile {
         for (frame, found_by) in self.frames.values() {

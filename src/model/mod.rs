@@ -15,6 +15,7 @@ mod filter;
 mod id;
 mod intern;
 mod merge;
+pub mod off_cpu;
 mod profile;
 mod reason;
 mod samples;
@@ -29,6 +30,7 @@ pub use filter::{Filter, TimeBound, TimeRange};
 pub use id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
 pub use intern::{Interner, StringTable};
 pub use merge::merge;
+pub use off_cpu::OffCpuStats;
 pub use profile::{
     Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Stack,
     Thread,

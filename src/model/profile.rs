@@ -104,6 +104,8 @@ pub enum FrameKind {
     Task,
     /// Not code: what is missing, and why.
     Note,
+    /// Not code: that a thread was off the CPU, and how it came on again (the names of [`super::off_cpu`]).
+    OffCpu,
 }
 
 /// One frame: its key and, after symbolization, its names.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::off_cpu::OffCpuStats;
 use super::reason::Unnamed;
 
 /// Who found the stacks, and so what is known of what was missed.
@@ -71,6 +72,8 @@ pub struct CaptureStats {
     pub records: BTreeMap<String, u64>,
     /// Of what was read in: what was passed over, by reason; nothing that carries samples is passed over uncounted.
     pub skipped: BTreeMap<String, u64>,
+    /// What there was of time off the CPU, if that was recorded.
+    pub off_cpu: Option<OffCpuStats>,
     /// What is less than was asked for, a sentence each: "no kernel frames (...)".
     pub notes: Vec<String>,
     /// What was recorded: the command line, or the process ids.

@@ -2,6 +2,7 @@
 
 mod jit_host;
 pub mod kernel;
+mod kernel_places;
 mod memory;
 mod off_cpu;
 pub mod own_cost;
@@ -11,6 +12,7 @@ mod space;
 mod table;
 
 pub use jit_host::JitHost;
+pub use kernel_places::KernelPlaces;
 pub use memory::ProcessMemory;
 pub use off_cpu::{OffCpu, Wait};
 pub use runtime::Runtime;

@@ -152,6 +152,16 @@ pub fn status(id: u32) -> io::Result<Status> {
     Ok(status)
 }
 
+/// Whether a process is one of the kernel's own threads; one that is gone is none.
+///
+/// Field 9 of `/proc/PID/stat` has `PF_KTHREAD` (`include/linux/sched.h`).
+pub fn is_of_kernel(pid: u32) -> bool {
+    const PF_KTHREAD: u64 = 0x0020_0000;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
+}
+
 /// A process's processes: `roots` and all that descend from them, as they are now.
 pub fn descendants(roots: &[u32]) -> Vec<u32> {
     let mut children: std::collections::BTreeMap<u32, Vec<u32>> = std::collections::BTreeMap::new();

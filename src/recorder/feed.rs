@@ -100,7 +100,12 @@ pub struct Feed<'f, S = Recorder> {
 impl<S: Sink> Feed<'static, S> {
     /// Feeds `recorder` with what comes from rings, all of one layout.
     pub fn of_rings(recorder: S, layout: Layout) -> Feed<'static, S> {
-        Feed { batch: 1, ..Feed::new(recorder, Layouts::single(layout), Vec::new()) }
+        Feed::of_rings_with(recorder, Layouts::single(layout))
+    }
+
+    /// The same, of several events.
+    pub fn of_rings_with(recorder: S, layouts: Layouts) -> Feed<'static, S> {
+        Feed { batch: 1, ..Feed::new(recorder, layouts, Vec::new()) }
     }
 }
 

@@ -15,38 +15,46 @@ mod call_stack;
 mod called;
 mod counters;
 mod deferred;
+mod ends;
 mod existing;
 mod feed;
 mod followed_maps;
 mod jit;
+mod kernel_stacks;
 mod late;
+mod on_cpu;
 mod options;
 mod other_stack;
 mod so_far;
 mod tap;
+mod waiting;
+mod waits;
 mod walk;
 
 pub use counters::Counters;
+pub use ends::OFF_CPU;
 pub use feed::{Feed, Sink};
+pub use kernel_stacks::{KernelStack, StackOf, SummedWaits, UserFrame, WakerOf};
+pub use on_cpu::ThreadTime;
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 pub use tap::{Tap, Tapped};
+pub use waiting::{Found, WaitingThread};
+pub use waits::{WaitOptions, Waited, Waker};
 // What samples must carry to be unwound: who opens the events asks for it.
-pub use crate::unwind::{Processor, REGISTERS_MASK};
+pub use crate::unwind::{Processor, REGISTERS_MASK, Registers};
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::image::{Images, Wanted, is_deleted_scratch, is_file_path};
-use crate::model::{
-    EventId, FrameKind, ImageKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp, Unit,
-    Unnamed,
-};
+use crate::model::{EventId, ImageKind, Profile, ProfileBuilder, Sample, StackId, ThreadId, Timestamp, Unnamed};
 use crate::perf::record::{self, CpuMode};
 use crate::perf::{Layout, Record, data};
 use crate::process::{AddressSpace, JitHost, KernelMaps, Mapping, OffCpu, ProcessTable};
 use crate::unwind::{Unwinder, WalkedFrame, WithoutTables};
 use deferred::Incomplete;
 use late::Late;
+use waits::Waits;
 use walk::{Part, Walk, Walked};
 
 /// The pid of an idle CPU, and of every task that is not in our pid namespace: nothing more is known of those.
@@ -99,6 +107,8 @@ pub struct Recorder {
     began_unix: u64,
     kernel_symbols: Vec<KernelSymbol>,
     off_cpu: OffCpu,
+    /// Of tasks that run.
+    waits: Option<Waits>,
     incomplete: Incomplete,
     /// Of processes that run.
     late: Option<Late>,
@@ -131,8 +141,9 @@ impl Recorder {
     /// The same, with what knows where the files of the recording are.
     pub fn with_images(options: RecorderOptions, images: Images) -> Recorder {
         let mut builder = ProfileBuilder::new();
-        let events =
+        let events: Vec<EventId> =
             options.events.iter().map(|event| builder.add_event(&event.name, event.unit, event.period)).collect();
+        let waits = options.waits.map(|waits| Waits::new(waits, options.event_of_waits(&events)));
         let mut unwinders = Vec::new();
         let without_tables = match options.user_stacks {
             UserStacks::Dwarf => WithoutTables::Stop,
@@ -154,6 +165,7 @@ impl Recorder {
             began_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             kernel_symbols: Vec::new(),
             off_cpu: OffCpu::default(),
+            waits,
             incomplete: Incomplete::default(),
             late,
             counters: Counters::default(),
@@ -222,6 +234,7 @@ impl Recorder {
                 }
                 if comm.exec && self.options.begins_with_exec_of == Some(comm.pid) {
                     self.options.begins_with_exec_of = None;
+                    self.begins(comm.pid, comm.tid, comm.identity.time);
                 }
             }
             Record::Fork(task) => {
@@ -230,12 +243,14 @@ impl Recorder {
                     self.forget_memory(task.pid);
                 }
                 self.processes.fork(task.parent_pid, task.parent_tid, task.pid, task.tid);
+                self.begins(task.pid, task.tid, task.time);
             }
             Record::Exit(task) => {
                 if task.pid == task.tid {
                     self.forget_memory(task.pid);
                 }
                 self.off_cpu.ends(task.tid);
+                self.keep_name(task.pid, task.tid, task.time);
                 self.processes.exit(task.pid, task.tid);
             }
             Record::Lost(count) => self.counters.lost = self.counters.lost.saturating_add(*count),
@@ -243,7 +258,7 @@ impl Recorder {
                 self.counters.lost_samples = self.counters.lost_samples.saturating_add(*count)
             }
             Record::Throttle => self.counters.throttled += 1,
-            Record::Switch(switch) if !switch.out => self.off_cpu.comes_on(switch.identity.tid, switch.identity.time),
+            Record::Switch(switch) => self.switches(switch),
             Record::Deferred(deferred) => self.complete(deferred),
             Record::Ksymbol(symbol) if !symbol.gone => self.kernel_symbols.push(KernelSymbol {
                 address: symbol.address,
@@ -258,7 +273,7 @@ impl Recorder {
                 self.counters.malformed += 1;
                 self.counters.malformed_samples += u64::from(*kind == record::kind::SAMPLE);
             }
-            Record::Switch(_) | Record::Ksymbol(_) | Record::Unthrottle | Record::Other(_) => {}
+            Record::Ksymbol(_) | Record::Unthrottle | Record::Other(_) => {}
         }
     }
 
@@ -307,34 +322,6 @@ impl Recorder {
         batch.clear();
     }
 
-    /// Adds a row for what was not sampled, in the event's unit, so that the picture's width is what the targets used.
-    ///
-    /// It belongs to the process that was sampled, if it was one; else to a row of the name `target`, as nobody knows whose
-    /// it is.
-    pub fn add_estimate(&mut self, name: &str, value: u64, target: &str) {
-        let thread = match self.builder.profile().processes.len() {
-            1 => ThreadId(0),
-            _ => {
-                let process = self.builder.add_process(0, target);
-                self.builder.add_thread(process, 0, target)
-            }
-        };
-        let frame = self.builder.name_frame(name, FrameKind::Note);
-        let stack = self.builder.stack(StackId(0), frame);
-        let time = self.builder.profile().samples.last().map_or(Timestamp(0), |sample| sample.time);
-        let end = StackEnd::Root;
-        self.builder.add_sample(Sample {
-            time,
-            thread,
-            cpu: Sample::NO_CPU,
-            stack,
-            end,
-            event: EventId(0),
-            value,
-            count: 0,
-        });
-    }
-
     /// The finished recording.
     pub fn finish(mut self) -> Recorded {
         let notes = self.settle_jit_code().into_iter().collect();
@@ -348,20 +335,6 @@ impl Recorder {
             kernel_symbols: self.kernel_symbols,
             counters,
             notes,
-        }
-    }
-
-    /// Adds the time off the CPU as an event of its own, if task switches were recorded.
-    fn add_waits(&mut self) {
-        self.counters.waits_by_next_sample = self.off_cpu.by_next_sample();
-        self.counters.open_waits = self.off_cpu.open() as u64;
-        if self.off_cpu.waits().is_empty() {
-            return;
-        }
-        let event = self.builder.add_event(OFF_CPU, Unit::Nanoseconds, None);
-        for wait in self.off_cpu.waits() {
-            let sample = self.builder.profile().samples.get(wait.sample);
-            self.builder.add_sample(Sample { event, value: wait.time, count: 1, ..sample });
         }
     }
 
@@ -482,30 +455,17 @@ impl Recorder {
             return None;
         }
         let event = self.options.events.get(sample.event as usize)?;
+        let (is_switch, next_pid) = (event.is_switch, event.next_pid);
         let process = self.processes.sampled(identity.pid, identity.tid)?;
-        if process.name.is_empty() {
-            process.name = self.options.origin.name_of_nameless(identity.pid);
-        }
-        let process_id = match process.id {
-            Some(id) => id,
-            None => *process.id.insert(self.builder.add_process(identity.pid, &process.name)),
-        };
         process.map_code(identity.time);
-        let space = process.space.clone();
-        if process.thread(identity.tid).name.is_empty() {
-            let name = process.name.clone();
-            process.thread(identity.tid).name = name;
-        }
-        let thread = process.thread(identity.tid);
-        let thread_id = match thread.id {
-            Some(id) => id,
-            None => *thread.id.insert(self.builder.add_thread(process_id, identity.tid, &thread.name)),
-        };
+        let (thread_id, space) = self.row_of_thread(identity.pid, identity.tid)?;
         if identity.pid != OUTSIDE {
             self.off_cpu.is_seen(identity.tid, identity.time);
         }
-        if event.is_switch {
-            let offset = event.next_pid.or_else(|| data::tracing::usual_next_pid(sample.raw));
+        if let Some(waits) = &mut self.waits {
+            waits.off.is_seen(identity.tid, identity.time);
+        } else if is_switch {
+            let offset = next_pid.or_else(|| data::tracing::usual_next_pid(sample.raw));
             let next = offset.and_then(|offset| sample.raw_u32(offset));
             if identity.pid != OUTSIDE {
                 self.off_cpu.goes_off(identity.tid, self.counters.samples as usize, identity.time);
@@ -518,8 +478,33 @@ impl Recorder {
             sample.user_stack_full && record::TRIMMED.contains(&copied) && copied < self.options.stack_copy;
         self.counters.trimmed += u64::from(is_trimmed);
         // What a recording says of itself may be anything.
-        self.counters.value = self.counters.value.saturating_add(self.value(sample));
+        if self.waits.is_none() || !is_switch {
+            self.counters.value = self.counters.value.saturating_add(self.value(sample));
+        }
         Some(Admitted { sample: *sample, thread: thread_id, space })
+    }
+
+    /// The row of a thread whose samples are kept, and what is mapped in it now.
+    fn row_of_thread(&mut self, pid: u32, tid: u32) -> Option<(ThreadId, Arc<AddressSpace>)> {
+        let process = self.processes.sampled(pid, tid)?;
+        if process.name.is_empty() {
+            process.name = self.options.origin.name_of_nameless(pid);
+        }
+        let process_id = match process.id {
+            Some(id) => id,
+            None => *process.id.insert(self.builder.add_process(pid, &process.name)),
+        };
+        let space = process.space.clone();
+        if process.thread(tid).name.is_empty() {
+            let name = process.name.clone();
+            process.thread(tid).name = name;
+        }
+        let thread = process.thread(tid);
+        let id = match thread.id {
+            Some(id) => id,
+            None => *thread.id.insert(self.builder.add_thread(process_id, tid, &thread.name)),
+        };
+        Some((id, space))
     }
 
     fn value(&self, sample: &record::Sample<'_>) -> u64 {
@@ -534,6 +519,9 @@ impl Recorder {
     fn add(&mut self, admitted: &Admitted<'_>, walked: Walked, frames: &[WalkedFrame]) {
         let stack = self.stack(frames);
         let sample = &admitted.sample;
+        if self.waits.is_some() && self.options.events[sample.event as usize].is_switch {
+            return self.goes_off(admitted, stack, walked.end);
+        }
         let row = self.builder.profile().samples.len();
         if let Some(cookie) = walked.deferred {
             self.incomplete.add(sample.identity.tid, cookie, row);
@@ -579,9 +567,6 @@ impl Recorder {
         }
     }
 }
-
-/// The name of the event that time off the CPU is added as.
-pub const OFF_CPU: &str = "off-cpu";
 
 #[cfg(test)]
 mod tests;

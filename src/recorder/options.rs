@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::OUTSIDE;
-use crate::model::{BuildId, StackEnd, Truncation, Unit};
+use super::waits::WaitOptions;
+use crate::model::{BuildId, EventId, StackEnd, Truncation, Unit};
 use crate::process::Membership;
 use crate::unwind::Processor;
 
@@ -132,6 +133,13 @@ impl Origin {
     }
 }
 
+impl RecorderOptions {
+    /// Which event the rows of time off the CPU are of: the first, which is that of time on the CPU if both are recorded.
+    pub(super) fn event_of_waits(&self, events: &[EventId]) -> EventId {
+        events.first().copied().unwrap_or(EventId(0))
+    }
+}
+
 /// What a recording is of.
 #[derive(Clone, Debug)]
 pub struct RecorderOptions {
@@ -149,6 +157,8 @@ pub struct RecorderOptions {
     pub begins_with_exec_of: Option<u32>,
     /// Where records come from.
     pub origin: Origin,
+    /// How time off the CPU is kept, of a recording of tasks that run.
+    pub waits: Option<WaitOptions>,
     /// How many threads walk stacks, of a recording that is there already.
     pub threads: NonZeroUsize,
 }

@@ -1,7 +1,7 @@
 //! The recorder on records made by hand.
 
 use super::*;
-use crate::model::{ImageId, Truncation};
+use crate::model::{ImageId, StackEnd, Truncation, Unit};
 use crate::perf::record::{Comm, Identity, Mmap, Task, context};
 use crate::perf::{ByteOrder, Layout, SampleFields, Words, branch_type};
 use crate::process::Membership;
@@ -11,6 +11,7 @@ fn options(membership: Membership) -> RecorderOptions {
         membership,
         events: vec![RecordedEvent::new("cpu-clock", Unit::Nanoseconds, Some(1000))],
         origin: Origin::Live,
+        waits: None,
         threads: std::num::NonZeroUsize::MIN,
         streams: 4,
         user_stacks: UserStacks::Auto,

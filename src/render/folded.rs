@@ -65,7 +65,7 @@ fn innermost(label: &str) -> Cow<'_, str> {
 
 fn suffix(kind: FrameKind) -> &'static str {
     match kind {
-        FrameKind::User | FrameKind::Task | FrameKind::Note => "",
+        FrameKind::User | FrameKind::Task | FrameKind::Note | FrameKind::OffCpu => "",
         FrameKind::Kernel => "_[k]",
         FrameKind::Inlined => "_[i]",
         FrameKind::Jit => "_[j]",

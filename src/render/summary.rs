@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::name::{printable, shorten};
 use super::number::{count_of, grouped, percent, quantity, utc};
-use crate::model::{CaptureStats, Origin, Truncation, Unit, UnnamedImage};
+use crate::model::{CaptureStats, OffCpuStats, Origin, Truncation, Unit, UnnamedImage};
 
 /// One figure about a recording: what it is about, and the figure in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,10 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
         1 => "throttled once".to_owned(),
         times => format!("throttled {} times", grouped(times)),
     };
-    let samples = count_of(stats.samples, "sample");
+    let samples = match &stats.off_cpu {
+        Some(waits) => count_of(waits.waits.saturating_add(waits.runnable_waits), "wait"),
+        None => count_of(stats.samples, "sample"),
+    };
     let is_known = stats.origin != Origin::Stacks;
     let lost = grouped(stats.lost);
     fact(
@@ -49,9 +52,16 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
             false => format!("{}, {samples}", time(stats.duration)),
         },
     );
+    for text in stats.off_cpu.iter().flat_map(off_cpu) {
+        fact("off-CPU", text);
+    }
     fact(
         "coverage",
         match (stats.coverage, stats.cpu_time) {
+            (Some(coverage), _) if stats.off_cpu.is_some() => {
+                let wall = stats.off_cpu.as_ref().and_then(|waits| waits.wall).unwrap_or_default();
+                format!("{} of the {} that its threads lived", percent(coverage), time(wall))
+            }
             (Some(coverage), Some(cpu)) => format!("{} of {} CPU time", percent(coverage), time(cpu)),
             (Some(coverage), None) => format!("{} of the event's own count", percent(coverage)),
             (None, _) => "not known".to_owned(),
@@ -139,6 +149,9 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     if stats.throttled > 0 {
         warnings.push("the kernel throttled the event".to_owned());
     }
+    if let Some(waits) = stats.off_cpu.as_ref().filter(|waits| waits.lost_waits > 0) {
+        warnings.push(format!("{} of {} lost", count_of(waits.lost_waits, "wait"), time(waits.lost)));
+    }
     if let Some(coverage) = stats.coverage {
         // Chance alone moves it by about the root of the number of samples.
         let chance = 3.3 / (stats.samples.max(1) as f64).sqrt();
@@ -158,6 +171,40 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
         warnings.push(format!("{} of the frames have no name", percent(stats.unnamed_total())));
     }
     warnings
+}
+
+/// How much time threads were off the CPU, and what is to be known of it.
+fn off_cpu(stats: &OffCpuStats) -> Vec<String> {
+    let mut texts = vec![format!(
+        "{} blocked in {}, {} waiting for a CPU in {}",
+        time(stats.blocked),
+        count_of(stats.waits, "wait"),
+        time(stats.runnable),
+        count_of(stats.runnable_waits, "wait")
+    )];
+    if let Some(on) = stats.on_cpu {
+        texts[0].push_str(&format!(", {} on the CPU", time(on)));
+    }
+    let mut parts = Vec::new();
+    for (count, what) in [
+        (stats.blocked_before, "had begun before the recording"),
+        (stats.still_blocked, "had not ended when it did"),
+        (stats.left_out, "left out, as shorter, longer or of another state than asked for"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{} {what}", count_of(count, "wait")));
+        }
+    }
+    if stats.lost_waits > 0 {
+        parts.push(format!("{} of {} lost for want of room", count_of(stats.lost_waits, "wait"), time(stats.lost)));
+    }
+    if let Some(known) = stats.wakers_known {
+        parts.push(format!("who woke is known of {}", count_of(known, "wait")));
+    }
+    if !parts.is_empty() {
+        texts.push(parts.join("; "));
+    }
+    texts
 }
 
 /// How much is cut, by reason; for want of unwind information, the files that have none.

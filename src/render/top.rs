@@ -133,6 +133,7 @@ impl Color {
             FrameKind::Kernel => self.sequence("34", text),
             FrameKind::Inlined => self.sequence("33", text),
             FrameKind::Jit => self.sequence("32", text),
+            FrameKind::OffCpu => self.sequence("35", text),
             FrameKind::Task | FrameKind::Note => self.sequence("2", text),
         }
     }

@@ -26,7 +26,7 @@ pub use cpu_time::Denominator;
 pub use cpus::CpuList;
 pub use drain::{Chunk, Chunks, Drain};
 pub use event::EventSpec;
-pub use open::{OpenRequest, Opened, OpenedEvent, Stacks, Tasks, open};
+pub use open::{OpenRequest, Opened, OpenedEvent, Stacks, Switches, Tasks, open};
 pub use pmu::Sources;
 pub use ring::RingBuffer;
 pub use ring_sizes::StackSize;

@@ -19,6 +19,8 @@ use crate::perf::{AttrFlags, EventAttr, Layout, SampleFields, Sampling, branch_t
 
 /// `PERF_TYPE_SOFTWARE` and its `PERF_COUNT_SW_DUMMY`: counts nothing, and reports mappings and tasks.
 const DUMMY: (u32, u64) = (1, 9);
+/// `PERF_TYPE_SOFTWARE` and its `PERF_COUNT_SW_CONTEXT_SWITCHES`: happens as a task goes off its CPU, in the kernel.
+const SWITCHES: (u32, u64) = (1, 3);
 /// Reports of mappings and tasks.
 ///
 /// Without `BUILD_ID`: the kernel marks a record of a mapping as one with a build id for the event that asked for it, and leaves
@@ -40,6 +42,18 @@ pub struct Stacks {
     pub user_copy: bool,
     /// The calls that the processor has recorded and that have not returned.
     pub call_stack: bool,
+}
+
+/// What is recorded of tasks that go on and off CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switches {
+    /// Nothing.
+    #[default]
+    None,
+    /// That they do.
+    Records,
+    /// That they do, and a sample each time that one goes off: it is taken in the kernel, which must be permitted.
+    Samples,
 }
 
 /// Which tasks events are opened on.
@@ -76,6 +90,8 @@ pub struct OpenRequest {
     pub registers: u64,
     /// Whether mappings of data are reported too: perf finds unwind tables, which no code is in, only in those.
     pub data_mappings: bool,
+    /// What is recorded of tasks that go on and off CPUs.
+    pub switches: Switches,
 }
 
 /// The opened events.
@@ -93,6 +109,8 @@ pub struct Opened {
     owners: Vec<(u32, OwnedFd)>,
     sampling: Vec<SamplingEvent>,
     accepted: Accepted,
+    /// The same, of the events of task switches.
+    accepted_switches: Accepted,
     /// The flags of the events that own the rings, as the kernel took them.
     owner_flags: AttrFlags,
     /// What is opened for each task.
@@ -110,6 +128,8 @@ struct SamplingEvent {
     turn: Option<usize>,
     /// Which event it is.
     which: (u32, u64),
+    /// Whether it is that of task switches.
+    is_switch: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +138,13 @@ struct PerTask {
     /// Row of the ring's owner.
     row: usize,
     turn: Option<usize>,
+    is_switch: bool,
+}
+
+impl PerTask {
+    fn new(attr: EventAttr, row: usize) -> PerTask {
+        PerTask { attr, row, turn: None, is_switch: false }
+    }
 }
 
 /// A sampling event as it was opened, all its timers taken together.
@@ -138,12 +165,13 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
     let side_flags = AttrFlags::DISABLED.with(AttrFlags::EXCLUDE_KERNEL).with(AttrFlags::EXCLUDE_HV);
     let tracking = TRACKING.into_iter().fold(AttrFlags(0), AttrFlags::with);
     let tracking = if request.data_mappings { tracking } else { tracking.without(AttrFlags::MMAP_DATA) };
+    let switching = if request.switches == Switches::None { AttrFlags(0) } else { AttrFlags::CONTEXT_SWITCH };
     let identity = SampleFields::IDENTIFIER.with(SampleFields::TID).with(SampleFields::TIME).with(SampleFields::CPU);
     let common = AttrFlags::SAMPLE_ID_ALL.with(AttrFlags::USE_CLOCKID).with(AttrFlags::WATERMARK);
     let dummy = EventAttr {
         sample_fields: identity,
         clockid: CLOCK_MONOTONIC,
-        flags: side_flags.with(common).with(tracking),
+        flags: side_flags.with(common).with(tracking).with(switching),
         ..EventAttr::counting(DUMMY.0, DUMMY.1)
     };
     let per_task: Option<(Vec<u32>, bool)> = match &request.tasks {
@@ -234,6 +262,7 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
         owners,
         sampling: Vec::new(),
         accepted: Accepted::default(),
+        accepted_switches: Accepted::default(),
         owner_flags: side_band.flags(),
         per_task: Vec::new(),
         turn: 0,
@@ -262,18 +291,43 @@ pub fn open(kernel: &impl OpenEvent, request: &OpenRequest) -> io::Result<Opened
                 }
                 match &request.tasks {
                     Tasks::Cgroup(group) => {
-                        opened.sample(kernel, &attr, Scope::Cgroup(group.as_fd(), cpu), row, (start, None))?;
+                        opened.sample(kernel, &PerTask::new(attr, row), Scope::Cgroup(group.as_fd(), cpu), start)?;
                     }
-                    Tasks::All => opened.sample(kernel, &attr, Scope::Cpu(cpu), row, (start, None))?,
-                    Tasks::Threads(_) | Tasks::Child(_) => opened.per_task.push(PerTask { attr, row, turn }),
+                    Tasks::All => opened.sample(kernel, &PerTask::new(attr, row), Scope::Cpu(cpu), start)?,
+                    Tasks::Threads(_) | Tasks::Child(_) => {
+                        opened.per_task.push(PerTask { turn, ..PerTask::new(attr, row) });
+                    }
                 }
+            }
+        }
+        let switch = match request.switches {
+            Switches::Samples => {
+                let flags = flags.without(AttrFlags::EXCLUDE_IDLE);
+                let attr = sampling_attr(&EventAttr::counting(SWITCHES.0, SWITCHES.1), Sampling::Period(1));
+                Some(EventAttr { flags: if per_task.is_some() { flags.with(switching) } else { flags }, ..attr })
+            }
+            // On whole CPUs the events that own the rings report it.
+            Switches::Records if per_task.is_some() => {
+                let attr = sampling_attr(&untracked(&dummy), Sampling::Count);
+                Some(EventAttr { flags: attr.flags.with(switching), sample_stack_user: 0, ..attr })
+            }
+            Switches::Records | Switches::None => None,
+        };
+        if let Some(attr) = switch {
+            let switch = PerTask { is_switch: true, ..PerTask::new(attr, row) };
+            match &request.tasks {
+                Tasks::Cgroup(group) => {
+                    opened.sample(kernel, &switch, Scope::Cgroup(group.as_fd(), cpu), Duration::ZERO)?;
+                }
+                Tasks::All => opened.sample(kernel, &switch, Scope::Cpu(cpu), Duration::ZERO)?,
+                Tasks::Threads(_) | Tasks::Child(_) => opened.per_task.push(switch),
             }
         }
     }
     if let Some((tids, _)) = per_task {
         opened.add_tasks(kernel, &tids)?;
     }
-    opened.notes.extend(opened.accepted.note());
+    opened.notes.extend(opened.accepted.note().or_else(|| opened.accepted_switches.note()));
     Ok(opened)
 }
 
@@ -283,10 +337,10 @@ impl Opened {
     /// # Errors
     /// What the kernel says; a task that has ended is passed over.
     pub fn add_tasks(&mut self, kernel: &impl OpenEvent, tids: &[u32]) -> io::Result<()> {
-        for PerTask { attr, row, turn } in self.per_task.clone() {
+        for event in self.per_task.clone() {
             for &tid in tids {
-                let scope = Scope::TaskOnCpu(tid as i32, self.owners[row].0);
-                match self.sample(kernel, &attr, scope, row, (Duration::ZERO, turn)) {
+                let scope = Scope::TaskOnCpu(tid as i32, self.owners[event.row].0);
+                match self.sample(kernel, &event, scope, Duration::ZERO) {
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     opened => opened?,
                 }
@@ -295,19 +349,37 @@ impl Opened {
         Ok(())
     }
 
-    /// Opens one sampling event, with its records in the ring of owner `row`.
+    /// Opens one sampling event, with its records in the ring of its owner.
     fn sample(
         &mut self,
         kernel: &impl OpenEvent,
-        attr: &EventAttr,
+        opened: &PerTask,
         scope: Scope<'_>,
-        row: usize,
-        (start, turn): (Duration, Option<usize>),
+        start: Duration,
     ) -> io::Result<()> {
-        let event = self.accepted.open(kernel, attr, scope)?;
+        let PerTask { ref attr, row, turn, is_switch } = *opened;
+        let accepted = if is_switch { &mut self.accepted_switches } else { &mut self.accepted };
+        let event = accepted.open(kernel, attr, scope)?;
         sys::set_output(&event, &self.owners[row].1)?;
-        self.sampling.push(SamplingEvent { event, start, turn, which: (attr.kind, attr.config) });
+        self.sampling.push(SamplingEvent { event, start, turn, which: (attr.kind, attr.config), is_switch });
         Ok(())
+    }
+
+    /// Whether samples are taken of anything but task switches.
+    pub fn has_samples(&self) -> bool {
+        self.accepted.attr().is_some()
+    }
+
+    /// The ids that records of the events of task switches carry, and those of all others.
+    ///
+    /// # Errors
+    /// If the kernel does not tell an event's id.
+    pub fn ids_of_switches(&self) -> io::Result<(Vec<u64>, Vec<u64>)> {
+        let (switches, others): (Vec<_>, Vec<_>) = self.sampling.iter().partition(|sampling| sampling.is_switch);
+        let others = others.into_iter().map(|sampling| &sampling.event);
+        let others =
+            others.chain(self.owners.iter().map(|(_, owner)| owner)).map(sys::event_id).collect::<io::Result<_>>()?;
+        Ok((switches.into_iter().map(|sampling| sys::event_id(&sampling.event)).collect::<io::Result<_>>()?, others))
     }
 
     /// Starts the reports of mappings and tasks.
@@ -366,7 +438,8 @@ impl Opened {
 
     /// How many bytes of the user stack a sample has if there are as many.
     pub fn stack_copy(&self) -> usize {
-        self.accepted.attr().map_or(0, |attr| attr.sample_stack_user as usize)
+        let attr = self.accepted.attr().or_else(|| self.accepted_switches.attr());
+        attr.map_or(0, |attr| attr.sample_stack_user as usize)
     }
 
     /// How many events take turns; each change of turns is that many system calls.
@@ -399,10 +472,11 @@ impl Opened {
 
     /// How many samples the kernel could not write, if it counts that (Linux 6.0).
     pub fn lost_samples(&self) -> Option<u64> {
-        if self.accepted.read_format() & read_format::LOST == 0 {
+        let format = self.accepted.read_format() | self.accepted_switches.read_format();
+        if format & read_format::LOST == 0 {
             return None;
         }
-        let counts = self.sampling.iter().map(|sampling| sys::read_count(&sampling.event, self.accepted.read_format()));
+        let counts = self.sampling.iter().map(|sampling| sys::read_count(&sampling.event, format));
         Some(counts.map(|count| count.map_or(0, |count| count.lost)).sum())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::options::RecordOptions;
 use super::plan::Plan;
 use crate::image::Images;
-use crate::model::{BuildId, CaptureStats, Image, Profile, ProfileBuilder};
+use crate::model::{BuildId, CaptureStats, Image, OffCpuStats, Profile, ProfileBuilder};
 use crate::process::JitHost;
 use crate::process::own_cost::peak_rss_bytes;
 use crate::recorder::{Counters, Recorder};
@@ -34,6 +34,8 @@ pub(super) struct Observed {
     pub started_unix: u64,
     /// CPU time that this process had used before.
     pub own_before: Duration,
+    /// When it ended, on the recording's clock.
+    pub stopped_at: u64,
 }
 
 /// Whether it must be known how the targets' CPU time splits into user mode and the kernel: for a recording of one side.
@@ -49,8 +51,14 @@ pub(super) fn finish(
     options: &RecordOptions,
     mut notes: Vec<String>,
 ) -> (Profile, LateNames) {
+    let off_cpu = recorder.settle_waits(observed.stopped_at);
     let counters = recorder.counters();
-    let account = account(&counters, observed, plan, options);
+    let mut account = account(&counters, observed, plan, options);
+    if let Some(waits) = &off_cpu {
+        // What is drawn is no estimate: time by the scheduler's own switches.
+        account =
+            Account { coverage: waits.coverage(), used: waits.on_cpu, not_permitted: 0, not_sampled: 0, ..account };
+    }
     let target = options.target.describe();
     if account.not_permitted > 0 {
         recorder.add_estimate("[kernel, not permitted]", account.not_permitted, &target);
@@ -58,7 +66,9 @@ pub(super) fn finish(
     if account.not_sampled > 0 {
         recorder.add_estimate("[not sampled]", account.not_sampled, &target);
     }
-    if counters.samples == 0 {
+    if let Some(waits) = &off_cpu {
+        notes.extend((waits.waits + waits.runnable_waits == 0).then(|| why_no_waits(waits)));
+    } else if counters.samples == 0 {
         notes.push(why_no_samples(account.used, observed.rate));
     }
     let recorded = recorder.finish();
@@ -72,6 +82,10 @@ pub(super) fn finish(
     profile.stats.skipped.extend(late.images.skipped(&profile));
     profile.summarize();
     fill(&mut profile.stats, &counters, &account, observed, plan, options, notes);
+    if off_cpu.is_some() {
+        profile.stats.event = profile.main_event().to_owned();
+        profile.stats.off_cpu = off_cpu;
+    }
     (profile, late)
 }
 
@@ -213,6 +227,14 @@ fn fill(
     stats.host = format!("{} {}", system.nodename().to_string_lossy(), system.release().to_string_lossy());
     stats.own_cpu = own_cpu().saturating_sub(observed.own_before);
     stats.peak_rss_bytes = peak_rss_bytes();
+}
+
+/// The same, of a recording of time off the CPU.
+fn why_no_waits(waits: &OffCpuStats) -> String {
+    match waits.left_out {
+        0 => "no waits: no thread of the target went off its CPU, or came on again".into(),
+        left_out => format!("no waits: all {left_out} were left out, by --min-block, --max-block or --state"),
+    }
 }
 
 /// Why a recording is empty, for whoever looks at the empty picture.

@@ -37,6 +37,14 @@ impl Keeper {
         }
     }
 
+    /// See [`Recorder::add_waiting_threads`].
+    pub fn add_waiting_threads(&mut self, pid: u32) {
+        match self {
+            Keeper::Profile(recorder) => recorder.add_waiting_threads(pid),
+            Keeper::File(_) => {}
+        }
+    }
+
     /// See [`Recorder::watch_jit_code`].
     pub fn watch_jit_code(&mut self) {
         match self {

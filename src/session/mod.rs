@@ -13,6 +13,7 @@ mod early;
 mod finish;
 mod keeper;
 mod machine;
+mod off_cpu;
 mod options;
 mod plan;
 mod record;
@@ -23,6 +24,7 @@ mod wait;
 mod worker;
 
 pub use finish::LateNames;
+pub use off_cpu::{OffCpuOptions, RecordedTime, States};
 pub use options::RecordOptions;
 pub use record::{PerfData, Progress, Recording, Written, record, record_perf_data};
 pub use stop::Stop;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::off_cpu::RecordedTime;
 use crate::debuginfod::Downloads;
 use crate::recorder::UserStacks;
 use crate::sampler::choose::Side;
@@ -17,6 +18,8 @@ pub struct RecordOptions {
     pub target: Target,
     /// On which CPUs; all if not given.
     pub cpus: Option<CpuList>,
+    /// Time on the CPU, off it, or both.
+    pub time: RecordedTime,
     /// Which event, by perf's names; CPU cycles or time if not given.
     pub event: Option<String>,
     /// How often; the event's own way (99 Hz for clocks and PMU events) if not given.
@@ -50,6 +53,7 @@ impl RecordOptions {
         RecordOptions {
             target,
             cpus: None,
+            time: RecordedTime::OnCpu,
             event: None,
             sampling: None,
             side: Side::Both,

@@ -11,7 +11,7 @@ use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
 use crate::sampler::permission::Attempt;
 use crate::sampler::sys::{Linux, Scope};
-use crate::sampler::{CpuList, EventSpec, Sampling, Sources, Target, Tasks};
+use crate::sampler::{CpuList, EventSpec, Sampling, Sources, Switches, Target, Tasks};
 
 use super::tasks::{check_processes, processes_of_threads};
 
@@ -102,6 +102,14 @@ impl Subject {
 pub(super) struct Plan {
     pub choice: Choice,
     pub per_task: bool,
+    /// What is recorded of task switches.
+    pub switches: Switches,
+}
+
+impl Plan {
+    fn of_cpus(choice: Choice) -> Plan {
+        Plan { choice, per_task: false, switches: Switches::None }
+    }
 }
 
 /// What the user asked of the event.
@@ -111,6 +119,8 @@ pub(super) struct Asked<'a> {
     pub sampling: Option<Sampling>,
     pub side: Side,
     pub cpus: &'a CpuList,
+    /// Whether the event is opened on each task even if whole CPUs are permitted.
+    pub on_tasks: bool,
 }
 
 /// Chooses the event: on whole CPUs wherever that is permitted and fits the event, else on each task.
@@ -126,22 +136,25 @@ pub(super) fn plan(asked: &Asked<'_>, target: &Target, subject: &Subject, facts:
     };
     let cpu = asked.cpus.as_slice().first().copied().unwrap_or(0);
     if let Some((_, directory)) = &subject.cgroup {
-        return Ok(Plan { choice: try_on(Scope::Cgroup(directory.as_fd(), cpu))?, per_task: false });
+        return Ok(Plan::of_cpus(try_on(Scope::Cgroup(directory.as_fd(), cpu))?));
     }
     if *target == Target::System {
-        return Ok(Plan { choice: try_on(Scope::Cpu(cpu))?, per_task: false });
+        return Ok(Plan::of_cpus(try_on(Scope::Cpu(cpu))?));
     }
     // An event of which each is taken would bring the whole machine's; the kernel filters it by task.
     let by_rate = spec.as_ref().is_none_or(|spec| {
         matches!(spec.kind, EventKind::Clock | EventKind::Hardware) && spec.default_sampling == DefaultSampling::Rate
     });
-    if by_rate && let Ok(choice) = try_on(Scope::Cpu(cpu)) {
-        return Ok(Plan { choice, per_task: false });
+    if by_rate
+        && !asked.on_tasks
+        && let Ok(choice) = try_on(Scope::Cpu(cpu))
+    {
+        return Ok(Plan::of_cpus(choice));
     }
     let Some(task) = subject.tids.first() else {
         return Err(Error::new(ErrorKind::NotFound, "the target has no threads any more"));
     };
-    Ok(Plan { choice: try_on(Scope::Task(*task as i32))?, per_task: true })
+    Ok(Plan { per_task: true, ..Plan::of_cpus(try_on(Scope::Task(*task as i32))?) })
 }
 
 /// How the events are opened: for each task on each CPU only as many tasks as there may be descriptors.
@@ -159,7 +172,7 @@ pub(super) fn tasks(subject: &mut Subject, plan: &Plan, child: Option<u32>, cpus
     }
     // Some descriptors are needed for files, rings and counters.
     // Timers are two on each CPU.
-    let events = plan.choice.spec.attrs.len() * cpus * 2;
+    let events = (plan.choice.spec.attrs.len() * 2 + usize::from(plan.switches != Switches::None)) * cpus;
     let most = (raise_open_files().saturating_sub(64) as usize / (events + 1)).max(1);
     let mut tids = subject.tids.clone();
     if tids.len() > most {

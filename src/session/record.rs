@@ -12,6 +12,7 @@ use super::early::Early;
 use super::finish::{LateNames, Observed, finish, finish_perf_data, sides_matter};
 use super::keeper::Keeper;
 use super::machine::{self, monotonic_now};
+use super::off_cpu::{self, RecordedTime};
 use super::options::RecordOptions;
 use super::plan::{self, Asked, Plan, Subject};
 use super::stop::Stop;
@@ -23,14 +24,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{FileSources, Images};
 use crate::model::{Profile, Unit};
 use crate::perf::data::write::{Output, Writer};
+use crate::perf::{Layout, Layouts};
 use crate::recorder::{Feed, Origin, REGISTERS_MASK, RecordedEvent, Recorder, RecorderOptions, Tap, UserStacks};
 use crate::sampler::choose::Side;
 use crate::sampler::event::{DefaultSampling, EventKind};
 use crate::sampler::facts::Facts;
 use crate::sampler::sys::{self, Linux, WaitingChild, Whose};
 use crate::sampler::{
-    self, CpuList, Denominator, Drain, OpenRequest, Opened, RingBuffer, Sampling, Sources, StackSize, Stacks, Target,
-    Tasks,
+    self, CpuList, Denominator, Drain, OpenRequest, Opened, RingBuffer, Sampling, Sources, StackSize, Stacks, Switches,
+    Target, Tasks,
 };
 
 /// How far a recording is.
@@ -139,8 +141,7 @@ fn record_to(
     plan::raise_open_files();
     let child_pid = waiting.as_ref().map(WaitingChild::pid);
     let mut subject = plan::subject(&options.target, child_pid)?;
-    let asked = Asked { event: options.event.as_deref(), sampling, side: options.side, cpus: &cpus };
-    let plan = plan::plan(&asked, &options.target, &subject, &facts)?;
+    let plan = plan_of(options, sampling, &subject, &cpus, &facts)?;
     let tasks = plan::tasks(&mut subject, &plan, child_pid, cpus.as_slice().len())?;
     notes.extend(plan.choice.notes.iter().cloned());
 
@@ -152,10 +153,15 @@ fn record_to(
         attrs: plan.choice.spec.attrs.clone(),
         clock_rate,
         expected_rate: expected_rate(&plan, sampling),
-        stacks: stacks(options, perf_data.is_some()),
+        stacks: if plan.switches == Switches::Records {
+            Stacks::default()
+        } else {
+            stacks(options, perf_data.is_some())
+        },
         stack_size: stack_size(options),
         registers: REGISTERS_MASK,
         data_mappings: perf_data.is_some() && stacks(options, true).user_copy,
+        switches: plan.switches,
     };
     let attempt = plan::attempt(&plan, &subject);
     let explained = |error: std::io::Error| match error.raw_os_error() {
@@ -194,16 +200,20 @@ fn record_to(
     notes.append(&mut subject.notes);
     notes.append(&mut opened.notes);
     // On a machine full of processes it costs more than the samples do.
-    let sides_matter = sides_matter(&plan, options);
+    let sides_matter = sides_matter(&plan, options) && options.time == RecordedTime::OnCpu;
     let mut split = if sides_matter { CpuSplit::start(&subject.pids) } else { CpuSplit::default() };
     let began = Instant::now();
     keeper.begin(monotonic_now().0);
+    if options.time.off_cpu().is_some() && child_pid.is_none() {
+        subject.pids.iter().for_each(|pid| keeper.add_waiting_threads(*pid));
+    }
+    let feed = feed(keeper, &opened)?;
     let done = Arc::new(Done::default());
     let (worker_done, worker_stop) = (done.clone(), stop.clone());
     let early = options.downloads.clone().map(Early::new);
     let worker = std::thread::Builder::new()
         .name("record".into())
-        .spawn(move || worker::run(&chunks, Feed::of_rings(keeper, layout), early, &worker_done, &worker_stop))
+        .spawn(move || worker::run(&chunks, feed, early, &worker_done, &worker_stop))
         .map_err(|error| Error::io("cannot start the recording thread", error))?;
     let mut child = match waiting.map(WaitingChild::release).transpose() {
         Ok(child) => child,
@@ -237,7 +247,7 @@ fn record_to(
         let [samples, lost] = [&done.samples, &done.lost].map(|count| count.load(Ordering::Relaxed));
         progress(Progress::Recording { elapsed: began.elapsed(), samples, lost });
     });
-    let stopped = Instant::now();
+    let (stopped, stopped_at) = (Instant::now(), monotonic_now().0);
     let counted = denominator.finish();
     opened.stop();
     split.update();
@@ -270,6 +280,7 @@ fn record_to(
         duration: stopped - began,
         started_unix,
         own_before: own_before.0 + own_before.1,
+        stopped_at,
     };
     let (profile, late_names, written) = match keeper {
         Keeper::Profile(recorder) => {
@@ -288,6 +299,43 @@ fn record_to(
         tell_to_end(&mut child);
     }
     Ok(Recording { profile, child, ended, written, late_names })
+}
+
+/// Chooses the events: those of the time that is to be recorded.
+fn plan_of(
+    options: &RecordOptions,
+    sampling: Option<Sampling>,
+    subject: &Subject,
+    cpus: &CpuList,
+    facts: &Facts,
+) -> Result<Plan> {
+    let target = &options.target;
+    let asked = Asked { event: options.event.as_deref(), sampling, side: options.side, cpus, on_tasks: false };
+    match &options.time {
+        RecordedTime::OnCpu => plan::plan(&asked, target, subject, facts),
+        RecordedTime::OffCpu(waits) => off_cpu::plan(waits, target, subject, cpus, facts),
+        RecordedTime::Wall(waits) => {
+            let off = off_cpu::plan(waits, target, subject, cpus, facts)?;
+            let asked = Asked { event: Some("cpu-clock"), on_tasks: off.per_task, ..asked };
+            let mut plan = plan::plan(&asked, target, subject, facts)?;
+            plan.choice.notes.extend(off.choice.notes);
+            Ok(Plan { switches: off.switches, ..plan })
+        }
+    }
+}
+
+/// Hands records over as what they are: those of task switches apart from those of samples, where there are both.
+fn feed(keeper: Keeper, opened: &Opened) -> Result<Feed<'static, Keeper>> {
+    let layout = opened.layout;
+    let (switches, others) =
+        opened.ids_of_switches().map_err(|error| Error::io("cannot tell the events' ids", error))?;
+    if switches.is_empty() || !opened.has_samples() {
+        return Ok(Feed::of_rings(keeper, layout));
+    }
+    let mut layouts = Layouts::default();
+    layouts.add(layout, others);
+    layouts.add(Layout { event: 1, ..layout }, switches);
+    Ok(Feed::of_rings_with(keeper, layouts))
 }
 
 /// Clocks record no branches, nor do processors other than Intel's as call stacks (`perf_event_open(2)`,
@@ -394,8 +442,10 @@ fn recorder_options(
     RecorderOptions {
         // With an event for each task the kernel has chosen already.
         membership: if plan.per_task { crate::process::Membership::All } else { subject.membership.clone() },
-        events: vec![RecordedEvent::new(&spec.name, spec.unit, period)],
+        events: off_cpu::events(&options.time)
+            .unwrap_or_else(|| vec![RecordedEvent::new(&spec.name, spec.unit, period)]),
         origin: Origin::Live,
+        waits: off_cpu::wait_options(&options.time, plan.switches),
         threads: NonZeroUsize::MIN,
         streams: opened.streams,
         user_stacks: if options.side == Side::Kernel { UserStacks::None } else { options.user_stacks },

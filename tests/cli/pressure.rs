@@ -39,6 +39,7 @@ fn stacks_are_trimmed_before_samples_are_lost() {
         let mut opened = open(
             &Linux,
             &OpenRequest {
+                switches: Default::default(),
                 tasks: Tasks::Threads(vec![tid]),
                 cpus: sampled_cpus(None).unwrap(),
                 attrs: vec![(flameprofile::perf::EventAttr { sampling: Sampling::Period(250_000), ..attr }, None)],

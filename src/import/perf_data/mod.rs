@@ -49,6 +49,7 @@ pub(super) fn read(source: Source, options: &ImportOptions, meter: &Meter) -> Re
             user_stacks: options.user_stacks,
             stack_copy: 0,
             begins_with_exec_of: None,
+            waits: None,
             origin: Origin::Recording {
                 processor: known.processor(),
                 is_monotonic: known.is_monotonic(),

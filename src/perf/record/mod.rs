@@ -373,6 +373,8 @@ pub struct Switch {
     pub identity: Identity,
     /// Whether it went off the CPU.
     pub out: bool,
+    /// Whether it could have gone on: it was preempted (Linux 4.17).
+    pub preempted: bool,
 }
 
 /// The user part of call chains, taken when the task returned to user mode.

@@ -10,6 +10,8 @@ use crate::perf::fields::{ByteOrder, Fields, Words};
 const MISC_MMAP_DATA: u16 = 1 << 13;
 const MISC_COMM_EXEC: u16 = 1 << 13;
 const MISC_SWITCH_OUT: u16 = 1 << 13;
+/// `PERF_RECORD_MISC_SWITCH_OUT_PREEMPT`.
+const MISC_SWITCH_OUT_PREEMPT: u16 = 1 << 14;
 const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
 const PROT_EXEC: u32 = 4;
 /// `PROT_JIT_SYMFILE_MAP` of simpleperf (map_flags in thread_tree.h): code made at run time, whose symbols are addresses.
@@ -49,7 +51,8 @@ pub fn parse<'a>(bytes: &'a [u8], layout: &Layout) -> Record<'a> {
         kind::THROTTLE => Some(Record::Throttle),
         kind::UNTHROTTLE => Some(Record::Unthrottle),
         kind::SWITCH | kind::SWITCH_CPU_WIDE => {
-            Some(Record::Switch(Switch { identity, out: misc & MISC_SWITCH_OUT != 0 }))
+            let (out, preempted) = (misc & MISC_SWITCH_OUT != 0, misc & MISC_SWITCH_OUT_PREEMPT != 0);
+            Some(Record::Switch(Switch { identity, out, preempted: out && preempted }))
         }
         kind::KSYMBOL => ksymbol(&mut fields).map(Record::Ksymbol),
         kind::AUX => aux(&mut fields),

@@ -45,6 +45,7 @@ fn tap(membership: Membership, data_mappings: bool, memory: &Memory) -> Tap {
         membership,
         events: vec![RecordedEvent::new("cpu-clock", Unit::Nanoseconds, None)],
         origin: Origin::Live,
+        waits: None,
         threads: std::num::NonZeroUsize::MIN,
         streams: 8,
         user_stacks: UserStacks::Dwarf,

@@ -60,13 +60,13 @@ pub(super) fn legend(tree: &CallTree, layout: &Layout) -> Block {
         }
     }
     let own = |kind| tree.nodes.iter().filter(|node| node.kind == kind).map(|node| node.self_value).sum::<u64>();
-    use FrameKind::{Inlined, Jit, Kernel, Note, Task, User};
-    let kinds = [User, Inlined, Jit, Kernel, Note, Task].into_iter().filter(|kind| drawn.contains(kind));
+    use FrameKind::{Inlined, Jit, Kernel, Note, OffCpu, Task, User};
+    let kinds = [User, Inlined, Jit, Kernel, OffCpu, Note, Task].into_iter().filter(|kind| drawn.contains(kind));
     let mut keys: Vec<_> = kinds
         .map(|kind| {
             // Processes, and notes under what is known, have no share of their own.
             let text = match (kind, own(kind)) {
-                (Task | Note, 0) => kind_name(kind).to_owned(),
+                (Task | Note | OffCpu, 0) => kind_name(kind).to_owned(),
                 (kind, own) => format!("{} {}", kind_name(kind), percent(tree.share(own))),
             };
             (palette::key(kind), text)
@@ -87,6 +87,7 @@ pub(super) fn kind_name(kind: FrameKind) -> &'static str {
         FrameKind::Jit => "JIT",
         FrameKind::Task => "process or thread",
         FrameKind::Note => "missing",
+        FrameKind::OffCpu => "off the CPU",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The colour of a frame: its hue says what sort of code it is, its shade tells neighbours apart.
 //!
-//! The hues (orange, yellow, green, blue) are told apart by lightness too, and every shade leaves text in [`INK`] a contrast
+//! The hues (orange, yellow, green, blue, violet) are told apart by lightness too, and every shade leaves text in [`INK`] a contrast
 //! of at least 4.5:1, which is what WCAG 2.2 (1.4.3) asks for.
 
 use crate::model::FrameKind;
@@ -32,6 +32,7 @@ fn shade(kind: FrameKind, shade: u64) -> String {
         FrameKind::Kernel => ((205.0, 222.0), (75.0, 80.0), (80.0, 70.0)),
         FrameKind::Task => ((215.0, 215.0), (14.0, 14.0), (88.0, 82.0)),
         FrameKind::Note => ((325.0, 335.0), (45.0, 50.0), (86.0, 80.0)),
+        FrameKind::OffCpu => ((262.0, 280.0), (60.0, 66.0), (84.0, 77.0)),
     };
     // Hue and lightness run against each other, so that similar hues differ in lightness.
     let at = |(first, last): (f64, f64), step: u64| first + (last - first) * step as f64 / (SHADES - 1) as f64;
@@ -73,8 +74,8 @@ mod tests {
 
     #[test]
     fn text_is_readable_on_every_shade() {
-        use FrameKind::{Inlined, Jit, Kernel, Note, Task, User};
-        let shades = [User, Kernel, Inlined, Jit, Task, Note]
+        use FrameKind::{Inlined, Jit, Kernel, Note, OffCpu, Task, User};
+        let shades = [User, Kernel, Inlined, Jit, Task, Note, OffCpu]
             .into_iter()
             .flat_map(|kind| (0..SHADES).map(move |step| shade(kind, step)).collect::<Vec<_>>());
         for color in shades.chain([MERGED.to_owned()]) {
