@@ -50,6 +50,7 @@ bench:
 	cargo bench --bench import_text
 	cargo bench --bench import
 	cargo bench --bench unwind
+	cargo bench --bench bpf_tables
 	cargo bench --bench render
 	cargo bench --bench symbols
 

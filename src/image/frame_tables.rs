@@ -10,6 +10,8 @@
 //!
 //! See the Linux Standard Base, "Exception Frames", and DWARF 5, section 6.4.1.
 
+mod all;
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -22,6 +24,7 @@ use gimli::{
 };
 
 use super::elf_file::ElfFile;
+pub use all::{FrameLayer, FramePiece};
 
 /// Longest common part of entries (CIE) that is read; compilers make some 30 bytes.
 const MOST_CIE: u32 = 256;
@@ -256,26 +259,31 @@ impl FrameTables {
     }
 
     fn find_debug<'a>(&'a self, image: &'a ElfFile, svma: u64) -> Option<FrameEntry<'a>> {
-        let (packed, index) = self
-            .debug_frame
-            .get_or_init(|| {
-                let packed = match image.section_contents(".debug_frame")? {
-                    Cow::Borrowed(bytes) => {
-                        let start = bytes.as_ptr().addr() - image.data().as_ptr().addr();
-                        Packed::In(start..start + bytes.len())
-                    }
-                    Cow::Owned(bytes) => Packed::Out(bytes.into()),
-                };
-                let bytes = packed.bytes(image);
-                let index = Index::of(&debug_frame_of(image, bytes), bytes, &self.bases);
-                Some((packed, index))
-            })
-            .as_ref()?;
+        let (packed, index) = self.debug_index(image)?;
         let bytes = packed.bytes(image);
         let section = debug_frame_of(image, bytes);
         let offset = gimli::DebugFrameOffset(index.find(svma)?.entry as usize);
         let entry = parse(&section, bytes, &self.bases, offset)?;
         entry.contains(svma).then_some(FrameEntry { entry, section: Section::Debug(section), tables: self })
+    }
+}
+
+impl FrameTables {
+    /// `.debug_frame` and its index, which is made when it is first asked for.
+    fn debug_index(&self, image: &ElfFile) -> Option<&(Packed, Index)> {
+        let make = || {
+            let packed = match image.section_contents(".debug_frame")? {
+                Cow::Borrowed(bytes) => {
+                    let start = bytes.as_ptr().addr() - image.data().as_ptr().addr();
+                    Packed::In(start..start + bytes.len())
+                }
+                Cow::Owned(bytes) => Packed::Out(bytes.into()),
+            };
+            let bytes = packed.bytes(image);
+            let index = Index::of(&debug_frame_of(image, bytes), bytes, &self.bases);
+            Some((packed, index))
+        };
+        self.debug_frame.get_or_init(make).as_ref()
     }
 }
 
@@ -386,6 +394,7 @@ impl Table<'_, '_> {
 }
 
 /// The common parts of a section's entries; the last one is kept, as neighbours share it.
+#[derive(Debug)]
 struct Cies<'a> {
     bytes: Bytes<'a>,
     last: Option<(usize, CommonInformationEntry<Bytes<'a>>)>,

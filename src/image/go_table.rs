@@ -13,6 +13,7 @@
 //! Nothing is unpacked and nothing kept but offsets. Sources: Go's `src/runtime/symtab.go`, `src/runtime/runtime2.go`
 //! (`_func`), `src/debug/gosym/pclntab.go` and `src/internal/abi/symtab.go`, Go 1.19 and 1.27.
 
+mod all;
 mod source;
 
 use std::ops::Range;
@@ -127,13 +128,23 @@ impl GoTable {
     pub fn frame(&self, image: &ElfFile, svma: u64) -> Option<GoFrame> {
         let table = self.bytes(image)?;
         let function = self.function(table, svma)?;
-        let fields = self.fields(function.record)?;
-        let pcsp = u32_at(table, fields.checked_add(12)?)?;
+        let steps = self.steps(table, &function)?;
+        let depth = value_at(steps, self.quantum, svma - function.start, &mut { MOST_STEPS })?;
+        self.frame_in(table, &function, depth)
+    }
+
+    /// The steps of a function's depth, see [`value_at`].
+    fn steps<'a>(&self, table: &'a [u8], function: &Function) -> Option<&'a [u8]> {
+        let pcsp = u32_at(table, self.fields(function.record)?.checked_add(12)?)?;
         if pcsp == 0 {
             return None;
         }
-        let from = self.pctab.checked_add(usize::try_from(pcsp).ok()?)?;
-        let depth = value_at(table.get(from..)?, self.quantum, svma - function.start, &mut { MOST_STEPS })?;
+        table.get(self.pctab.checked_add(usize::try_from(pcsp).ok()?)?..)
+    }
+
+    /// What is said of a function where it is so deep.
+    fn frame_in(&self, table: &[u8], function: &Function, depth: i32) -> Option<GoFrame> {
+        let fields = self.fields(function.record)?;
         let flags = match self.version {
             Version::Go12 => 0,
             // Behind `pcsp`: pcfile, pcln, npcdata, the compilation unit, since 1.20 the line, and the special id.
@@ -413,21 +424,31 @@ impl<'a> Relocations<'a> {
 /// and the number of instructions for which it holds then; see `pcvalue` and `step` of Go's `src/runtime/symtab.go`.
 /// At most so many steps are taken as are left, of which those taken are subtracted.
 fn value_at(mut steps: &[u8], quantum: u8, distance: u64, left: &mut usize) -> Option<i32> {
-    let (mut value, mut end, mut is_first) = (-1i32, 0u64, true);
-    while *left > 0 {
-        *left -= 1;
-        let change = varint(&mut steps)?;
-        if change == 0 && !std::mem::take(&mut is_first) {
-            break;
+    let (mut value, mut end) = (None, 0);
+    loop {
+        let (next, its_end) = value_until(&mut steps, quantum, value, end, left)?;
+        if distance < its_end {
+            return Some(next);
         }
-        is_first = false;
-        value = value.wrapping_add((change >> 1) as i32 ^ -((change & 1) as i32));
-        end += u64::from(varint(&mut steps)?) * u64::from(quantum);
-        if distance < end {
-            return Some(value);
-        }
+        (value, end) = (Some(next), its_end);
     }
-    None
+}
+
+/// Takes one step from the value before, which there is unless it is the first: the value, and the end of where it holds.
+fn value_until(
+    steps: &mut &[u8],
+    quantum: u8,
+    before: Option<i32>,
+    begin: u64,
+    left: &mut usize,
+) -> Option<(i32, u64)> {
+    *left = left.checked_sub(1)?;
+    let change = varint(steps)?;
+    if change == 0 && before.is_some() {
+        return None;
+    }
+    let value = before.unwrap_or(-1).wrapping_add((change >> 1) as i32 ^ -((change & 1) as i32));
+    Some((value, begin + u64::from(varint(steps)?) * u64::from(quantum)))
 }
 
 /// Takes a number of seven bits a byte, the lowest first.

@@ -44,7 +44,7 @@ pub use debug_files::{DebugFiles, SplitFiles};
 pub use elf_file::ElfFile;
 pub use elf_headers::{Section, Segment};
 pub use elf_image::ElfImage;
-pub use frame_tables::{Bytes, FrameEntry, FrameTables};
+pub use frame_tables::{Bytes, FrameEntry, FrameLayer, FramePiece, FrameTables};
 pub use function_starts::function_starts;
 pub use go_table::{GoFrame, GoSource, GoSources, GoTable};
 pub use images::{Generation, Images};

@@ -13,7 +13,7 @@
 use super::registers::{Processor, Registers};
 
 /// `mov x8, #139` (`__NR_rt_sigreturn`), `svc #0`.
-const TRAMPOLINE: [u8; 8] = [0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
+pub(super) const TRAMPOLINE: [u8; 8] = [0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
 /// Bytes of an instruction.
 const INSTRUCTION: usize = 4;
 /// From the stack pointer to x0 in the interrupted context.

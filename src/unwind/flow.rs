@@ -336,8 +336,11 @@ pub fn is_jump(image: &ElfImage, svma: u64) -> bool {
 /// Whether the code at an address is what a signal's handler returns to (`mov $15,%rax; syscall`, as debuggers know it too).
 pub fn returns_from_signal(image: &ElfImage, svma: u64) -> bool {
     let Some(bytes) = code(image, svma) else { return false };
-    bytes.starts_with(b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05") || bytes.starts_with(b"\xb8\x0f\x00\x00\x00\x0f\x05")
+    SIGNAL_RETURNS.iter().any(|instructions| bytes.starts_with(instructions))
 }
+
+/// Ways to write that.
+pub const SIGNAL_RETURNS: [&[u8]; 2] = [b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05", b"\xb8\x0f\x00\x00\x00\x0f\x05"];
 
 #[cfg(test)]
 mod tests;

@@ -11,19 +11,24 @@
 use super::registers::Processor;
 use super::rule::{Rule, Switch};
 use super::walk::{Frame, Stop, Walk};
-use crate::image::ElfImage;
+use crate::image::{ElfImage, GoFrame};
 use crate::model::{CodeAddress, FoundBy, StackEnd, Truncation};
 
 /// The rule for an address of a Go program; nothing if its table does not know it.
 pub(super) fn rule(file: &ElfImage, svma: u64, processor: Processor) -> Option<Rule> {
     let table = file.go_table()?;
     let frame = table.frame(file, svma)?;
+    rule_of(&frame, table.function_name(file, svma), processor)
+}
+
+/// The rule for a frame of a function of that name.
+pub(super) fn rule_of(frame: &GoFrame, function: Option<&str>, processor: Processor) -> Option<Rule> {
     let word = processor.word() as i32;
     let depth = (frame.depth % word == 0).then(|| i16::try_from(frame.depth / word).ok()).flatten()?;
     if frame.outermost {
         return Some(Rule::Root);
     }
-    let switch = match table.function_name(file, svma) {
+    let switch = match function {
         Some("runtime.clone") => Switch::NewThread,
         _ if !frame.writes_stack_pointer => Switch::None,
         // `newstack` runs on behalf of a function that has not begun yet, nor has it set the frame pointer.

@@ -11,6 +11,7 @@
 //! go               for code of Go, by its own table
 //! flow, x86        where code without call frame information has its return address, by its instructions
 //! without_tables   for code without call frame information
+//! table            all rules of a file, for programs in the kernel
 //! arm64_signal     out of a signal handler on arm64
 //! registers        what a walk begins with
 //! ```

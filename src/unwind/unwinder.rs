@@ -407,7 +407,9 @@ impl Walker<'_, '_> {
     }
 }
 
-fn make(
+/// The rule for an offset of a file, of code that was called or interrupted there; `by_go`: whether Go's table and instructions may
+/// tell it.
+pub(super) fn make(
     file: &ElfImage,
     offset: u64,
     address: CodeAddress,

@@ -153,6 +153,8 @@ impl<'w> Walk<'w, '_> {
 /// Whether code without unwind information is that at which the kernel starts the program or its loader: nothing calls it
 /// (System V ABI, "Process Initialization"). glibc's loader has 61 bytes of it, in assembly.
 pub(super) fn is_entry(image: &ElfImage, svma: u64) -> bool {
-    const LENGTH: u64 = 64;
-    svma.checked_sub(image.entry()).is_some_and(|distance| distance < LENGTH)
+    svma.checked_sub(image.entry()).is_some_and(|distance| distance < ENTRY_LENGTH)
 }
+
+/// How much code there is counted as that.
+pub(super) const ENTRY_LENGTH: u64 = 64;

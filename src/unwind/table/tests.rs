@@ -1,0 +1,174 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gimli::UnwindContext;
+
+use super::format::{BLOCK_WORDS, RULE_ROW};
+use super::rules::{self, RulePool, encode};
+use super::{Limits, Refused, Table, processor_of};
+use crate::image::ElfImage;
+use crate::model::CodeAddress;
+use crate::unwind::flow;
+use crate::unwind::rule::Rule;
+use crate::unwind::unwinder::make;
+use crate::unwind::walk::is_entry;
+
+/// What the unwinder does at an address, in the words of a table: of code that was interrupted there, and of code that goes on behind
+/// it.
+struct Judge<'a> {
+    path: &'a Path,
+    image: ElfImage,
+    context: Box<UnwindContext<usize>>,
+}
+
+impl<'a> Judge<'a> {
+    fn of(path: &'a Path) -> Judge<'a> {
+        Judge { path, image: ElfImage::open(path).unwrap(), context: Box::default() }
+    }
+
+    fn made(&mut self, address: CodeAddress) -> Rule {
+        let processor = processor_of(&self.image).unwrap();
+        let svma = address.lookup();
+        let offset = self.image.offset_of_svma(svma);
+        let mut rule = || make(&self.image, offset?, address, processor, &mut self.context, true).into();
+        let rule: Option<Rule> = rule();
+        rule.unwrap_or(Rule::NoInfo)
+    }
+
+    /// A file whose entries take too long is answered no more: it is opened anew.
+    fn rule(&mut self, address: CodeAddress) -> Rule {
+        match self.made(address) {
+            Rule::NoInfo => {
+                if let Some(entry) = self.image.frame_tables().find(&self.image, address.lookup())
+                    && entry.row(address.lookup(), &mut self.context).is_none()
+                {
+                    *self = Judge::of(self.path);
+                }
+                self.made(address)
+            }
+            rule => rule,
+        }
+    }
+
+    fn word(&mut self, address: CodeAddress) -> u64 {
+        let svma = address.lookup();
+        match self.rule(address) {
+            Rule::NoInfo if is_entry(&self.image, svma) => rules::ROOT,
+            // What a signal's entry says is what the kernel has put there, if it is the kernel's trampoline.
+            Rule::Signal => {
+                let is_near = |begin: &u64| flow::returns_from_signal(&self.image, *begin);
+                let mut begins = svma.saturating_sub(9)..=svma + 1;
+                if begins.any(|begin| is_near(&begin)) { rules::SIGNAL } else { u64::from(RULE_ROW) }
+            }
+            rule => encode(rule),
+        }
+    }
+}
+
+/// Where rows of a table begin, as the file states it.
+fn row_starts(table: &Table, image: &ElfImage) -> Vec<u64> {
+    let block = BLOCK_WORDS as usize;
+    let mut starts = Vec::new();
+    for page in 0..table.blocks[1] as usize {
+        let (at, place) = (table.blocks[4 + 2 * page], table.blocks[5 + 2 * page]);
+        let first = at as usize * block + (place & 0xffff) as usize;
+        let rows = &table.blocks[first..first + (place >> 16) as usize];
+        assert!((place & 0xffff) + (place >> 16) <= BLOCK_WORDS, "rows of a page are in one block");
+        starts.extend(rows.iter().map(|row| table.base + page as u64 * 8192 + u64::from(row >> 19)));
+        assert!(rows.first().is_none_or(|row| row >> 19 == 0), "a page begins with a row");
+    }
+    assert!(starts.is_sorted());
+    starts.retain(|start| flow::code(image, *start).is_some());
+    starts
+}
+
+/// Addresses that are compared, and differences.
+fn compare(path: &Path, every: u64) -> (usize, Vec<String>) {
+    let mut judge = Judge::of(path);
+    let mut pool = RulePool::default();
+    let table = Table::compile(&judge.image, &mut pool, Limits::default()).unwrap();
+    let starts = row_starts(&table, &judge.image);
+    assert!(!starts.is_empty() && table.pages_left_out == 0, "{}", path.display());
+    let mut addresses: Vec<u64> = starts.iter().flat_map(|start| [start.saturating_sub(1), *start]).collect();
+    for segment in judge.image.segments().iter().filter(|segment| segment.executable) {
+        addresses.extend((segment.svma..segment.svma + segment.file_size).step_by(every as usize));
+        addresses.extend([segment.svma.saturating_sub(1), segment.svma + segment.file_size]);
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    let mut differences = Vec::new();
+    for svma in &addresses {
+        let found = table.rule_at(*svma, &pool);
+        let (interrupted, called) = (CodeAddress::Ip(*svma), CodeAddress::from_return(svma + 1).unwrap());
+        let wanted = [judge.word(interrupted), judge.word(called)];
+        let is_same = match found {
+            rules::SIGNAL_IF_RETURNED_TO => wanted[1] == rules::SIGNAL && wanted[0] != rules::SIGNAL,
+            found => wanted == [found; 2],
+        };
+        if !is_same {
+            differences.push(format!("{svma:x}: {found:x}, not {wanted:x?}"));
+        }
+    }
+    (addresses.len(), differences)
+}
+
+#[test]
+fn tables_are_what_the_unwinder_says() {
+    let go =
+        ["/usr/lib/go/bin/gofmt", "/usr/local/go/bin/gofmt"].map(PathBuf::from).into_iter().find(|it| it.is_file());
+    let known = [
+        "/lib/x86_64-linux-gnu/libc.so.6",
+        "/lib/x86_64-linux-gnu/libm.so.6",
+        "/lib64/ld-linux-x86-64.so.2",
+        "/usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+        "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+        "/usr/bin/python3.11",
+        "/usr/bin/bash",
+        "/usr/bin/gdb",
+        "/bin/busybox",
+        "/sbin/ldconfig",
+        "/usr/lib/musl/lib/libc.so",
+        "/usr/aarch64-linux-gnu/lib/libc.so.6",
+        "/usr/aarch64-linux-gnu/lib/libstdc++.so.6",
+    ];
+    let own = std::env::current_exe().unwrap();
+    let more = std::env::var_os("PROFILE_BPF_TABLES").unwrap_or_default();
+    let files = known.iter().map(PathBuf::from).chain([own]).chain(go).chain(std::env::split_paths(&more));
+    // Unoptimized, it is a second for 50,000.
+    let most: u64 = if cfg!(debug_assertions) { 50_000 } else { 3_000_000 };
+    for file in files.filter(|file| !file.as_os_str().is_empty()) {
+        if !file.is_file() {
+            crate::skip::here(&format!("no {}", file.display()));
+            continue;
+        }
+        let size = fs::metadata(&file).unwrap().len();
+        if cfg!(debug_assertions) && size > 4 << 20 {
+            continue;
+        }
+        let begin = std::time::Instant::now();
+        let (count, differences) = compare(&file, 7.max(size / most | 1));
+        println!("{}: {count} addresses, {} ms", file.display(), begin.elapsed().as_millis());
+        let first = &differences[..differences.len().min(10)];
+        assert!(differences.is_empty(), "{}: {} differ: {first:#?}", file.display(), differences.len());
+    }
+}
+
+#[test]
+fn tables_are_bounded() {
+    let own = std::env::current_exe().unwrap();
+    let image = ElfImage::open(&own).unwrap();
+    let mut pool = RulePool::default();
+    let table = Table::compile(&image, &mut pool, Limits::default()).unwrap();
+    let blocks = table.blocks.len() / BLOCK_WORDS as usize;
+    let with = |blocks: usize| Table::compile(&image, &mut RulePool::default(), Limits { blocks: blocks as u32 });
+    assert_eq!(with(blocks).unwrap().blocks, table.blocks, "the same, and it fits");
+    for less in [0, 1, blocks / 2, blocks - 1] {
+        assert_eq!(with(less), Err(Refused::TooLarge));
+    }
+    let mut small = RulePool::new(5);
+    let table = Table::compile(&image, &mut small, Limits::default()).unwrap();
+    assert!(small.refused() > 0 && small.rules().len() == 5);
+    let starts = row_starts(&table, &image);
+    let rules: Vec<u64> = starts.iter().map(|start| table.rule_at(*start, &small)).collect();
+    assert!(rules.iter().all(|rule| small.rules().contains(rule)) && rules.contains(&u64::from(RULE_ROW)));
+}
