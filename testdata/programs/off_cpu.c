@@ -19,7 +19,7 @@
  * often it blocked are its voluntary context switches (getrusage(2)).
  *
  * Prints:
- *   THREAD <name> <tid> <nanoseconds off the CPU, blocked or not, from its begin to its end>
+ *   THREAD <name> <tid> <nanoseconds off the CPU, blocked or not> <nanoseconds of them that it waited for a CPU> <nanoseconds lived>
  *   TRUTH <path> <nanoseconds blocked> <how often>
  *   RUNNABLE <path> <nanoseconds waited for a CPU>
  *   WAKER <path> <name of the thread that ended the waits, or [interrupt]>
@@ -161,7 +161,7 @@ PATH(nap_sorted, INTERRUPT, qsort(compared, 2, sizeof compared[0], nap_compares)
 static struct ended {
     char name[16];
     int tid;
-    u64 off;
+    u64 off, runnable, lived;
 } ended[64];
 static unsigned ended_count;
 static pthread_mutex_t ended_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -182,7 +182,9 @@ static void end_thread(const char *name) {
         struct ended *one = &ended[ended_count++];
         snprintf(one->name, sizeof one->name, "%s", name);
         one->tid = (int)syscall(SYS_gettid);
-        one->off = now.clock - at_begin.clock - (now.cpu - at_begin.cpu);
+        one->lived = now.clock - at_begin.clock;
+        one->off = one->lived - (now.cpu - at_begin.cpu);
+        one->runnable = now.runnable - at_begin.runnable;
     }
     pthread_mutex_unlock(&ended_lock);
     close(schedstat);
@@ -561,7 +563,8 @@ int main(int argc, char **argv) {
     if (!known) return fprintf(stderr, "no such mode: %s\n", argv[1]), 2;
     end_thread("off_cpu");
     for (unsigned at = 0; at < ended_count; at++)
-        printf("THREAD %s %d %llu\n", ended[at].name, ended[at].tid, (unsigned long long)ended[at].off);
+        printf("THREAD %s %d %llu %llu %llu\n", ended[at].name, ended[at].tid, (unsigned long long)ended[at].off,
+               (unsigned long long)ended[at].runnable, (unsigned long long)ended[at].lived);
     for (unsigned at = 0; at < sizeof places / sizeof *places; at++) {
         const struct place *place = places[at];
         if (!place->is_used) continue;

@@ -1,0 +1,420 @@
+//! Time off the CPU, beside what a program measured of its own waits (`testdata/programs/off_cpu.c`), and beside
+//! `perf sched timehist` on a recording of the same run.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+use common::account::{self, Account};
+use common::folded::{Folded, Row};
+use common::planted::{Place, Planted, Wait, of_thread};
+use common::run::{self, Recording, Target};
+use common::summary::Summary;
+use common::{programs, skip};
+
+/// Seconds of the planted waits, a fifth for each kind.
+const SECONDS: &str = "10";
+
+/// The error of time by stack.
+const ERROR_GOAL: f64 = 0.03;
+
+/// Nanoseconds of error of one wait.
+const ERROR_OF_A_WAIT: f64 = 1e6;
+
+/// The share of time whose waker is named, and right.
+const WAKER_GOAL: f64 = 0.99;
+
+/// The error of sums by thread.
+const THREAD_GOAL: f64 = 0.01;
+
+/// Recordings that are judged by time, one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Whether waits are taken by programs in the kernel here: what a test needs that looks at wakers or at threads of before.
+fn can_bpf() -> bool {
+    let doctor = Command::new(run::binary()).arg("doctor").output().expect("profile can be started");
+    let table = String::from_utf8_lossy(&doctor.stdout);
+    account::is_root() && table.lines().any(|line| line.starts_with("yes") && line.contains(" BPF "))
+}
+
+/// One recording of all planted waits, with what perf says of the same run.
+#[derive(Debug)]
+struct Run {
+    folded: Folded,
+    summary: Summary,
+    planted: Planted,
+    /// By tid; empty without perf.
+    timehist: BTreeMap<u32, Timehist>,
+    said: String,
+}
+
+/// A thread as `perf sched timehist --summary` has it, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Timehist {
+    /// Off the CPU.
+    off: u64,
+    /// Of that: preempted, or woken and not yet on.
+    runnable: u64,
+}
+
+fn planted() -> &'static Run {
+    static RUN: OnceLock<Run> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let _alone = alone();
+        let folder = account::folder();
+        let at = |name: &str| folder.path().join(name);
+        let with_perf = account::is_root() && account::have("perf");
+        let mut command = match with_perf {
+            true => {
+                let mut perf = Command::new("perf");
+                perf.args(["sched", "record", "-o"]).arg(at("sched.data")).arg("--").arg(run::binary());
+                perf
+            }
+            false => Command::new(run::binary()),
+        };
+        command.args(["--off-cpu", "--per-thread", "-f", "folded", "-o"]).arg(at("out.folded"));
+        if can_bpf() {
+            command.arg("--wakers");
+        }
+        command.arg("--stats").arg(at("stats.json")).arg("--").arg(programs::c("off_cpu")).args(["all", SECONDS]);
+        let output = run::finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+        let said = run::stderr(&output);
+        assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+        let read = |path: &Path| {
+            fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}\n{said}", path.display()))
+        };
+        Run {
+            folded: Folded::parse(&read(&at("out.folded"))),
+            summary: Summary::parse(&read(&at("stats.json"))),
+            planted: Planted::parse(&run::stdout(&output)),
+            timehist: if with_perf { timehist(&at("sched.data")) } else { BTreeMap::new() },
+            said,
+        }
+    })
+}
+
+/// The threads of a recording of `perf sched record`.
+///
+/// A row is `comm[tid/pid] parent sched-in run-time sleep iowait preempt delay`, in milliseconds; `delay`, from the wake-up on, is
+/// part of `sleep` and `iowait` (`timehist_update_runtime_stats` in tools/perf/builtin-sched.c).
+fn timehist(recording: &Path) -> BTreeMap<u32, Timehist> {
+    let output = Command::new("perf").args(["sched", "timehist", "-s", "--state", "-i"]).arg(recording).output();
+    let output = output.expect("perf can be started");
+    let mut threads = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Some((name, numbers)) = line.rsplit_once(']') else { continue };
+        let Some(tid) = name.rsplit_once('[').and_then(|(_, ids)| ids.split('/').next()?.parse().ok()) else {
+            continue;
+        };
+        let numbers: Vec<f64> = numbers.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let &[_, _, _, sleep, iowait, preempt, delay] = numbers.as_slice() else { continue };
+        let nanoseconds = |milliseconds: f64| (milliseconds * 1e6) as u64;
+        threads.insert(
+            tid,
+            Timehist { off: nanoseconds(sleep + iowait + preempt), runnable: nanoseconds(preempt + delay) },
+        );
+    }
+    threads
+}
+
+/// The time of waits at a place that pass.
+fn time_at(folded: &Folded, place: &Place, mut pass: impl FnMut(&Wait<'_>) -> bool) -> u64 {
+    let waits = folded.rows.iter().map(Wait::of).filter(|wait| wait.is_at(place));
+    waits.filter(|wait| pass(wait)).map(|wait| wait.time).sum()
+}
+
+/// Fails with all that is wrong, and the heaviest rows.
+fn judge(run: &Run, wrong: &[String]) {
+    let rows = run.folded.counterexamples(|_| false);
+    assert!(wrong.is_empty(), "{}\n{rows}{}\n{}", wrong.join("\n"), run.said, run.summary.json());
+}
+
+#[test]
+fn time_blocked_is_at_the_planted_places() {
+    let run = planted();
+    for missing in &run.planted.missing {
+        skip::skip("time_blocked_is_at_the_planted_places", missing);
+    }
+    let mut wrong = vec![];
+    for place in run.planted.places.iter().filter(|place| place.times > 0) {
+        let ours = time_at(&run.folded, place, |wait| !wait.is_runnable);
+        let error = ours as f64 - place.blocked as f64;
+        let share = error / place.blocked as f64;
+        println!(
+            "{:40} {:10.3} ms, measured {:10.3} ms, {:+.2} %, {:+.1} us a wait",
+            place.path[0],
+            place.blocked as f64 / 1e6,
+            ours as f64 / 1e6,
+            share * 100.0,
+            error / 1e3 / place.times as f64
+        );
+        if share.abs() > ERROR_GOAL || (error / place.times as f64).abs() > ERROR_OF_A_WAIT {
+            wrong.push(format!(
+                "{}: {ours} ns for {} ns ({:+.2} %)",
+                place.path.join(";"),
+                place.blocked,
+                share * 100.0
+            ));
+        }
+    }
+    assert!(run.planted.places.len() >= 10, "{:?}", run.planted);
+    judge(run, &wrong);
+}
+
+/// Of the busy threads it is nearly all; of the others little, and it must not be blocked time.
+#[test]
+fn waiting_for_a_cpu_is_runnable_at_its_place() {
+    let run = planted();
+    let mut wrong = vec![];
+    for place in run.planted.places.iter().filter(|place| place.path[0].starts_with("busy_")) {
+        let ours = time_at(&run.folded, place, |wait| wait.is_runnable);
+        let share = (ours as f64 - place.runnable as f64) / place.runnable as f64;
+        println!("{:40} {:10.3} ms, {:+.2} %", place.path[0], place.runnable as f64 / 1e6, share * 100.0);
+        if share.abs() > ERROR_GOAL {
+            wrong.push(format!("{}: {ours} ns for {} ns", place.path.join(";"), place.runnable));
+        }
+        let blocked = time_at(&run.folded, place, |wait| !wait.is_runnable);
+        if blocked as f64 > place.runnable as f64 * 0.001 {
+            wrong.push(format!("{}: {blocked} ns blocked, and it never blocked", place.path.join(";")));
+        }
+    }
+    judge(run, &wrong);
+}
+
+#[test]
+fn blocked_stacks_end_where_threads_wait() {
+    let run = planted();
+    let leaves = [
+        ("nap_", "nanosleep"),
+        ("writer_", "nanosleep"),
+        ("holder_", "nanosleep"),
+        ("deliver_", "nanosleep"),
+        ("pipe_", "read"),
+        ("lock_", "lock"),
+        ("fault_", "fault_inner"),
+    ];
+    let mut wrong = vec![];
+    for place in run.planted.places.iter().filter(|place| place.times > 0) {
+        let (_, leaf) =
+            leaves.iter().find(|(begin, _)| place.path[0].starts_with(begin)).expect("every place has a leaf");
+        for wait in run.folded.rows.iter().map(Wait::of).filter(|wait| wait.is_at(place) && !wait.is_runnable) {
+            let user = wait.user_leaf().unwrap_or_default();
+            let kernel = wait.stack.last().map(String::as_str).unwrap_or_default();
+            if !user.contains(leaf) || !(kernel.contains("schedule") && kernel.ends_with("_[k]")) {
+                // A write that had to wait for the pipe's lock, and the like.
+                let share = wait.time as f64 / place.blocked as f64;
+                if share > 0.01 {
+                    wrong.push(format!("{}: {:.1} % end in {user}, {kernel}", place.path.join(";"), share * 100.0));
+                }
+            }
+        }
+    }
+    judge(run, &wrong);
+}
+
+#[test]
+fn wakers_are_named() {
+    need!(can_bpf(), "wakers_are_named", "no BPF program can be loaded here");
+    let run = planted();
+    let mut wrong = vec![];
+    for place in run.planted.places.iter().filter(|place| place.times > 0) {
+        let waker = place.waker.as_deref();
+        let all = time_at(&run.folded, place, |wait| !wait.is_runnable);
+        let right = time_at(&run.folded, place, |wait| !wait.is_runnable && wait.waker_name() == waker);
+        let share = right as f64 / all.max(1) as f64;
+        println!("{:40} by {:16} {:.2} %", place.path[0], waker.unwrap_or_default(), share * 100.0);
+        if share < WAKER_GOAL {
+            let mut said: BTreeMap<&str, u64> = BTreeMap::new();
+            for wait in run.folded.rows.iter().map(Wait::of).filter(|wait| wait.is_at(place) && !wait.is_runnable) {
+                *said.entry(wait.waker_name().unwrap_or("nobody")).or_default() += wait.time;
+            }
+            wrong.push(format!("{}: {:.2} % by {waker:?}; {said:?}", place.path.join(";"), share * 100.0));
+        }
+    }
+    judge(run, &wrong);
+}
+
+/// The main thread was there before it ran this program, so perf has more of it: its own count stands for it alone.
+#[test]
+fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
+    let run = planted();
+    let (mut wrong, mut sums) = (vec![], [0u64; 3]);
+    for thread in &run.planted.threads {
+        let off = of_thread(&run.folded, thread.tid, |_| true);
+        let runnable = of_thread(&run.folded, thread.tid, |row| Wait::of(row).is_runnable);
+        let perf = run.timehist.get(&thread.tid).copied();
+        println!(
+            "{:16} {:10.3} ms, by itself {:10.3} ms, by perf {:10.3} ms; could have run {:.3}, {:.3}, {:.3} ms",
+            thread.name,
+            off as f64 / 1e6,
+            thread.off as f64 / 1e6,
+            perf.unwrap_or_default().off as f64 / 1e6,
+            runnable as f64 / 1e6,
+            thread.runnable as f64 / 1e6,
+            perf.unwrap_or_default().runnable as f64 / 1e6,
+        );
+        let mut compare = |what: &str, ours: u64, theirs: u64, room: f64| {
+            if (ours as f64 - theirs as f64).abs() > room {
+                wrong.push(format!("{}: {what}: {ours} ns for {theirs} ns", thread.name));
+            }
+        };
+        let room = thread.off as f64 * THREAD_GOAL;
+        compare("itself", off, thread.off, room);
+        // The kernel's own count of it. Of what is short, a hundredth of the thread's time is room enough.
+        compare("schedstat", runnable, thread.runnable, room.max(thread.runnable as f64 * ERROR_GOAL));
+        if let Some(perf) = perf.filter(|_| thread.name != "off_cpu") {
+            compare("perf sched timehist", off, perf.off, perf.off as f64 * THREAD_GOAL);
+            sums[2] += perf.off;
+        }
+        sums[0] += off;
+        sums[1] += thread.off;
+    }
+    println!("all: {:.3} ms, by themselves {:.3} ms", sums[0] as f64 / 1e6, sums[1] as f64 / 1e6);
+    assert!(run.planted.threads.len() >= 7, "{:?}", run.planted.threads);
+    judge(run, &wrong);
+}
+
+#[test]
+fn nothing_is_lost_of_the_planted_waits() {
+    let run = planted();
+    let waits = &run.summary.json()["off_cpu"];
+    assert_eq!(waits["lost_waits"].as_u64(), Some(0), "{waits}");
+    let incomplete = run.folded.weight(|row| row.mentions("[truncated"));
+    let all = run.folded.weight(|_| true);
+    assert!(incomplete as f64 <= 0.01 * all as f64, "{incomplete} of {all} ns with cut stacks\n{}", run.said);
+}
+
+#[test]
+fn wall_is_time_on_and_off_the_cpu() {
+    let _alone = alone();
+    let recording = run::record(Account::Own, &["--wall", "--per-thread"], &programs::c("off_cpu"), &["all", "5"]);
+    let planted = Planted::parse(&recording.printed);
+    let mut wrong = vec![];
+    for thread in &planted.threads {
+        let ours = of_thread(&recording.folded, thread.tid, |_| true);
+        let share = ours as f64 / thread.lived as f64 - 1.0;
+        println!("{:16} {:10.3} ms, {:+.2} %", thread.name, thread.lived as f64 / 1e6, share * 100.0);
+        // The main thread ran before it began to count.
+        let room = if thread.name == "off_cpu" { 2.0 * THREAD_GOAL } else { THREAD_GOAL };
+        if share.abs() > room {
+            wrong.push(format!("{}: {ours} ns of {} ns", thread.name, thread.lived));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), recording.said);
+}
+
+/// Blocked before the recording began, and still when it ended.
+#[test]
+fn threads_that_block_all_the_time_are_there() {
+    need!(can_bpf(), "threads_that_block_all_the_time_are_there", "no BPF program can be loaded here");
+    const THREADS: usize = 100;
+    let target = Target::start(Account::Own, &programs::c("off_cpu"), &["threads", "100", "60"]);
+    let folder = account::folder();
+    let (stacks, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
+    let mut command = Command::new(run::binary());
+    command.args(["--off-cpu", "-p", &target.pid_text(), "-d", "2", "-f", "folded", "-o"]).arg(&stacks);
+    let output = command.arg("--stats").arg(&stats).output().expect("profile can be started");
+    assert!(output.status.success(), "{}", run::stderr(&output));
+    let folded = Folded::parse(&fs::read_to_string(&stacks).expect("stacks were written"));
+    let summary = Summary::parse(&fs::read_to_string(&stats).expect("--stats was written"));
+    let waits = &summary.json()["off_cpu"];
+    let all = waits["blocked_before"].as_u64().unwrap_or_default();
+    assert_eq!(all, THREADS as u64 + 1, "with the main thread; {waits}");
+    assert_eq!(waits["still_blocked"].as_u64(), Some(all), "{waits}");
+    // Each has a stack of its own, as long as the recording.
+    let duration = summary.number("duration_seconds") * 1e9;
+    let rows: Vec<&Row> = folded.rows.iter().filter(|row| row.has("waits_forever")).collect();
+    assert_eq!(rows.len(), THREADS, "{}", folded.counterexamples(|_| false));
+    for row in rows {
+        assert!((row.weight as f64 / duration - 1.0).abs() < 0.01, "{row:?}, of {duration} ns");
+        let bits = row.frames.iter().filter(|frame| frame.starts_with("bit_")).count();
+        assert_eq!(bits, 7, "{row:?}");
+    }
+}
+
+#[test]
+fn waits_are_chosen_by_length_and_state() {
+    let _alone = alone();
+    let program = programs::c("off_cpu");
+    let at = |recording: &Recording, name: &str| recording.folded.total_of(name) > 0;
+    let long = run::record(Account::Own, &["--off-cpu", "--min-block", "4ms"], &program, &["naps", "1"]);
+    assert!(at(&long, "nap_middle_outer") && at(&long, "nap_long_outer"), "{:?}", long.folded);
+    assert!(!at(&long, "nap_brief_outer"), "{:?}", long.folded);
+    let brief = run::record(Account::Own, &["--off-cpu", "--max-block", "900us"], &program, &["naps", "1"]);
+    assert!(at(&brief, "nap_brief_outer"), "{:?}", brief.folded);
+    assert!(!at(&brief, "nap_short_outer") && !at(&brief, "nap_long_outer"), "{:?}", brief.folded);
+    let deep = run::record(Account::Own, &["--off-cpu", "--state", "D"], &program, &["naps", "1"]);
+    assert!(!at(&deep, "nap_long_outer"), "{:?}", deep.folded);
+    let queued = run::record(Account::Own, &["--off-cpu", "--state", "R"], &program, &["runqueue", "1"]);
+    assert!(at(&queued, "busy_a_outer"), "{:?}", queued.folded);
+    assert!(queued.folded.rows.iter().all(|row| Wait::of(row).is_runnable), "{:?}", queued.folded);
+}
+
+/// A switch that is not there is counted.
+#[test]
+fn no_switch_is_lost_at_100_000_a_second() {
+    need!(can_bpf(), "no_switch_is_lost_at_100_000_a_second", "no BPF program can be loaded here");
+    let _alone = alone();
+    let recording =
+        run::record(Account::Own, &["--off-cpu", "--wakers"], &programs::c("off_cpu"), &["pingpong", "100000", "3"]);
+    let switches = recording.truth("SWITCHES");
+    let waits = &recording.summary.json()["off_cpu"];
+    let count = |key: &str| waits[key].as_f64().unwrap_or_else(|| panic!("no {key} in {waits}"));
+    println!("{:.0} switches/s: {waits}", switches / recording.truth("SECONDS"));
+    // Runs for a CPU after a wait are counted as waits of their own.
+    let seen = count("waits") + count("lost_waits");
+    assert!(seen + count("runnable_waits") >= 0.999 * switches, "{switches} switches; {waits}");
+    assert!(count("lost_waits") == 0.0, "{waits}");
+}
+
+/// The ids of programs, maps and links that a process holds, by `bpftool`; nothing if it cannot tell.
+fn held_by(pid: u32) -> Option<Vec<(&'static str, u64)>> {
+    let mut held = vec![];
+    for kind in ["prog", "map", "link"] {
+        let output = Command::new("bpftool").args(["-j", kind, "show"]).output().ok()?;
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        for row in rows.as_array()? {
+            let holders = row["pids"].as_array().into_iter().flatten();
+            if holders.filter_map(|holder| holder["pid"].as_u64()).any(|holder| holder == u64::from(pid)) {
+                held.push((kind, row["id"].as_u64()?));
+            }
+        }
+    }
+    Some(held)
+}
+
+fn is_there(kind: &str, id: u64) -> bool {
+    let shown = Command::new("bpftool").args([kind, "show", "id", &id.to_string()]).output();
+    shown.expect("bpftool can be started").status.success()
+}
+
+#[test]
+fn a_killed_profile_leaves_no_programs_and_no_maps() {
+    const NAME: &str = "a_killed_profile_leaves_no_programs_and_no_maps";
+    need!(can_bpf(), NAME, "no BPF program can be loaded here");
+    need!(account::have("bpftool"), NAME, "needs bpftool");
+    let folder = account::folder();
+    let mut child = Command::new(run::binary())
+        .args(["--off-cpu", "-a", "-d", "60", "-f", "folded", "-o"])
+        .arg(folder.path().join("out.folded"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("profile can be started");
+    let mut held = vec![];
+    run::wait_until("programs are there", || {
+        held = held_by(child.id()).expect("bpftool tells who holds what");
+        ["prog", "map", "link"].iter().all(|kind| held.iter().any(|(of, _)| of == kind))
+    });
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+    // The kernel lets go of them after it has waited for all CPUs.
+    run::wait_until("nothing is left", || !held.iter().any(|&(kind, id)| is_there(kind, id)));
+}
