@@ -45,6 +45,7 @@ agreement:
 # Goal and measured, a line each.
 bench:
 	cargo bench --bench cost
+	cargo bench --bench off_cpu
 	cargo bench --bench finish
 	cargo bench --bench accuracy
 	cargo bench --bench import_text

@@ -8,8 +8,9 @@
  *   runqueue   three busy threads on one CPU
  *   all        these one after the other, each for a fifth of the time
  *
- * off_cpu pingpong RATE SECONDS [DEPTH [processes]]: two threads or processes on one CPU hand a byte to and fro through pipes at the
- * end of DEPTH (8) calls, so that the CPU switches RATE times a second, 0 for as often as it can; until the time is due it spins.
+ * off_cpu pingpong RATE SECONDS [DEPTH [threads|processes [wait]]]: two threads or processes on one CPU hand a byte to and fro through
+ * pipes at the end of DEPTH (8) calls, so that the CPU switches RATE times a second, 0 for as often as it can; until the time is due
+ * it spins. With `wait` it prints `ready` and begins when it is sent a line.
  *
  * off_cpu threads NUMBER SECONDS: so many threads block, each at the end of a stack of its own (the bits of its number, the lowest
  * outermost: `bit_0`, `bit_1`), before it prints `ready`, and are still blocked when the program exits.
@@ -188,6 +189,8 @@ static void end_thread(const char *name) {
     }
     pthread_mutex_unlock(&ended_lock);
     close(schedstat);
+    /* `perf sched timehist` adds a wait when its thread next leaves the CPU, and the last of a thread's waits to nobody. */
+    nap(100);
 }
 
 static void start(pthread_t *thread, void *(*function)(void *), void *argument) {
@@ -549,7 +552,13 @@ int main(int argc, char **argv) {
     const unsigned count = sizeof modes / sizeof *modes;
     if (argc < 3) return fprintf(stderr, "usage: off_cpu MODE SECONDS\n"), 2;
     if (argc > 3 && !strcmp(argv[1], "pingpong")) {
-        pingpong(strtod(argv[2], NULL), strtod(argv[3], NULL), argc > 4 ? atoi(argv[4]) : 8, argc > 5);
+        if (argc > 6) {
+            printf("ready\n");
+            fflush(stdout);
+            read_byte(0);
+        }
+        pingpong(strtod(argv[2], NULL), strtod(argv[3], NULL), argc > 4 ? atoi(argv[4]) : 8,
+                 argc > 5 && !strcmp(argv[5], "processes"));
         return 0;
     }
     if (argc > 3 && !strcmp(argv[1], "threads")) block_threads((unsigned)atoi(argv[2]), strtod(argv[3], NULL));

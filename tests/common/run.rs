@@ -184,6 +184,14 @@ impl Target {
         input.write_all(b"go\n").expect("it listens");
     }
 
+    /// What it says after its greeting, when it has ended.
+    pub fn rest(&mut self) -> String {
+        let mut said = String::new();
+        self.child.stdout.as_mut().expect("it is piped").read_to_string(&mut said).expect("it says text");
+        self.child.wait().expect("it is ours");
+        said
+    }
+
     /// Kills it and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
