@@ -128,6 +128,9 @@ pub struct RecordArgs {
     #[arg(long, value_enum, default_value_t = Unwind::Auto, help_heading = "How")]
     pub unwind: Unwind,
 
+    /// Load no BPF program: all stacks are unwound from copies, none in the kernel
+    #[arg(long, help_heading = "How")]
+    pub no_bpf: bool,
     /// How much of the user stack each sample copies, a multiple of 8 from 512 to 65528 [default: 65528, less at high rates]
     #[arg(long, value_name = "BYTES", value_parser = stack_size, help_heading = "How")]
     pub stack_size: Option<StackSize>,

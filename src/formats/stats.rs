@@ -6,6 +6,9 @@ use crate::model::{CaptureStats, OffCpuStats, Origin};
 
 /// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
 ///
+/// `bpf` says of samples whose stacks were walked in the kernel: `{samples counts mean_call_ns why_not}`, `null` if nothing is known of
+/// such.
+///
 /// Keys: `origin` (`recording`; `records` of one that was read; `stacks` that another program found, whose `lost`,
 /// `throttled` and `complete` are `null`), `event rate duration_seconds samples lost trimmed throttled coverage cpu_seconds complete
 /// unstated truncated completed_late no_unwind_info frames unnamed unnamed_innermost unnamed_images own_cpu_seconds peak_rss_bytes
@@ -43,6 +46,12 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         "unnamed": (!stats.stacks_unknown).then_some(&stats.unnamed),
         "unnamed_innermost": (!stats.stacks_unknown).then_some(stats.unnamed_innermost),
         "unnamed_images": (!stats.stacks_unknown).then(|| unnamed_images(stats)),
+        "bpf": stats.kernel_walks.as_ref().map(|walks| json!({
+            "samples": walks.samples,
+            "counts": walks.counts,
+            "mean_call_ns": walks.mean_call_ns,
+            "why_not": walks.why_not,
+        })),
         "own_cpu_seconds": stats.own_cpu.as_secs_f64(),
         "peak_rss_bytes": stats.peak_rss_bytes,
         "records": stats.records,

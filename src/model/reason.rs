@@ -126,11 +126,13 @@ pub enum Truncation {
     Deferred,
     /// It goes on on another stack, of which there is no copy.
     OtherStack,
+    /// It was walked in the kernel, and found no room on the way from there.
+    LostStack,
 }
 
 impl Truncation {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Truncation; 13] = [
+    pub const ALL: [Truncation; 14] = [
         Truncation::StackCopy,
         Truncation::NoUnwindInfo,
         Truncation::NotMapped,
@@ -144,6 +146,7 @@ impl Truncation {
         Truncation::OtherProcessor,
         Truncation::Deferred,
         Truncation::OtherStack,
+        Truncation::LostStack,
     ];
 
     /// The reason in words, as it is shown to the user and used as key in `--stats`.
@@ -162,6 +165,7 @@ impl Truncation {
             Truncation::OtherProcessor => "other processor",
             Truncation::Deferred => "deferred",
             Truncation::OtherStack => "other stack",
+            Truncation::LostStack => "lost stack",
         }
     }
 }

@@ -64,6 +64,8 @@ pub struct CaptureStats {
     pub unnamed_innermost: f64,
     /// The frames without a name by image and reason, most first, with what the user can do about it.
     pub unnamed_images: Vec<UnnamedImage>,
+    /// Which stacks were walked in the kernel, by a BPF program; nothing if that was not thought of.
+    pub kernel_walks: Option<KernelWalks>,
     /// The profiler's own CPU time.
     pub own_cpu: Duration,
     /// The profiler's own largest resident memory, in bytes.
@@ -82,6 +84,19 @@ pub struct CaptureStats {
     pub host: String,
     /// When the recording began, seconds since 1970 (UTC).
     pub started_unix: u64,
+}
+
+/// Stacks that were walked in the kernel, by a BPF program that is attached to the sampling events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KernelWalks {
+    /// Samples that are kept and whose stacks came from there; all others came as records with copies of their stacks.
+    pub samples: u64,
+    /// What was counted by programs and by who gives them what they need; what is zero is left out.
+    pub counts: BTreeMap<String, u64>,
+    /// Nanoseconds that a call of the program took on average, as far as calls were timed (one in 256).
+    pub mean_call_ns: Option<f64>,
+    /// Why no program was used.
+    pub why_not: Option<String>,
 }
 
 /// An image some of whose frames have no name.

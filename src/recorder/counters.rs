@@ -37,6 +37,10 @@ pub struct Counters {
     pub completed_late: u64,
     /// Whether the memory of a process was not ours to read for that.
     pub memory_denied: bool,
+    /// Samples whose stacks were walked in the kernel.
+    pub unwound: u64,
+    /// Of those, samples whose stack never came.
+    pub lost_stacks: u64,
     /// Frames by how they were found, each as often as a sample has it, in the order of [`FoundBy::ALL`].
     pub found: [u64; FoundBy::ALL.len()],
 }

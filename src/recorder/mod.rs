@@ -27,6 +27,7 @@ mod options;
 mod other_stack;
 mod so_far;
 mod tap;
+mod unwound;
 mod waiting;
 mod waits;
 mod walk;
@@ -38,6 +39,7 @@ pub use kernel_stacks::{KernelStack, StackOf, SummedWaits, UserFrame, WakerOf};
 pub use on_cpu::ThreadTime;
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 pub use tap::{Tap, Tapped};
+pub use unwound::{NumberedImage, NumberedImages};
 pub use waiting::{Found, WaitingThread};
 pub use waits::{WaitOptions, Waited, Waker};
 // What samples must carry to be unwound: who opens the events asks for it.
@@ -47,7 +49,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::image::{Images, Wanted, is_deleted_scratch, is_file_path};
-use crate::model::{EventId, ImageKind, Profile, ProfileBuilder, Sample, StackId, ThreadId, Timestamp, Unnamed};
+use crate::model::{EventId, ImageKind, Profile, ProfileBuilder, StackId, ThreadId, Unnamed};
 use crate::perf::record::{self, CpuMode};
 use crate::perf::{Layout, Record, data};
 use crate::process::{AddressSpace, JitHost, KernelMaps, Mapping, OffCpu, ProcessTable};
@@ -112,6 +114,7 @@ pub struct Recorder {
     incomplete: Incomplete,
     /// Of processes that run.
     late: Option<Late>,
+    unwound: unwound::UnwoundStacks,
     counters: Counters,
     /// Samples before this time are not kept; `u64::MAX` until the recording has begun.
     begin: u64,
@@ -168,6 +171,7 @@ impl Recorder {
             waits,
             incomplete: Incomplete::default(),
             late,
+            unwound: unwound::UnwoundStacks::default(),
             counters: Counters::default(),
             begin: u64::MAX,
             events,
@@ -260,6 +264,8 @@ impl Recorder {
             Record::Throttle => self.counters.throttled += 1,
             Record::Switch(switch) => self.switches(switch),
             Record::Deferred(deferred) => self.complete(deferred),
+            Record::KeyedStack(stack) => self.unwound.take(stack),
+            Record::Unwound(sample) => self.add_unwound(sample),
             Record::Ksymbol(symbol) if !symbol.gone => self.kernel_symbols.push(KernelSymbol {
                 address: symbol.address,
                 length: symbol.length,
@@ -290,8 +296,8 @@ impl Recorder {
         for record in records {
             match &record {
                 Record::Sample(sample) => batch.extend(self.admit(sample)),
-                // It completes rows, which must be there.
-                Record::Deferred(_) => {
+                // It completes rows, which must be there; or it is one, behind those before it.
+                Record::Deferred(_) | Record::Unwound(_) => {
                     self.flush(&mut batch);
                     self.record(&record);
                 }
@@ -526,17 +532,7 @@ impl Recorder {
         if let Some(cookie) = walked.deferred {
             self.incomplete.add(sample.identity.tid, cookie, row);
         }
-        let value = self.value(sample);
-        self.builder.add_sample(Sample {
-            time: Timestamp(sample.identity.time),
-            thread: admitted.thread,
-            cpu: sample.identity.cpu,
-            stack,
-            end: walked.end,
-            event: self.events[sample.event as usize],
-            value,
-            count: 1,
-        });
+        self.add_row(admitted, stack, walked.end);
     }
 
     /// Interns a stack.

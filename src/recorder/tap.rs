@@ -291,6 +291,8 @@ impl Tap {
             | Record::Deferred(_)
             | Record::Ksymbol(_)
             | Record::Aux { .. }
+            | Record::KeyedStack(_)
+            | Record::Unwound(_)
             | Record::Other(_) => true,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::name::{printable, shorten};
 use super::number::{count_of, grouped, percent, quantity, utc};
-use crate::model::{CaptureStats, OffCpuStats, Origin, Truncation, Unit, UnnamedImage};
+use crate::model::{CaptureStats, KernelWalks, OffCpuStats, Origin, Truncation, Unit, UnnamedImage};
 
 /// One figure about a recording: what it is about, and the figure in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,9 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
             fact(about, list.join(", "));
         }
     }
+    if let Some(walks) = &stats.kernel_walks {
+        fact("sampler", sampler(walks, stats.samples));
+    }
     let memory = quantity(stats.peak_rss_bytes, Unit::Bytes);
     fact("profiler", format!("{} of CPU time, {memory} of memory at most", time(stats.own_cpu)));
     if !stats.target.is_empty() {
@@ -123,6 +126,16 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
     }
     facts.extend(stats.notes.iter().map(|note| Fact { about: "note", text: quoted(note) }));
     facts
+}
+
+/// By whom stacks were walked.
+fn sampler(walks: &KernelWalks, samples: u64) -> String {
+    if let Some(why_not) = &walks.why_not {
+        return format!("perf events ({})", quoted(why_not));
+    }
+    let share = if samples > 0 { walks.samples as f64 / samples as f64 } else { 0.0 };
+    let call = walks.mean_call_ns.map(|call| format!(", {call:.0} ns a call")).unwrap_or_default();
+    format!("bpf, {} of the samples walked in the kernel{call}", percent(share))
 }
 
 /// The summary of a recording, a line for each fact.

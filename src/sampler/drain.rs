@@ -32,6 +32,8 @@ const SHORTER: [(usize, usize); 2] = [(MOST_QUEUED / 4 * 3, TRIMMED[1]), (MOST_Q
 /// How long the thread sleeps if no ring wakes it: records are at most that old. A new process must be found before it is
 /// gone, if its files are to be looked for in its own root.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// The same where there is a ring beside that wakes nobody, and tells which processes are to be looked at.
+const SLEEP_BESIDE: Duration = Duration::from_millis(40);
 /// The same where a ring cannot wake it.
 const SLEEP_BY_THE_CLOCK: Duration = Duration::from_millis(100);
 
@@ -47,6 +49,12 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// Whether all rings have been read since the last chunk that said so (see [`crate::perf::RoundSorter`]).
     pub ends_round: bool,
+}
+
+/// A ring of another kind that is read beside the events' own.
+pub trait Beside: std::fmt::Debug + Send {
+    /// Appends what has come as records of `layout` to `out`, but no more than about `limit` bytes; says whether that is all.
+    fn drain(&mut self, layout: &Layout, limit: usize, out: &mut Vec<u8>) -> bool;
 }
 
 /// A running drain thread.
@@ -148,6 +156,18 @@ impl Drain {
     /// # Errors
     /// If no thread or descriptor can be had.
     pub fn start(rings: Vec<RingBuffer>, layout: Layout) -> Result<(Drain, Chunks)> {
+        Drain::start_with(rings, None, layout)
+    }
+
+    /// The same with a ring that is read beside them.
+    ///
+    /// # Errors
+    /// As [`Drain::start`].
+    pub fn start_with(
+        rings: Vec<RingBuffer>,
+        beside: Option<Box<dyn Beside>>,
+        layout: Layout,
+    ) -> Result<(Drain, Chunks)> {
         let failed = |error: std::io::Error| Error::io("cannot start the thread that empties the rings", error);
         let stop =
             rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
@@ -160,7 +180,7 @@ impl Drain {
             .spawn(move || {
                 // A ring that waits loses samples; where we may, we go before what we measure.
                 let _ = rustix::process::setpriority_process(None, -20);
-                run(rings, &layout, stopped.as_fd(), &queue)
+                run(rings, beside, &layout, stopped.as_fd(), &queue)
             })
             .map_err(failed)?;
         Ok((Drain { stop, thread }, Chunks { full, empty, level }))
@@ -174,13 +194,19 @@ impl Drain {
     }
 }
 
-fn run(mut rings: Vec<RingBuffer>, layout: &Layout, stop: BorrowedFd<'_>, queue: &Queue) -> Vec<RingBuffer> {
+fn run(
+    mut rings: Vec<RingBuffer>,
+    mut beside: Option<Box<dyn Beside>>,
+    layout: &Layout,
+    stop: BorrowedFd<'_>,
+    queue: &Queue,
+) -> Vec<RingBuffer> {
     // A ring whose task has ended reports a hang-up at once, each time; it is read by the clock from then on.
     let mut hung_up = vec![false; rings.len()];
     // Rounds that must still be ended for all records to have been released.
     let mut open_rounds = 0;
     loop {
-        let stopping = wait(&rings, stop, &mut hung_up, queue);
+        let stopping = wait(&rings, stop, &mut hung_up, queue, beside.is_some());
         let mut chunk = queue.fresh();
         for ring in &mut rings {
             // No more than there can be in it: one that fills as fast as it is read must not keep the round from its end.
@@ -195,6 +221,15 @@ fn run(mut rings: Vec<RingBuffer>, layout: &Layout, stop: BorrowedFd<'_>, queue:
                 open_rounds = 2;
                 chunk = queue.fresh();
             }
+        }
+        while let Some(beside) = &mut beside
+            && !beside.drain(layout, CHUNK, &mut chunk)
+        {
+            if !queue.send(std::mem::take(&mut chunk), false) {
+                return rings;
+            }
+            open_rounds = 2;
+            chunk = queue.fresh();
         }
         if !chunk.is_empty() {
             open_rounds = 2;
@@ -212,12 +247,13 @@ fn run(mut rings: Vec<RingBuffer>, layout: &Layout, stop: BorrowedFd<'_>, queue:
 }
 
 /// Sleeps until a ring fills up, it is time, or `stop` is written to; says whether it is the last.
-fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool], queue: &Queue) -> bool {
+fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool], queue: &Queue, is_beside: bool) -> bool {
     let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(rings.len() + 1);
     polled.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
     let rows: Vec<usize> = (0..rings.len()).filter(|row| !hung_up[*row]).collect();
     polled.extend(rows.iter().map(|row| PollFd::from_borrowed_fd(rings[*row].event(), PollFlags::IN)));
     let longest = if rows.len() == rings.len() { LONGEST_SLEEP } else { SLEEP_BY_THE_CLOCK };
+    let longest = if is_beside { longest.min(SLEEP_BESIDE) } else { longest };
     let is_hasty = queue.is_hasty();
     let end = Instant::now() + longest;
     loop {

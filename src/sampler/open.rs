@@ -6,7 +6,7 @@
 //! children inherit.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::accepted::Accepted;
@@ -380,6 +380,11 @@ impl Opened {
         let others =
             others.chain(self.owners.iter().map(|(_, owner)| owner)).map(sys::event_id).collect::<io::Result<_>>()?;
         Ok((switches.into_iter().map(|sampling| sys::event_id(&sampling.event)).collect::<io::Result<_>>()?, others))
+    }
+
+    /// The events that take samples.
+    pub fn sampling(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sampling.iter().map(|sampling| sampling.event.as_fd())
     }
 
     /// Starts the reports of mappings and tasks.

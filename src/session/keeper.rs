@@ -1,7 +1,9 @@
 //! Where the records of a recording go: into a profile, or into a perf.data.
 
+use std::sync::Arc;
+
 use crate::perf::Layout;
-use crate::recorder::{Counters, Recorder, Sink, Tap};
+use crate::recorder::{Counters, NumberedImages, Recorder, Sink, Tap};
 
 /// Where the records of a recording go.
 #[derive(Debug)]
@@ -26,6 +28,13 @@ impl Keeper {
         match self {
             Keeper::Profile(recorder) => recorder.add_existing(pid),
             Keeper::File(tap) => tap.add_existing(pid),
+        }
+    }
+
+    /// See [`Recorder::set_numbered_images`].
+    pub fn set_numbered_images(&mut self, numbered: Arc<NumberedImages>) {
+        if let Keeper::Profile(recorder) = self {
+            recorder.set_numbered_images(numbered);
         }
     }
 

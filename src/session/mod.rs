@@ -6,6 +6,8 @@
 //! record thread                                             chunks -> order -> Recorder, or a perf.data
 //! ```
 
+#[cfg(feature = "bpf")]
+mod bpf;
 mod command;
 mod cpu_split;
 pub mod doctor;
@@ -18,14 +20,18 @@ mod options;
 mod plan;
 mod record;
 mod stop;
+#[cfg(feature = "bpf")]
+mod tables;
 mod tasks;
 mod turns;
 mod wait;
+#[cfg(not(feature = "bpf"))]
+mod without_bpf;
 mod worker;
 
 pub use finish::LateNames;
 pub use off_cpu::{OffCpuOptions, RecordedTime, States};
-pub use options::RecordOptions;
+pub use options::{RecordOptions, UseBpf};
 pub use record::{PerfData, Progress, Recording, Written, record, record_perf_data};
 pub use stop::Stop;
 pub use wait::Ended;

@@ -11,6 +11,18 @@ use crate::sampler::choose::Side;
 use crate::sampler::{CpuList, Sampling, StackSize, Target};
 use crate::symbolize::SymbolizeOptions;
 
+/// Whether stacks are walked in the kernel by a BPF program, where it can be loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UseBpf {
+    /// Wherever it is permitted and of use.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Never,
+    /// Samples come both ways, each one twice: to compare.
+    Both,
+}
+
 /// What to record.
 #[derive(Clone, Debug)]
 pub struct RecordOptions {
@@ -30,6 +42,8 @@ pub struct RecordOptions {
     pub user_stacks: UserStacks,
     /// How much of the user stack a sample copies, in bytes; as much as the rate allows, 65,528 at most, if not given.
     pub stack_size: Option<StackSize>,
+    /// Whether stacks are walked in the kernel.
+    pub bpf: UseBpf,
     /// For how long; until the target ends if not given.
     pub duration: Option<Duration>,
     /// Which names are wanted.
@@ -59,6 +73,7 @@ impl RecordOptions {
             side: Side::Both,
             user_stacks: UserStacks::Auto,
             stack_size: None,
+            bpf: UseBpf::Auto,
             duration: None,
             names: SymbolizeOptions::default(),
             debug_dirs: Vec::new(),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+#[cfg(feature = "bpf")]
+use super::bpf::Walks;
 use super::command::{cannot_run, spawn, tell_to_end, times_of_child, wait_for_child};
 use super::cpu_split::CpuSplit;
 use super::early::Early;
@@ -18,11 +20,13 @@ use super::plan::{self, Asked, Plan, Subject};
 use super::stop::Stop;
 use super::turns::Turns;
 use super::wait::{self, Ended, Watched};
+#[cfg(not(feature = "bpf"))]
+use super::without_bpf::Walks;
 use super::worker::{self, Done};
 use crate::debuginfod::Cache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{FileSources, Images};
-use crate::model::{Profile, Unit};
+use crate::model::{KernelWalks, Profile, Unit};
 use crate::perf::data::write::{Output, Writer};
 use crate::perf::{Layout, Layouts};
 use crate::recorder::{Feed, Origin, REGISTERS_MASK, RecordedEvent, Recorder, RecorderOptions, Tap, UserStacks};
@@ -176,7 +180,12 @@ fn record_to(
     // The events run before `/proc` is read, and samples are kept only from then on: nothing that is mapped or started
     // falls between.
     let layout = opened.layout;
-    let (drain, chunks) = Drain::start(std::mem::take(&mut opened.rings), layout)?;
+    let mut walks = match &perf_data {
+        None => Walks::load(options, &plan, &subject, images(options)),
+        Some(_) => Err("records are written as they come".into()),
+    };
+    let beside = walks.as_mut().ok().and_then(Walks::beside);
+    let (drain, chunks) = Drain::start_with(std::mem::take(&mut opened.rings), beside, layout)?;
     opened.start_tracking().map_err(explained)?;
     opened.start_sampling(on_exec).map_err(explained)?;
     for _ in 0..MOST_ROUNDS {
@@ -202,6 +211,12 @@ fn record_to(
     // On a machine full of processes it costs more than the samples do.
     let sides_matter = sides_matter(&plan, options) && options.time == RecordedTime::OnCpu;
     let mut split = if sides_matter { CpuSplit::start(&subject.pids) } else { CpuSplit::default() };
+    if let Ok(attached) = &mut walks {
+        keeper.set_numbered_images(attached.numbered());
+        if let Err(why_not) = attached.attach(&opened, &subject, &options.target) {
+            walks = Err(why_not);
+        }
+    }
     let began = Instant::now();
     keeper.begin(monotonic_now().0);
     if options.time.off_cpu().is_some() && child_pid.is_none() {
@@ -284,7 +299,10 @@ fn record_to(
     };
     let (profile, late_names, written) = match keeper {
         Keeper::Profile(recorder) => {
-            let (profile, late_names) = finish(*recorder, &observed, &plan, options, notes);
+            let walks = walks.map(|walks| walks.finish(recorder.counters().unwound));
+            let (mut profile, late_names) = finish(*recorder, &observed, &plan, options, notes);
+            let without = |why_not| KernelWalks { why_not: Some(why_not), ..KernelWalks::default() };
+            profile.stats.kernel_walks = Some(walks.unwrap_or_else(without));
             (profile, Some(late_names), None)
         }
         Keeper::File(tap) => {

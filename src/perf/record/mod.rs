@@ -11,10 +11,12 @@
 mod parse;
 mod sample;
 mod stack_copy;
+pub mod unwound;
 
 pub use parse::{header, identifier, parse, time};
 pub use sample::{Branches, Read, Sample, UserRegisters};
 pub use stack_copy::{StackCopy, TRIMMED, stack_copy};
+pub use unwound::{KeyedStack, Unwound};
 
 use super::attr::{AttrFlags, EventAttr, SampleFields, Sampling};
 use super::fields::{ByteOrder, Words};
@@ -285,6 +287,10 @@ pub enum Record<'a> {
         /// `PERF_AUX_FLAG_*`.
         flags: u64,
     },
+    /// A stack that was walked in the kernel.
+    KeyedStack(KeyedStack<'a>),
+    /// A sample of such a stack.
+    Unwound(Unwound),
     /// A type that we do not know or do not use.
     Other(u32),
     /// Shorter than its type says, or in contradiction with itself.

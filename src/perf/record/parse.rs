@@ -1,6 +1,7 @@
 //! Bytes to records.
 
 use super::sample::{sample, time_offset};
+use super::unwound::{self, STACK_KEY, UNWOUND};
 use super::{Comm, CpuMode, Deferred, HEADER, Identity, Ksymbol, Layout, Mmap, Record, Switch, Task, kind};
 use crate::model::BuildId;
 use crate::perf::attr::SampleFields;
@@ -57,6 +58,8 @@ pub fn parse<'a>(bytes: &'a [u8], layout: &Layout) -> Record<'a> {
         kind::KSYMBOL => ksymbol(&mut fields).map(Record::Ksymbol),
         kind::AUX => aux(&mut fields),
         kind::CALLCHAIN_DEFERRED => deferred(&mut fields, identity).map(Record::Deferred),
+        STACK_KEY => unwound::stack(body, &mut fields, layout),
+        UNWOUND => unwound::sample(&mut fields, identity, layout),
         other => Some(Record::Other(other)),
     };
     record.unwrap_or(Record::Malformed(kind))

@@ -76,6 +76,8 @@ pub struct Request {
     pub ring_bytes: u32,
     /// How many different waits there is room for.
     pub waits: u32,
+    /// How many bytes the tables may take in the kernel; at least 4 MiB.
+    pub heap_bytes: u64,
 }
 
 impl Default for Request {
@@ -93,6 +95,7 @@ impl Default for Request {
             both: false,
             ring_bytes: 8 << 20,
             waits: 1 << 16,
+            heap_bytes: 64 << 20,
         }
     }
 }
@@ -269,7 +272,7 @@ impl Bpf {
         let failed = |error| Error::io("cannot share memory with BPF programs", error);
         bpf.ring = Some(Ring::new(bpf.take_map("ring")?).map_err(failed)?);
         let (heap, rules, processes) = (bpf.take_map("heap")?, bpf.take_map("rules")?, bpf.take_map("processes")?);
-        bpf.tables = Some(Tables::new(heap, &rules, processes).map_err(failed)?);
+        bpf.tables = Some(Tables::new(heap, &rules, processes, request.heap_bytes).map_err(failed)?);
         if let Whom::Processes(ids) | Whom::Threads(ids) = &request.whom {
             bpf.add_members(ids)?;
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! load      objects, what is asked of them --> programs, maps
 //! tables    rules of files, mappings of processes --> the heap that programs search
+//! samples   those of the ring as records, in their place among the others
 //! ring      stacks, samples, what is to be read anew <-- programs
 //! sys       bpf(2), and memory that is shared
 //! ```
@@ -14,10 +15,14 @@ pub mod heap;
 mod load;
 pub mod mappings;
 mod ring;
+mod samples;
 mod sys;
 mod tables;
 
 pub use load::{Bpf, Counters, OffTask, Programs, Request, Whom};
 pub use ring::{Event, Ring, Stack};
+pub use samples::Samples;
 pub use sys::ProgramInfo;
 pub use tables::Tables;
+// What tables are made by.
+pub use crate::unwind::table::{Limits, Refused, RulePool, Table};

@@ -67,6 +67,8 @@ pub struct Ring {
     page: usize,
     size: u64,
     unknown: u64,
+    /// Whether the last reading ended for want of events that are whole.
+    all_read: bool,
 }
 
 impl Ring {
@@ -79,7 +81,7 @@ impl Ring {
         let size = map.entries() as usize;
         let ours = Shared::map(map.as_fd(), page, 0, true)?;
         let theirs = Shared::map(map.as_fd(), page + 2 * size, page as u64, false)?;
-        Ok(Ring { map, ours, theirs, page, size: size as u64, unknown: 0 })
+        Ok(Ring { map, ours, theirs, page, size: size as u64, unknown: 0, all_read: true })
     }
 
     /// Its size in bytes.
@@ -98,6 +100,11 @@ impl Ring {
         self.unknown
     }
 
+    /// Whether the last reading has read all that it could.
+    pub fn was_all_read(&self) -> bool {
+        self.all_read
+    }
+
     /// To be polled; programs wake nobody, so it is of use only to see that it is not empty.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.map.as_fd()
@@ -107,14 +114,22 @@ impl Ring {
     ///
     /// It never waits, also not for a program that has reserved room and not written yet: that is read next time.
     pub fn read(&mut self, each: &mut dyn FnMut(Event<'_>)) -> u64 {
-        let end = self.theirs.word(0).load(Ordering::Acquire);
+        self.read_some(u64::MAX, each)
+    }
+
+    /// The same, but it ends before it would have read more than so many bytes, or behind the event that has more.
+    pub fn read_some(&mut self, most: u64, each: &mut dyn FnMut(Event<'_>)) -> u64 {
         let mut at = self.ours.word(0).load(Ordering::Relaxed);
+        let published = self.theirs.word(0).load(Ordering::Acquire);
+        let end = published.min(at.saturating_add(most));
+        self.all_read = end == published;
         let mut count = 0;
         while at < end {
             let offset = self.page + (at % self.size) as usize;
             // The program stores the length with the mark taken away once the event is whole (`bpf_ringbuf_commit`).
             let length = sys::length_word(self.theirs.word(offset).load(Ordering::Acquire));
             if length & BUSY != 0 {
+                self.all_read = true;
                 break;
             }
             let bytes = u64::from(length & !DISCARDED);

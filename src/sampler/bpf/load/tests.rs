@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
-use super::super::abi::{self, Mapping};
+use super::super::abi;
+use super::super::mappings::{List, Mapped};
 use super::*;
 
 /// Loads the programs, or says why not.
@@ -54,25 +55,22 @@ fn switches_are_counted_and_waits_added_up() {
 #[test]
 fn what_is_given_back_is_used_again_after_a_rest() {
     let programs = Programs { on_cpu: true, off_cpu: false };
-    let Some(mut bpf) = load(&Request { programs, ..Request::default() }) else { return };
+    let Some(mut bpf) = load(&Request { programs, heap_bytes: 4 << 20, ..Request::default() }) else { return };
     let tables = bpf.tables();
-    tables.limit(4 << 20);
     let words = vec![7u32; abi::BLOCK_WORDS as usize * 300];
-    let first = tables.add(&words).expect("memory is given").expect("there is room");
-    assert_eq!(tables.add(&words).expect("memory is given"), None, "the heap is limited");
-    tables.remove(first, words.len());
+    let first = tables.add(1, &words).expect("memory is given").expect("there is room");
+    assert_eq!(tables.add(2, &words).expect("memory is given"), None, "the heap is limited");
+    tables.remove(first);
     let began = Instant::now();
-    assert_eq!(tables.add(&words).expect("memory is given"), Some(first));
+    assert_eq!(tables.add(3, &words).expect("memory is given"), Some(first));
     // A grace period of the kernel takes milliseconds, a call without one microseconds.
     let rested = began.elapsed();
     assert!(rested > Duration::from_micros(100), "{rested:?}");
-    tables.limit(64 << 20);
-    assert_eq!(tables.add(&words).expect("memory is given"), Some(301), "behind the first, into the next segment");
 
-    let mapping = Mapping { first: 5 << 24 | 1, second: 1 };
-    assert!(tables.set_process(77, &[mapping; 600], 9).expect("there is room"));
+    let code = Mapped { start: 0x1000, end: 0x2000, image: 3, block: first, in_table: 0 };
+    assert!(tables.set_process(77, &List::of(&[code]), 9).expect("there is room"));
     let process = tables.process(77).expect("it can be read").expect("it is there");
-    assert_eq!((process.count, process.exec_vm), (abi::MAPPINGS, 9));
+    assert_eq!((process.count, process.exec_vm, process.list), (1, 9, 1));
     tables.remove_process(77).expect("it can be removed");
     assert_eq!(tables.process(77).expect("it can be read"), None);
 }

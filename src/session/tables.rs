@@ -1,0 +1,463 @@
+//! Keeps what programs in the kernel know of processes and files: mappings of processes as they are now, tables of the files that
+//! are mapped.
+//!
+//! ```text
+//! "look at process N" --> /proc/N/maps --> images, each a number --> list of mappings --> kernel
+//!                                            |                          ^
+//!                                            '--> compiler (a thread) --' the smallest first: a large one delays no small one
+//! ```
+//! Nobody is told of each new mapping: a program compares how much executable memory a process has with how much it had when its
+//! list was made, and asks for it to be read anew. Until then, and until a table is there, samples have copies of their stacks.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+
+use crate::image::{ElfImage, Images, Wanted, is_deleted_scratch, is_file_path};
+use crate::model::ImageId;
+use crate::process::proc::{self, MapsLine};
+use crate::recorder::{NumberedImage, NumberedImages};
+use crate::sampler::bpf::abi::RULES;
+use crate::sampler::bpf::mappings::{List, Mapped};
+use crate::sampler::bpf::{Limits, Refused, RulePool, Table, Tables};
+
+/// How often it is looked which processes have ended, and which tables were used.
+const SWEEP: Duration = Duration::from_secs(1);
+/// A process that is the same when it is looked at again is left alone for so long, then for twice as long, and so on.
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+const LONGEST_REST: Duration = Duration::from_secs(5);
+/// A table that was taken out for want of room is not made again for so long.
+const EVICTED_FOR: Duration = Duration::from_secs(10);
+/// Images have numbers of 16 bits.
+const MOST_IMAGES: u32 = u16::MAX as u32;
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// The mappings of this process are not those that are known.
+    Look(u32),
+    /// A table is there, or will not be; with rules that are new, from this number on.
+    Compiled(u32, Result<Table, Refused>, u32, Vec<u64>),
+    /// It is over.
+    Stop,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// Tables that were made.
+    pub tables: u64,
+    /// Files of which none could be made.
+    pub refused: u64,
+    /// Tables that were taken out for want of room.
+    pub evicted: u64,
+    /// Tables that found no room.
+    pub no_room: u64,
+    /// Times that the mappings of a process were read.
+    pub looks: u64,
+    /// Processes that found no room.
+    pub processes_full: u64,
+    /// Mappings that lists had no room for.
+    pub left_out: u64,
+    /// Bytes that tables and lists took in the kernel at the end, and the most that there was room for.
+    pub used_bytes: u64,
+    /// See `used_bytes`.
+    pub heap_bytes: u64,
+}
+
+/// The thread that keeps the tables.
+#[derive(Debug)]
+pub(super) struct TableKeeper {
+    messages: Sender<Message>,
+    thread: Option<JoinHandle<Kept>>,
+}
+
+impl TableKeeper {
+    /// Starts it; frames are to be told by the numbers of `numbered`.
+    pub fn start(tables: Tables, images: Images, numbered: Arc<NumberedImages>) -> io::Result<TableKeeper> {
+        let (messages, received) = channel();
+        let (jobs, to_compile) = channel();
+        let results = messages.clone();
+        std::thread::Builder::new().name("compile tables".into()).spawn(move || compile_all(&to_compile, &results))?;
+        let keeper = Keeper {
+            tables,
+            images,
+            numbered,
+            jobs,
+            rows: Vec::new(),
+            by_image: FxHashMap::default(),
+            interned: 0,
+            processes: FxHashMap::default(),
+            kept: Kept::default(),
+        };
+        let thread = std::thread::Builder::new().name("tables".into()).spawn(move || keeper.run(&received))?;
+        Ok(TableKeeper { messages, thread: Some(thread) })
+    }
+
+    /// Where it is told what to look at.
+    pub fn messages(&self) -> Sender<Message> {
+        self.messages.clone()
+    }
+
+    /// Ends it.
+    pub fn stop(mut self) -> Kept {
+        self.end()
+    }
+
+    fn end(&mut self) -> Kept {
+        let _ = self.messages.send(Message::Stop);
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for TableKeeper {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A file for which a table is wanted.
+struct Job {
+    number: u32,
+    file: Arc<ElfImage>,
+}
+
+/// Compiles what is asked for, the smallest file first.
+fn compile_all(jobs: &Receiver<Job>, results: &Sender<Message>) {
+    let mut pool = RulePool::new(RULES);
+    let mut told = 0;
+    let mut waiting: BTreeMap<(usize, u32), Job> = BTreeMap::new();
+    loop {
+        if waiting.is_empty() {
+            let Ok(job) = jobs.recv() else { return };
+            waiting.insert((job.file.data().len(), job.number), job);
+        }
+        waiting.extend(jobs.try_iter().map(|job| ((job.file.data().len(), job.number), job)));
+        let Some((_, Job { number, file })) = waiting.pop_first() else { continue };
+        let table = Table::compile(&file, &mut pool, Limits::default());
+        let rules = pool.rules()[told..].to_vec();
+        let first = std::mem::replace(&mut told, pool.rules().len()) as u32;
+        if results.send(Message::Compiled(number, table, first, rules)).is_err() {
+            return;
+        }
+    }
+}
+
+/// How far a file's table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Asked,
+    At { block: u32 },
+    Evicted { since: Instant },
+    Refused,
+}
+
+#[derive(Debug)]
+struct Row {
+    image: Arc<NumberedImage>,
+    state: State,
+}
+
+/// What is known of a process.
+#[derive(Debug)]
+struct Known {
+    lines: Vec<(MapsLine, u32)>,
+    exec_vm: u64,
+    /// As the kernel was told.
+    told_vm: u64,
+    looked: Instant,
+    rest: Duration,
+}
+
+struct Keeper {
+    tables: Tables,
+    images: Images,
+    numbered: Arc<NumberedImages>,
+    jobs: Sender<Job>,
+    /// By number, less one.
+    rows: Vec<Row>,
+    by_image: FxHashMap<ImageId, u32>,
+    interned: u32,
+    processes: FxHashMap<u32, Known>,
+    kept: Kept,
+}
+
+impl Keeper {
+    fn run(mut self, messages: &Receiver<Message>) -> Kept {
+        let mut swept = Instant::now();
+        'all: loop {
+            let mut next = match messages.recv_timeout(SWEEP) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            // Tables that are finished together need each list to be written once only.
+            let mut finished = Vec::new();
+            while let Some(message) = next {
+                match message {
+                    Message::Look(tgid) => self.look(tgid),
+                    Message::Compiled(number, table, first, rules) => {
+                        self.tables.set_rules(first, &rules);
+                        finished.extend(self.compiled(number, table));
+                    }
+                    Message::Stop => break 'all,
+                }
+                next = messages.try_recv().ok();
+            }
+            self.tell_again(&finished);
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.sweep();
+            }
+        }
+        Kept { used_bytes: self.tables.used_bytes(), heap_bytes: self.tables.heap_bytes(), ..self.kept }
+    }
+
+    /// Reads what is mapped in a process, if that may have changed.
+    fn look(&mut self, tgid: u32) {
+        let is_known_there = matches!(self.tables.process(tgid), Ok(Some(_)));
+        let now = Instant::now();
+        if let Some(known) = self.processes.get(&tgid)
+            && is_known_there
+            && now.duration_since(known.looked) < known.rest
+            && exec_vm(tgid) == Some(known.exec_vm)
+        {
+            return;
+        }
+        self.kept.looks += 1;
+        let Some((lines, exec_vm)) = read(tgid) else {
+            return self.forget(tgid);
+        };
+        let rest = match self.processes.get(&tgid) {
+            Some(known) if known.lines.iter().map(|(line, _)| line).eq(&lines) => (known.rest * 2).min(LONGEST_REST),
+            _ => SHORTEST_REST,
+        };
+        let lines: Vec<(MapsLine, u32)> =
+            lines.into_iter().map(|line| (line.clone(), self.number_of(&line, tgid))).collect();
+        for (_, number) in &lines {
+            self.ask_again(*number);
+        }
+        // Code that comes and goes all the time: it is found by looking it up, not by the size of all.
+        let is_changing = lines.iter().any(|(line, number)| *number == 0 && line.path != b"[vsyscall]");
+        let told_vm = if is_changing { 0 } else { exec_vm };
+        self.processes.insert(tgid, Known { lines, exec_vm, told_vm, looked: Instant::now(), rest });
+        self.tell(tgid);
+    }
+
+    /// Gives the list of a process to the kernel.
+    fn tell(&mut self, tgid: u32) {
+        let Some(known) = self.processes.get(&tgid) else { return };
+        let mapped: Vec<Mapped> = known.lines.iter().map(|(line, number)| self.mapped(line, *number)).collect();
+        let list = List::of(&mapped);
+        self.kept.left_out += list.left_out.len() as u64;
+        match self.tables.set_process(tgid, &list, known.told_vm) {
+            Ok(true) => {}
+            Ok(false) | Err(_) => {
+                self.kept.processes_full += 1;
+                self.processes.remove(&tgid);
+            }
+        }
+    }
+
+    fn mapped(&self, line: &MapsLine, number: u32) -> Mapped {
+        let none = Mapped { start: line.start, end: line.end, image: number, block: 0, in_table: 0 };
+        let Some(row) = (number as usize).checked_sub(1).and_then(|row| self.rows.get(row)) else { return none };
+        let (State::At { block }, Some(file), Some(base)) = (row.state, &row.image.file, row.image.base.get()) else {
+            return none;
+        };
+        let offset = if row.image.inode == 0 { 0 } else { line.offset };
+        let bias = file.bias_of_mapping(line.start, offset, line.end - line.start);
+        let in_table = bias.and_then(|bias| line.start.checked_sub(bias)?.checked_sub(*base));
+        in_table.map_or(none, |in_table| Mapped { block, in_table, ..none })
+    }
+
+    /// The number of what is mapped; 0 of what is no file.
+    fn number_of(&mut self, line: &MapsLine, pid: u32) -> u32 {
+        let is_vdso = line.path == b"[vdso]";
+        // A JIT keeps its code in such a file, to map it twice.
+        let is_file = is_file_path(&line.path) && line.inode != 0 && !is_deleted_scratch(&line.path);
+        if !is_vdso && !is_file {
+            return 0;
+        }
+        let wanted = Wanted {
+            path: &line.path,
+            build_id: None,
+            device: is_file.then_some(line.device),
+            inode: is_file.then_some(line.inode),
+            pid,
+            start: line.start,
+            end: line.end,
+            offset: line.offset,
+            time: 0,
+        };
+        let interned = &mut self.interned;
+        let add = |_: crate::model::ImageKind, _: &str, _: Option<crate::model::BuildId>| {
+            *interned += 1;
+            ImageId(*interned)
+        };
+        let id = if is_vdso { self.images.intern_vdso(&wanted, add) } else { self.images.intern(&wanted, add) };
+        if let Some(number) = self.by_image.get(&id) {
+            return *number;
+        }
+        if self.rows.len() as u32 >= MOST_IMAGES {
+            // Memory without a name is walked by frame pointers, which this must not be.
+            return MOST_IMAGES;
+        }
+        let file = self.images.get(id).cloned();
+        let image = Arc::new(NumberedImage {
+            path: line.path.clone().into(),
+            device: line.device,
+            inode: if is_file { line.inode } else { 0 },
+            pid,
+            range: line.start..line.end,
+            offset: line.offset,
+            file: file.clone(),
+            base: OnceLock::new(),
+            used: AtomicBool::new(false),
+        });
+        let number = self.numbered.add(image.clone());
+        let asked = file.is_some_and(|file| self.jobs.send(Job { number, file }).is_ok());
+        self.rows.push(Row { image, state: if asked { State::Asked } else { State::Refused } });
+        self.by_image.insert(id, number);
+        number
+    }
+
+    /// Has a table made again that was taken out long ago.
+    fn ask_again(&mut self, number: u32) {
+        let Some(row) = (number as usize).checked_sub(1).and_then(|row| self.rows.get_mut(row)) else { return };
+        if let (State::Evicted { since }, Some(file)) = (row.state, &row.image.file)
+            && since.elapsed() >= EVICTED_FOR
+            && self.jobs.send(Job { number, file: file.clone() }).is_ok()
+        {
+            row.state = State::Asked;
+        }
+    }
+
+    /// Takes a table in; gives its number if it is there now.
+    fn compiled(&mut self, number: u32, table: Result<Table, Refused>) -> Option<u32> {
+        let row = number as usize - 1;
+        let Ok(table) = table else {
+            self.kept.refused += 1;
+            self.rows[row].state = State::Refused;
+            return None;
+        };
+        let mut block = self.tables.add(number, &table.blocks).ok()?;
+        if block.is_none() && self.make_room(table.blocks.len()) {
+            block = self.tables.add(number, &table.blocks).ok()?;
+        }
+        let Some(block) = block else {
+            self.kept.no_room += 1;
+            self.rows[row].state = State::Evicted { since: Instant::now() };
+            return None;
+        };
+        self.kept.tables += 1;
+        let _ = self.rows[row].image.base.set(table.base);
+        self.rows[row].state = State::At { block };
+        Some(number)
+    }
+
+    /// Takes tables out that were not used for longest; says whether there is room then.
+    fn make_room(&mut self, words: usize) -> bool {
+        self.note_use();
+        let of_table = |block: u32| self.rows.iter().position(|row| row.state == State::At { block });
+        let Some(runs) = self.tables.to_evict(words, |block| of_table(block).is_some()) else { return false };
+        let rows: Vec<(usize, u32)> = runs.iter().filter_map(|run| Some((of_table(run.first)?, run.first))).collect();
+        for (row, _) in &rows {
+            self.rows[*row].state = State::Evicted { since: Instant::now() };
+            self.kept.evicted += 1;
+        }
+        let numbers: Vec<u32> = rows.iter().map(|(row, _)| *row as u32 + 1).collect();
+        self.tell_again(&numbers);
+        for (_, block) in &rows {
+            self.tables.remove(*block);
+        }
+        true
+    }
+
+    /// Gives the lists of all processes that have mapped these images to the kernel once more.
+    fn tell_again(&mut self, numbers: &[u32]) {
+        if numbers.is_empty() {
+            return;
+        }
+        let has_one = |known: &Known| known.lines.iter().any(|(_, number)| numbers.contains(number));
+        let of: Vec<u32> = self.processes.iter().filter(|(_, known)| has_one(known)).map(|(tgid, _)| *tgid).collect();
+        for tgid in of {
+            // It may have run another program, or ended, since: then its list is gone, and is not to come back.
+            if matches!(self.tables.process(tgid), Ok(Some(_))) {
+                self.tell(tgid);
+            }
+        }
+    }
+
+    fn note_use(&mut self) {
+        for row in &self.rows {
+            if let State::At { block } = row.state
+                && row.image.used.swap(false, Ordering::Relaxed)
+            {
+                self.tables.touch(block);
+            }
+        }
+    }
+
+    /// Gives back what processes had that have ended.
+    fn sweep(&mut self) {
+        self.note_use();
+        let gone: Vec<u32> =
+            self.processes.keys().copied().filter(|tgid| matches!(self.tables.process(*tgid), Ok(None))).collect();
+        for tgid in gone {
+            self.forget(tgid);
+        }
+    }
+
+    fn forget(&mut self, tgid: u32) {
+        self.processes.remove(&tgid);
+        let _ = self.tables.remove_process(tgid);
+    }
+}
+
+/// The executable mappings of a process, and how many pages that are by the kernel's own count, at one moment.
+fn read(tgid: u32) -> Option<(Vec<MapsLine>, u64)> {
+    /// It is read again as long as it changes, and in the end used as it is: then a program sees that it is not the same.
+    const TRIES: u32 = 5;
+    let mut before = exec_vm(tgid)?;
+    for _ in 0..TRIES {
+        let lines = proc::maps(tgid).ok()?;
+        let after = exec_vm(tgid)?;
+        if after == before {
+            return Some((lines, after));
+        }
+        before = after;
+    }
+    None
+}
+
+/// Executable pages of a process (`mm->exec_vm`): what `status` tells of the program and of libraries is the whole of it (`task_mem`,
+/// fs/proc/task_mmu.c).
+fn exec_vm(tgid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{tgid}/status")).ok()?;
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let page = rustix::param::page_size() as u64 / 1024;
+    Some((kib("VmExe:")? + kib("VmLib:")?) / page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executable_pages_are_counted_as_the_kernel_does() {
+        let (lines, pages) = read(std::process::id()).expect("it can be read");
+        // The gate page is no memory of the process.
+        let mapped = lines.iter().filter(|line| line.path != b"[vsyscall]").map(|line| line.end - line.start);
+        assert_eq!(mapped.sum::<u64>() / rustix::param::page_size() as u64, pages, "{lines:?}");
+    }
+}

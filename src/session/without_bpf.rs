@@ -1,0 +1,37 @@
+//! In place of samples whose stacks are walked in the kernel, where this program was built without that.
+
+use std::sync::Arc;
+
+use super::options::RecordOptions;
+use super::plan::{Plan, Subject};
+use crate::image::Images;
+use crate::model::KernelWalks;
+use crate::recorder::NumberedImages;
+use crate::sampler::{Beside, Opened, Target};
+
+/// There is none.
+#[derive(Debug)]
+pub(super) enum Walks {}
+
+impl Walks {
+    /// Says why there is none.
+    pub fn load(_: &RecordOptions, _: &Plan, _: &Subject, _: Images) -> Result<Walks, String> {
+        Err("built without the feature `bpf`".into())
+    }
+
+    pub fn numbered(&self) -> Arc<NumberedImages> {
+        match *self {}
+    }
+
+    pub fn beside(&mut self) -> Option<Box<dyn Beside>> {
+        match *self {}
+    }
+
+    pub fn attach(&mut self, _: &Opened, _: &Subject, _: &Target) -> Result<(), String> {
+        match *self {}
+    }
+
+    pub fn finish(self, _: u64) -> KernelWalks {
+        match self {}
+    }
+}
