@@ -134,7 +134,8 @@ impl Recorder {
         frames: &mut Vec<WalkedFrame>,
     ) -> bool {
         let (kernel, user) = words.split_at(kernel.min(words.len()));
-        for (index, word) in kernel.iter().enumerate() {
+        // Of an event that records call chains too, the chain is taken as it is, marks between its parts included.
+        for (index, word) in kernel.iter().filter(|word| **word < record::context::FIRST).enumerate() {
             // The first is where the processor was, the others are return addresses, as in the chains of samples.
             let (address, by) = match CodeAddress::from_return(*word) {
                 Some(address) if index > 0 => (address, FoundBy::Kernel),

@@ -190,7 +190,7 @@ static __always_inline u64 take_stack(void *context, struct scratch *scratch, u3
         /* An event that found the task in user mode has none. */
         if (size > 0)
             kernel = (u32)size / 8;
-        else if (which != OF_EVENT)
+        else if (which % SCRATCH_KINDS != OF_EVENT)
             COUNT(counters, KERNEL_STACK_FAILED, 1);
         if (kernel > KERNEL_FRAMES) kernel = KERNEL_FRAMES;
         struct loop loop = {.scratch = which};
