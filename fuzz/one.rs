@@ -15,6 +15,7 @@ use flameprofile::perf::{ByteOrder, Layout, Record, SampleFields};
 use flameprofile::process::{AddressSpace, Mapping};
 use flameprofile::render::folded::{self, FoldedOptions};
 use flameprofile::symbolize::source_frames;
+use flameprofile::unwind::table::{Limits, RulePool, Table};
 use flameprofile::unwind::{Processor, Registers, StackBytes, Unwinder, WithoutTables};
 
 /// Imports bytes as `kind`. That they are refused is fine; a profile must be sound, and can be written.
@@ -209,6 +210,9 @@ pub fn unwind_by_file(bytes: &[u8]) {
         Some(183) => Processor::Aarch64,
         _ => Processor::X86_64,
     };
+    if let Some(image) = mapped.images.get(mapped.image) {
+        compile(image);
+    }
     let mut unwinders = unwinders();
     let word = processor.word() as usize;
     for _ in 0..6 {
@@ -231,6 +235,19 @@ pub fn unwind_by_file(bytes: &[u8]) {
         mapped.unwind(&mut unwinders, &registers, &stack);
     }
     std::fs::remove_file(&path).expect("it was written");
+}
+
+/// Makes the table for the kernel; what it says is of its pool.
+fn compile(image: &ElfImage) {
+    let mut pool = RulePool::new(100);
+    let Ok(table) = Table::compile(image, &mut pool, Limits { blocks: 4000 }) else { return };
+    assert!(table.bytes() <= 4000 << 13 && pool.rules().len() <= 100);
+    for segment in image.segments() {
+        for svma in [0, 1, segment.file_size / 2, segment.file_size, 1 << 13, 1 << 40] {
+            let rule = table.rule_at(segment.svma.wrapping_add(svma), &pool);
+            assert!(pool.rules().contains(&rule));
+        }
+    }
 }
 
 /// Reads bytes as registers and a stack, with the code of the program that this runs in: eight registers, then words that

@@ -31,7 +31,9 @@ pub(super) fn compile(image: &ElfImage, pool: &mut RulePool, limits: Limits) -> 
     let processor = processor_of(image).ok_or(Refused::Code)?;
     let mut code: Vec<&Segment> = image.segments().iter().filter(|it| it.executable && it.file_size > 0).collect();
     code.sort_by_key(|segment| segment.svma);
-    let end = |segment: &Segment| segment.svma.saturating_add(segment.file_size);
+    // A damaged file may say that it has more than it has.
+    let size = |segment: &Segment| segment.file_size.min((image.data().len() as u64).saturating_sub(segment.offset));
+    let end = |segment: &Segment| segment.svma.saturating_add(size(segment));
     let start = code.first().ok_or(Refused::Code)?.svma;
     let last = code.iter().map(|segment| end(segment)).max().ok_or(Refused::Code)?;
     let layers = image.frame_tables().layers(image).ok_or(Refused::Damaged)?;
@@ -135,7 +137,10 @@ impl<'a> Compiler<'a, '_> {
             let address = CodeAddress::Ip(from);
             let rule = make(self.image, offset, address, self.processor, &mut self.context, true);
             let rule = match rule {
-                Rule::Signal => self.rule_of_signal([9, 7].map(|length| from.wrapping_sub(length))),
+                Rule::Signal => {
+                    let entry = self.image.frame_tables().find(self.image, from.saturating_sub(1));
+                    entry.map_or(rules::ROW, |entry| self.rule_of_signal(&entry))
+                }
                 rule => encode(rule),
             };
             self.put(from.saturating_add(1), rule)?;
@@ -165,8 +170,7 @@ impl<'a> Compiler<'a, '_> {
             let rule = Rule::of_row(entry, row, self.processor);
             let encoded = match (rule, known) {
                 (rule, Some((before, encoded))) if rule == before => encoded,
-                // Compilers let it begin a byte before, as it is asked for by a return address.
-                (Rule::Signal, _) => self.rule_of_signal([0, 1].map(|byte| entry.range().start.wrapping_add(byte))),
+                (Rule::Signal, _) => self.rule_of_signal(entry),
                 (rule, _) => encode(rule),
             };
             known = Some((rule, encoded));
@@ -178,10 +182,10 @@ impl<'a> Compiler<'a, '_> {
     }
 
     /// The rule of an entry that says that it is of a signal's trampoline: whether it leads to one of the kernel's frames is told by
-    /// its instructions, which begin at one of these.
-    fn rule_of_signal(&self, begins: [u64; 2]) -> u64 {
-        let is_kernels = |begin: u64| flow::returns_from_signal(self.image, begin);
-        let is_kernels = self.processor == Processor::X86_64 && begins.into_iter().any(is_kernels);
+    /// its instructions. Compilers let it begin a byte before them, as it is asked for by a return address.
+    fn rule_of_signal(&self, entry: &FrameEntry<'_>) -> u64 {
+        let is_kernels = |byte: u64| flow::returns_from_signal(self.image, entry.start().wrapping_add(byte));
+        let is_kernels = self.processor == Processor::X86_64 && [0, 1].into_iter().any(is_kernels);
         if is_kernels { rules::SIGNAL } else { rules::ROW }
     }
 

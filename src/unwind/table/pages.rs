@@ -8,6 +8,8 @@ use super::{Limits, Refused, RulePool, Table};
 /// Blocks that are kept open, for pages that fit into what is left of them.
 const OPEN: usize = 16;
 const BLOCK: usize = BLOCK_WORDS as usize;
+/// Most pages of a table: 8 GiB of code.
+const MOST_PAGES: u64 = 1 << 20;
 const PAGE: u64 = 1 << PAGE_SHIFT_OF_TABLE;
 
 /// A table under work: it is told the rule of each address, from the lowest on.
@@ -30,9 +32,11 @@ impl Pages {
     pub fn new(start: u64, end: u64, limits: Limits) -> Result<Pages, Refused> {
         let base = start & !(PAGE - 1);
         let pages = end.saturating_sub(base).div_ceil(PAGE);
-        let index = pages.checked_mul(2).and_then(|words| words.checked_add(TABLE_HEADER_WORDS.into()));
-        let most = u64::from(limits.blocks) * u64::from(BLOCK_WORDS);
-        let index = index.filter(|index| *index <= most).ok_or(Refused::TooLarge)? as usize;
+        let index = u64::from(TABLE_HEADER_WORDS) + 2 * pages.min(MOST_PAGES);
+        if pages > MOST_PAGES || index > u64::from(limits.blocks) * u64::from(BLOCK_WORDS) {
+            return Err(Refused::TooLarge);
+        }
+        let index = index as usize;
         let mut blocks = vec![0; index.next_multiple_of(BLOCK)];
         blocks[1] = pages as u32;
         let open = Vec::from_iter((!index.is_multiple_of(BLOCK)).then_some(((index / BLOCK) as u32, index % BLOCK)));
@@ -74,11 +78,9 @@ impl Pages {
 
     /// The table; behind what was told there is no information.
     pub fn finish(mut self, flags: u32) -> Result<Table, Refused> {
-        let end = self.table.base + self.end;
-        self.put(end, RulePool::NO_INFO)?;
-        if !self.rows.is_empty() {
-            self.finish_page()?;
-        }
+        // Up to the end of the last page, which ends it.
+        self.end = self.end.next_multiple_of(PAGE);
+        self.put(self.table.base.saturating_add(self.end), RulePool::NO_INFO)?;
         self.table.blocks[2] = flags;
         self.table.blocks.shrink_to_fit();
         Ok(self.table)
@@ -107,8 +109,8 @@ impl Pages {
             },
             _ => self.place()?,
         };
-        self.table.blocks[index] = block;
-        self.table.blocks[index + 1] = first as u32 | (self.rows.len() as u32) << 16;
+        let words = [block, first as u32 | (self.rows.len() as u32) << 16];
+        self.table.blocks[index..index + 2].copy_from_slice(&words);
         self.rows.clear();
         Ok(())
     }
