@@ -88,7 +88,7 @@ fn main() {
     }
     let verdict = |met: bool| if met { "ok  " } else { "MISS" };
     let rate = rows as f64 / time.as_secs_f64();
-    let rules = pool.rules().len() * size_of::<u64>();
+    let rules = size_of_val(pool.rules());
     println!(
         "{} tables of {count} files and {} rules        goal <= {:.1} MiB measured {:.1} MiB",
         verdict(bytes + rules <= GOAL_BYTES),
