@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(places.without_tracing(&stack), [0xffff_4100, 0xffff_1010]);
         assert_eq!(places.without_tracing(&stack[3..]), [0xffff_4100, 0xffff_1010]);
         assert_eq!(KernelPlaces::default().without_tracing(&stack), stack);
-        assert_eq!(places.without_tracing(&[]), []);
+        assert!(places.without_tracing(&[]).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The recorder on records made by hand.
 
 use super::*;
-use crate::model::{ImageId, StackEnd, Truncation, Unit};
+use crate::model::{ImageId, Sample, StackEnd, Truncation, Unit};
 use crate::perf::record::{Comm, Identity, Mmap, Task, context};
 use crate::perf::{ByteOrder, Layout, SampleFields, Words, branch_type};
 use crate::process::Membership;
