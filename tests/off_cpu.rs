@@ -26,6 +26,9 @@ const ERROR_GOAL: f64 = 0.03;
 /// Nanoseconds of error of one wait.
 const ERROR_OF_A_WAIT: f64 = 1e6;
 
+/// Nanoseconds of error of one wait by perf events: the kernel copies the stack after it has stopped the thread's clock.
+const ERROR_OF_A_COPY: f64 = 1e5;
+
 /// The share of time whose waker is named, and right.
 const WAKER_GOAL: f64 = 0.99;
 
@@ -51,6 +54,8 @@ fn can_bpf() -> bool {
 /// One recording of all planted waits, with what perf says of the same run.
 #[derive(Debug)]
 struct Run {
+    /// By perf events it is not known when a thread was woken: what it then waited for a CPU counts as blocked.
+    is_by_bpf: bool,
     folded: Folded,
     summary: Summary,
     planted: Planted,
@@ -95,6 +100,7 @@ fn planted() -> &'static Run {
             fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}\n{said}", path.display()))
         };
         Run {
+            is_by_bpf: !said.contains("without BPF"),
             folded: Folded::parse(&read(&at("out.folded"))),
             summary: Summary::parse(&read(&at("stats.json"))),
             planted: Planted::parse(&run::stdout(&output)),
@@ -148,24 +154,21 @@ fn time_blocked_is_at_the_planted_places() {
     }
     let mut wrong = vec![];
     for place in run.planted.places.iter().filter(|place| place.times > 0) {
-        let ours = time_at(&run.folded, place, |wait| !wait.is_runnable);
-        let error = ours as f64 - place.blocked as f64;
-        let share = error / place.blocked as f64;
+        let truth = place.blocked as f64 + if run.is_by_bpf { 0.0 } else { place.runnable as f64 };
+        let ours = time_at(&run.folded, place, |wait| !wait.is_runnable || !run.is_by_bpf) as f64;
+        let (share, of_a_wait) = ((ours - truth) / truth, (ours - truth) / place.times as f64);
         println!(
-            "{:40} {:10.3} ms, measured {:10.3} ms, {:+.2} %, {:+.1} us a wait",
+            "{:20} {:10.3} ms in {:5} waits, measured {:10.3} ms, {:+.2} %, {:+.1} us a wait",
             place.path[0],
-            place.blocked as f64 / 1e6,
-            ours as f64 / 1e6,
+            truth / 1e6,
+            place.times,
+            ours / 1e6,
             share * 100.0,
-            error / 1e3 / place.times as f64
+            of_a_wait / 1e3
         );
-        if share.abs() > ERROR_GOAL || (error / place.times as f64).abs() > ERROR_OF_A_WAIT {
-            wrong.push(format!(
-                "{}: {ours} ns for {} ns ({:+.2} %)",
-                place.path.join(";"),
-                place.blocked,
-                share * 100.0
-            ));
+        let is_right = share.abs() <= ERROR_GOAL && of_a_wait.abs() <= ERROR_OF_A_WAIT;
+        if !is_right && (run.is_by_bpf || of_a_wait.abs() > ERROR_OF_A_COPY) {
+            wrong.push(format!("{}: {ours} ns for {truth} ns ({:+.2} %)", place.path.join(";"), share * 100.0));
         }
     }
     assert!(run.planted.places.len() >= 10, "{:?}", run.planted);
@@ -195,14 +198,15 @@ fn waiting_for_a_cpu_is_runnable_at_its_place() {
 #[test]
 fn blocked_stacks_end_where_threads_wait() {
     let run = planted();
-    let leaves = [
-        ("nap_", "nanosleep"),
-        ("writer_", "nanosleep"),
-        ("holder_", "nanosleep"),
-        ("deliver_", "nanosleep"),
-        ("pipe_", "read"),
-        ("lock_", "lock"),
-        ("fault_", "fault_inner"),
+    let leaves: [(&str, &[&str]); 7] = [
+        ("nap_", &["nanosleep"]),
+        ("writer_", &["nanosleep"]),
+        ("holder_", &["nanosleep"]),
+        ("deliver_", &["nanosleep"]),
+        ("pipe_", &["read"]),
+        // What is inlined there is known where libc's debug information is.
+        ("lock_", &["lock", "futex"]),
+        ("fault_", &["fault_inner"]),
     ];
     let mut wrong = vec![];
     for place in run.planted.places.iter().filter(|place| place.times > 0) {
@@ -211,7 +215,9 @@ fn blocked_stacks_end_where_threads_wait() {
         for wait in run.folded.rows.iter().map(Wait::of).filter(|wait| wait.is_at(place) && !wait.is_runnable) {
             let user = wait.user_leaf().unwrap_or_default();
             let kernel = wait.stack.last().map(String::as_str).unwrap_or_default();
-            if !user.contains(leaf) || !(kernel.contains("schedule") && kernel.ends_with("_[k]")) {
+            if !leaf.iter().any(|name| user.contains(name))
+                || !(kernel.contains("schedule") && kernel.ends_with("_[k]"))
+            {
                 // A write that had to wait for the pipe's lock, and the like.
                 let share = wait.time as f64 / place.blocked as f64;
                 if share > 0.01 {
@@ -272,7 +278,9 @@ fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
         let room = thread.off as f64 * THREAD_GOAL + FIRST_WAIT;
         compare("itself", off, thread.off, room);
         // The kernel's own count of it. Of what is short, a hundredth of the thread's time is room enough.
-        compare("schedstat", runnable, thread.runnable, room.max(thread.runnable as f64 * ERROR_GOAL));
+        if run.is_by_bpf {
+            compare("schedstat", runnable, thread.runnable, room.max(thread.runnable as f64 * ERROR_GOAL));
+        }
         if let Some(perf) = perf.filter(|_| thread.name != "off_cpu") {
             compare("perf sched timehist", off, perf.off, perf.off as f64 * THREAD_GOAL + FIRST_WAIT);
             sums[2] += perf.off;
@@ -354,6 +362,9 @@ fn waits_are_chosen_by_length_and_state() {
     let brief = run::record(Account::Own, &["--off-cpu", "--max-block", "900us"], &program, &["naps", "1"]);
     assert!(at(&brief, "nap_brief_outer"), "{:?}", brief.folded);
     assert!(!at(&brief, "nap_short_outer") && !at(&brief, "nap_long_outer"), "{:?}", brief.folded);
+    if !can_bpf() {
+        return skip::here("states of tasks need BPF");
+    }
     let deep = run::record(Account::Own, &["--off-cpu", "--state", "D"], &program, &["naps", "1"]);
     assert!(!at(&deep, "nap_long_outer"), "{:?}", deep.folded);
     let queued = run::record(Account::Own, &["--off-cpu", "--state", "R"], &program, &["runqueue", "1"]);
