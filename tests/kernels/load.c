@@ -2,11 +2,13 @@
  * Shows the programs of BPF objects to the verifier of the kernel that runs, each by itself and then all together, and attaches
  * those that say what they attach to. Says of each what the verifier did with it, and of a refused one the end of its log.
  *
- *   load [-l LINES] OBJECT...
+ *   load [-l LINES] [-s "NAME=VALUE ..."] OBJECT...
  *
- * LINES of a refused program's log are printed (400). Exit status 1 if anything was refused.
+ * LINES of a refused program's log are printed (400). NAMEs are read-only variables of the object, which its loader sets: what they
+ * switch off the verifier does not see. Exit status 1 if anything was refused.
  */
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/perf_event.h>
@@ -35,6 +37,36 @@ static int keep(enum libbpf_print_level level, const char *format, va_list argum
     return 0;
 }
 
+/* "NAME=VALUE ...", or NULL. */
+static const char *settings;
+
+/* Sets the read-only variables that are named in `settings`; an object need not have all of them. */
+static void set(struct bpf_object *object)
+{
+    const struct btf *btf = bpf_object__btf(object);
+    struct bpf_map *map;
+    for (const char *at = settings; at && *at; at += strspn(at, " ")) {
+        char name[64];
+        unsigned long long value;
+        int length = 0;
+        if (sscanf(at, "%63[^=]=%lli%n", name, (long long *)&value, &length) != 2)
+            return;
+        at += length;
+        bpf_object__for_each_map(map, object) {
+            size_t size = 0;
+            char *values = strstr(bpf_map__name(map), ".rodata") ? (char *)bpf_map__initial_value(map, &size) : NULL;
+            int section = values ? btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC) : -1;
+            const struct btf_type *type = section > 0 ? btf__type_by_id(btf, section) : NULL;
+            for (unsigned each = 0; type && each < btf_vlen(type); each++) {
+                const struct btf_var_secinfo *variable = btf_var_secinfos(type) + each;
+                const char *found = btf__name_by_offset(btf, btf__type_by_id(btf, variable->type)->name_off);
+                if (!strcmp(found, name) && variable->offset + variable->size <= size && variable->size <= sizeof value)
+                    memcpy(values + variable->offset, &value, variable->size);
+            }
+        }
+    }
+}
+
 /* Nothing of `object` that is not `wanted` is loaded; NULL wants everything. */
 static struct bpf_object *load(const char *path, const char *wanted, int level, int *error)
 {
@@ -47,6 +79,7 @@ static struct bpf_object *load(const char *path, const char *wanted, int level, 
         *error = errno;
         return NULL;
     }
+    set(object);
     struct bpf_program *program;
     bpf_object__for_each_program(program, object)
         bpf_program__set_autoload(program, !wanted || !strcmp(bpf_program__name(program), wanted));
@@ -156,7 +189,8 @@ static int show_object(const char *path, long lines)
     for (volatile int at = 0; at < 300000000; at++)
         ;
     usleep(100000);
-    printf("%s  %s: all together\n", refused ? "REFUSED" : "attached", path);
+    printf("%s  %s: all together, %s\n", refused ? "REFUSED" : "attached", path,
+           settings && *settings ? settings : "as it is");
     bpf_object__close(object);
     return refused;
 }
@@ -166,8 +200,12 @@ int main(int argc, char **argv)
     long lines = 400;
     int refused = 0, at = 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc > 2 && !strcmp(argv[1], "-l"))
-        lines = atol(argv[2]), at = 3;
+    for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
+        if (argv[at][1] == 'l')
+            lines = atol(argv[at + 1]);
+        else
+            settings = argv[at + 1];
+    }
     verifier_log = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (verifier_log == MAP_FAILED)
         return perror("no memory for the log"), 2;

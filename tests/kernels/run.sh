@@ -6,6 +6,9 @@ root=$(cd "$here/../.." && pwd)
 cache=${KERNELS_CACHE:-$root/target/kernels}
 wanted=${KERNELS:-6.1 6.12}
 lines=${LOG_LINES:-400}
+# What the loader may set, so that all of the programs is seen: a line for each way. An empty one is the object as it is.
+ways=${LOAD_SETTINGS-"whom=1 with_wakers=1 with_on_cpu=1 with_kernel_threads=1 namespace_level=1 namespace_inode=1
+whom=3 with_wakers=1 both=1 target_cgroup_level=2 min_block=1 state_mask=0x7f"}
 
 usage() {
     echo "usage: $0 [OBJECT.o ...] [-- PROGRAM [ARGUMENT ...]]"
@@ -94,7 +97,8 @@ mount -t tracefs none /sys/kernel/tracing 2> /dev/null
 ip link set lo up 2> /dev/null
 status=0
 if [ -n "\$(ls /objects)" ]; then
-    cd /objects && load -l $lines *.o || status=1
+    cd /objects
+    while read -r way; do load -l $lines -s "\$way" *.o || status=1; done < /ways
 fi
 if [ -e /program/.command ]; then
     cd /tmp && xargs -0 env < /program/.command || status=1
@@ -103,6 +107,7 @@ echo "STATUS \$status"
 poweroff -f
 EOS
 chmod +x "$image/init"
+printf '%s\n' "$ways" > "$image/ways"
 (cd "$image" && find . | cpio -o -H newc --quiet | gzip -1) > "$work/initramfs"
 
 # Where the processor has no virtualization for us, a /dev/kvm that opens is one that runs a kernel's early code instruction by
