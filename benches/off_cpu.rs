@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use common::account::{self, Account};
-use common::programs;
 use common::run::{Target, binary, truth, wait_until};
 use common::summary::Summary;
+use common::{held, programs};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -213,14 +213,11 @@ fn end(mut child: Child) {
     let _ = child.wait();
 }
 
-/// Nanoseconds and runs of each program that a process holds, by `bpftool`.
+/// Nanoseconds and runs of each program that a process holds.
 fn programs_of(pid: u32) -> Vec<(f64, f64)> {
-    let output = Command::new("bpftool").args(["-j", "prog", "show"]).output().expect("bpftool is here");
-    let rows: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    let held = rows.as_array().into_iter().flatten().filter(|row| {
-        row["pids"].as_array().into_iter().flatten().any(|holder| holder["pid"].as_u64() == Some(u64::from(pid)))
-    });
-    held.map(|row| (row["run_time_ns"].as_f64().unwrap_or(0.0), row["run_cnt"].as_f64().unwrap_or(0.0))).collect()
+    let number = |program: &Value, key: &str| program[key].as_f64().unwrap_or(0.0);
+    let programs = held::programs(&held::by(pid));
+    programs.iter().map(|program| (number(program, "run_time_ns"), number(program, "run_cnt"))).collect()
 }
 
 /// How much longer a fixed work takes on all CPUs, and what the recorder uses itself, at 999 Hz.

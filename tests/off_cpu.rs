@@ -4,7 +4,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ use common::folded::{Folded, Row};
 use common::planted::{Place, Planted, Wait, of_thread};
 use common::run::{self, Recording, Target};
 use common::summary::Summary;
-use common::{programs, skip};
+use common::{held, programs, skip};
 
 /// Seconds of the planted waits, a fifth for each kind.
 const SECONDS: &str = "10";
@@ -389,27 +389,6 @@ fn no_switch_is_lost_at_100_000_a_second() {
     assert!(count("lost_waits") == 0.0, "{waits}");
 }
 
-/// The ids of programs, maps and links that a process holds, by `bpftool`; nothing if it cannot tell.
-fn held_by(pid: u32) -> Option<Vec<(&'static str, u64)>> {
-    let mut held = vec![];
-    for kind in ["prog", "map", "link"] {
-        let output = Command::new("bpftool").args(["-j", kind, "show"]).output().ok()?;
-        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-        for row in rows.as_array()? {
-            let holders = row["pids"].as_array().into_iter().flatten();
-            if holders.filter_map(|holder| holder["pid"].as_u64()).any(|holder| holder == u64::from(pid)) {
-                held.push((kind, row["id"].as_u64()?));
-            }
-        }
-    }
-    Some(held)
-}
-
-fn is_there(kind: &str, id: u64) -> bool {
-    let shown = Command::new("bpftool").args([kind, "show", "id", &id.to_string()]).output();
-    shown.expect("bpftool can be started").status.success()
-}
-
 #[test]
 fn a_killed_profile_leaves_no_programs_and_no_maps() {
     const NAME: &str = "a_killed_profile_leaves_no_programs_and_no_maps";
@@ -422,13 +401,13 @@ fn a_killed_profile_leaves_no_programs_and_no_maps() {
         .stderr(Stdio::null())
         .spawn()
         .expect("profile can be started");
-    let mut held = vec![];
-    run::wait_until("programs are there", || {
-        held = held_by(child.id()).expect("bpftool tells who holds what");
+    let mut held = BTreeSet::new();
+    run::wait_until("programs are attached", || {
+        held = held::by(child.id());
         ["prog", "map", "link"].iter().all(|kind| held.iter().any(|(of, _)| of == kind))
     });
     child.kill().expect("it is ours");
     child.wait().expect("it is ours");
     // The kernel lets go of them after it has waited for all CPUs.
-    run::wait_until("nothing is left", || !held.iter().any(|&(kind, id)| is_there(kind, id)));
+    run::wait_until("nothing is left", || !held.iter().any(|&(kind, id)| held::is_there(kind, id)));
 }

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod figure;
 pub mod folded;
+pub mod held;
 pub mod planted;
 pub mod programs;
 pub mod run;
