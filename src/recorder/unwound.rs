@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::{Admitted, Recorder};
 use crate::image::{ElfImage, Wanted};
 use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, Sample, StackEnd, StackId, Timestamp, Truncation};
-use crate::perf::record::{self, KeyedStack, Unwound, unwound};
+use crate::perf::record::{self, KeyedStack, Unwound, context, unwound};
 use crate::process::AddressSpace;
 use crate::unwind::WalkedFrame;
 
@@ -134,8 +134,8 @@ impl Recorder {
         frames: &mut Vec<WalkedFrame>,
     ) -> bool {
         let (kernel, user) = words.split_at(kernel.min(words.len()));
-        // Of an event that records call chains too, the chain is taken as it is, marks between its parts included.
-        for (index, word) in kernel.iter().filter(|word| **word < record::context::FIRST).enumerate() {
+        // It is the chain of the event's own record, with its marks.
+        for (index, word) in kernel.iter().filter(|word| **word < context::FIRST).enumerate() {
             // The first is where the processor was, the others are return addresses, as in the chains of samples.
             let (address, by) = match CodeAddress::from_return(*word) {
                 Some(address) if index > 0 => (address, FoundBy::Kernel),

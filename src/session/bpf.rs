@@ -28,6 +28,8 @@ pub(super) struct Walks {
     beside: Option<Samples>,
     unfit: Arc<AtomicU64>,
     begins_with: Vec<u32>,
+    /// Whether its samples are of another event than those that come as records.
+    is_apart: bool,
 }
 
 /// How many events get a program at most: each takes a descriptor.
@@ -82,7 +84,8 @@ impl Walks {
             Target::System => Vec::new(),
             _ => subject.pids.clone(),
         };
-        Ok(Walks { bpf, keeper, numbered, unfit: samples.unfit(), beside: Some(samples), begins_with })
+        let is_apart = options.bpf == UseBpf::Both;
+        Ok(Walks { bpf, keeper, numbered, unfit: samples.unfit(), beside: Some(samples), begins_with, is_apart })
     }
 
     /// The images by the numbers that frames have.
@@ -100,7 +103,8 @@ impl Walks {
     /// # Errors
     /// Why it cannot be: then it is not used at all.
     pub fn attach(&mut self, opened: &Opened, subject: &Subject, target: &Target) -> Result<(), String> {
-        let events: Vec<_> = opened.sampling().map(|event| (event, 0)).collect();
+        let cookie = u64::from(self.is_apart);
+        let events: Vec<_> = opened.sampling().map(|event| (event, cookie)).collect();
         if events.len() > MOST_EVENTS {
             return Err(format!("{} events are too many for a program each", events.len()));
         }

@@ -56,7 +56,9 @@ const OTHERS_TRIED: usize = 16;
 /// }
 /// ```
 pub fn doctor() -> Vec<Ability> {
-    examine(&Linux, &Sources::default(), &Facts::read())
+    let mut abilities = examine(&Linux, &Sources::default(), &Facts::read());
+    abilities.iter_mut().filter(|ability| ability.name == "BPF").for_each(try_bpf);
+    abilities
 }
 
 /// The same with a kernel and facts of the caller's.
@@ -172,7 +174,39 @@ fn tracepoints(open: &impl OpenEvent, sources: &Sources, facts: &Facts) -> Abili
     }
 }
 
-/// BPF is not tried: loading a program to see whether it loads takes what only the BPF room has.
+/// Loads all programs, and says what came of it.
+#[cfg(feature = "bpf")]
+fn try_bpf(ability: &mut Ability) {
+    use crate::sampler::bpf::{Bpf, Programs, Request};
+    let programs = Programs { on_cpu: true, off_cpu: true };
+    match Bpf::load(&Request { programs, wakers: true, ..Request::default() }) {
+        Ok(bpf) => {
+            let verified: u32 = bpf.programs().values().map(|program| program.verified).sum();
+            let why = format!(
+                "{} programs load ({verified} instructions verified); CAP_BPF is kept while recording, for new tables",
+                bpf.programs().len()
+            );
+            *ability = yes(ability.name, why);
+        }
+        // The facts say better what is missing, if anything is.
+        Err(error) if ability.verdict == Verdict::Yes => {
+            let mut why = error.to_string();
+            if let Some(source) = std::error::Error::source(&error) {
+                why = format!("{why}: {source}");
+            }
+            let fix = error.hint().map_or("all else works without BPF", |hint| hint).to_owned();
+            *ability = Ability { name: ability.name, verdict: Verdict::No, why, fix: Some(fix) };
+        }
+        Err(_) => {}
+    }
+}
+
+#[cfg(not(feature = "bpf"))]
+fn try_bpf(ability: &mut Ability) {
+    *ability = no(ability.name, "this program was built without it", "build it with the feature `bpf`");
+}
+
+/// What is there for BPF; [`doctor`] tries it besides.
 fn bpf(facts: &Facts) -> Ability {
     let name = "BPF";
     let allowed = facts.can(Capability::Bpf) && facts.can(Capability::Perfmon);
@@ -193,7 +227,13 @@ fn bpf(facts: &Facts) -> Ability {
     }
     match allowed {
         true => yes(name, "CAP_BPF, CAP_PERFMON and BTF are there (no program was loaded)"),
-        false => no(name, "CAP_BPF or CAP_PERFMON is missing", facts.remedy(Need::Bpf)),
+        false => {
+            let needed = [(Capability::Bpf, "CAP_BPF"), (Capability::Perfmon, "CAP_PERFMON")];
+            let missing: Vec<_> =
+                needed.into_iter().filter(|(need, _)| !facts.can(*need)).map(|(_, name)| name).collect();
+            let verb = if missing.len() == 1 { "is" } else { "are" };
+            no(name, format!("{} {verb} missing", missing.join(" and ")), facts.remedy(Need::Bpf))
+        }
     }
 }
 

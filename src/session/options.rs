@@ -19,7 +19,7 @@ pub enum UseBpf {
     Auto,
     /// Nowhere.
     Never,
-    /// Samples come both ways, each one twice: to compare.
+    /// Samples come both ways, each one twice, to compare: those that were walked in the kernel are of an event `bpf`.
     Both,
 }
 

@@ -15,7 +15,7 @@ use super::finish::{LateNames, Observed, finish, finish_perf_data, sides_matter}
 use super::keeper::Keeper;
 use super::machine::{self, monotonic_now};
 use super::off_cpu::{self, RecordedTime};
-use super::options::RecordOptions;
+use super::options::{RecordOptions, UseBpf};
 use super::plan::{self, Asked, Plan, Subject};
 use super::stop::Stop;
 use super::turns::Turns;
@@ -174,7 +174,10 @@ fn record_to(
     };
     let mut opened = sampler::open(&Linux, &request).map_err(explained)?;
     let mut denominator = denominator(options, &plan, &subject, &cpus);
-    let kept = recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid);
+    let mut kept = recorder_options(options, &plan, &subject, &opened, clock_rate, child_pid);
+    if options.bpf == UseBpf::Both {
+        kept.events.extend(kept.events.first().cloned().map(|event| RecordedEvent { name: "bpf".into(), ..event }));
+    }
     let started_unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
 
     // The events run before `/proc` is read, and samples are kept only from then on: nothing that is mapped or started

@@ -59,7 +59,7 @@ pub fn parse<'a>(bytes: &'a [u8], layout: &Layout) -> Record<'a> {
         kind::AUX => aux(&mut fields),
         kind::CALLCHAIN_DEFERRED => deferred(&mut fields, identity).map(Record::Deferred),
         STACK_KEY => unwound::stack(body, &mut fields, layout),
-        UNWOUND => unwound::sample(&mut fields, identity, layout),
+        UNWOUND => unwound::sample(&mut fields, identity),
         other => Some(Record::Other(other)),
     };
     record.unwrap_or(Record::Malformed(kind))

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! STACK_KEY  key u64, end u32, kernel frames u32, frames u64...      once, before all samples of that key; it has no time
-//! UNWOUND    key u64, period u64                                     its identity says whose, when and where
+//! UNWOUND    key u64, period u64, event u32, 0 u32                   its identity says whose, when and where
 //! ```
 
 use super::{HEADER, Identity, Layout, Record};
@@ -118,6 +118,8 @@ pub fn push_sample(layout: &Layout, sample: &Unwound, out: &mut Vec<u8>) {
     push(layout, UNWOUND, &sample.identity, out, |out| {
         out.extend(sample.key.to_ne_bytes());
         out.extend(sample.period.to_ne_bytes());
+        out.extend(sample.event.to_ne_bytes());
+        out.extend([0; 4]);
     });
 }
 
@@ -153,8 +155,8 @@ pub(super) fn stack<'a>(body: &'a [u8], from: &mut Fields<'a>, layout: &Layout) 
     Some(Record::KeyedStack(KeyedStack { key, end, kernel_frames, frames: Words::new(body.get(16..)?, layout.order) }))
 }
 
-pub(super) fn sample<'a>(from: &mut Fields<'a>, identity: Identity, layout: &Layout) -> Option<Record<'a>> {
-    Some(Record::Unwound(Unwound { identity, key: from.u64()?, period: from.u64()?, event: layout.event }))
+pub(super) fn sample<'a>(from: &mut Fields<'a>, identity: Identity) -> Option<Record<'a>> {
+    Some(Record::Unwound(Unwound { identity, key: from.u64()?, period: from.u64()?, event: from.u32()? }))
 }
 
 #[cfg(test)]
@@ -169,7 +171,7 @@ mod tests {
         let fields = fields.into_iter().fold(SampleFields(0), SampleFields::with);
         let layout = Layout { fields, sample_id_all: true, ..Layout::default() };
         let identity = Identity { pid: 1, tid: 2, time: 3, cpu: 4, id: 0 };
-        let sample = Unwound { identity, key: 5, period: 6, event: 0 };
+        let sample = Unwound { identity, key: 5, period: 6, event: 7 };
         let mut bytes = Vec::new();
         push_sample(&layout, &sample, &mut bytes);
         assert_eq!((parse(&bytes, &layout), time(&bytes, &layout)), (Record::Unwound(sample), 3));

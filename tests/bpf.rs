@@ -1,0 +1,167 @@
+//! Samples whose stacks are walked in the kernel, beside the same samples walked from their copies. They need root; where BPF
+//! programs cannot be loaded, that is said aloud.
+#![cfg(feature = "bpf")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::account::{Account, have};
+use common::programs;
+use common::run::Target as Program;
+use flameprofile::model::{Profile, Sample, StackEnd, StackId};
+use flameprofile::sampler::{Sampling, Target};
+use flameprofile::session::{RecordOptions, Stop, UseBpf, record};
+
+/// Records a program by both ways at once; nothing if BPF programs cannot be loaded here.
+fn both_ways(program: &Path, arguments: &[&str]) -> Option<Profile> {
+    let running = Program::start_silent(Account::Own, program, arguments);
+    let mut options = RecordOptions::new(Target::Processes(vec![running.pid()]));
+    options.bpf = UseBpf::Both;
+    options.sampling = Some(Sampling::Frequency(997));
+    options.duration = Some(Duration::from_secs(4));
+    let stop = Stop::new().expect("a pipe");
+    let profile = record(&options, &stop, &mut |_| {}).expect("it can be recorded").profile;
+    let walks = profile.stats.kernel_walks.as_ref().expect("it was thought of");
+    if let Some(why_not) = &walks.why_not {
+        common::skip::here(&format!("BPF cannot be used: {why_not}"));
+        return None;
+    }
+    Some(profile)
+}
+
+/// A sample's stack: frames outermost last, each with what it is and how it was found; and how it ends.
+type Stack = (Vec<String>, StackEnd);
+
+fn frames(profile: &Profile, mut stack: StackId) -> Vec<String> {
+    let mut frames = Vec::new();
+    while stack.0 != 0 {
+        let row = profile.stacks[stack.index()];
+        stack = row.parent;
+        let frame = &profile.frames[row.frame.index()];
+        frames.push(format!("{:?}", frame.key));
+    }
+    frames
+}
+
+/// The stacks of one sample as both ways found them: first the kernel's.
+fn pairs(profile: &Profile) -> Vec<(Stack, Stack)> {
+    /// The time of the record is taken before the program runs (`bpf_overflow_handler`, kernel/events/core.c).
+    const SOON: u64 = 1_000_000;
+    let mut by_thread: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+    for sample in profile.samples.iter() {
+        by_thread.entry(sample.thread.0).or_default().push(sample);
+    }
+    let mut pairs = Vec::new();
+    for samples in by_thread.values_mut() {
+        samples.sort_by_key(|sample| sample.time);
+        for (index, walked) in samples.iter().enumerate().filter(|(_, sample)| sample.event.0 == 1) {
+            // Timers that fire together are one behind the other, so that the record before it is its own.
+            let Some(copied) = samples[..index].last().filter(|before| before.event.0 == 0) else { continue };
+            if walked.time.0 - copied.time.0 < SOON {
+                let stack = |stack, end| (frames(profile, stack), end);
+                pairs.push((stack(walked.stack, walked.end), stack(copied.stack, copied.end)));
+            }
+        }
+    }
+    pairs
+}
+
+/// Asserts that both ways find the same of a program; `least` is how many samples are walked in the kernel, of a thousand.
+fn agree(name: &str, program: &Path, arguments: &[&str], least: u64) {
+    let Some(profile) = both_ways(program, arguments) else { return };
+    let walks = profile.stats.kernel_walks.clone().expect("it was asked for");
+    // In the second half all tables are there.
+    let (begin, end) = (profile.samples.get(0).time.0, profile.samples.iter().last().expect("there is one").time.0);
+    let late = |event| {
+        let is_late = |sample: &Sample| sample.time.0 > begin.midpoint(end);
+        profile.samples.iter().filter(|sample| sample.event.0 == event && is_late(sample)).count() as u64
+    };
+    let (by_copies, walked) = (late(0), late(1));
+    let pairs = pairs(&profile);
+    // What is larger than its copy says so; the kernel has no such limit.
+    let whole: Vec<_> = pairs.iter().filter(|(_, (_, end))| *end == StackEnd::Root).collect();
+    let differ: Vec<_> = whole.iter().filter(|((walked, _), (copied, _))| walked != copied).collect();
+    let share = walked * 1000 / by_copies.max(1);
+    println!(
+        "{name}: in the second half {} samples, {} walked in the kernel; in all {} pairs, {} whole in both, {} differ; {:?}",
+        by_copies,
+        walked,
+        pairs.len(),
+        whole.len(),
+        differ.len(),
+        walks.counts
+    );
+    if let Some(((walked, _), (copied, _))) = differ.first() {
+        println!("walked in the kernel: {walked:#?}\nfrom the copy: {copied:#?}");
+    }
+    assert!(pairs.len() > 200, "{name}: only {} pairs", pairs.len());
+    assert!(differ.len() * 1000 <= whole.len(), "{name}: {} of {} differ", differ.len(), whole.len());
+    assert!(share >= least, "{name}: only {share} of 1000 are walked in the kernel: {:?}", walks.counts);
+}
+
+#[test]
+fn stacks_of_c_are_the_same_both_ways() {
+    agree("C in libc", &programs::c("libc_heavy"), &["40"], 950);
+}
+
+#[test]
+fn stacks_of_rust_are_the_same_both_ways() {
+    agree("Rust", &programs::rust_with("rust_prog", &[]), &["40"], 950);
+}
+
+#[test]
+fn stacks_of_go_are_the_same_both_ways() {
+    if !have("go") {
+        return common::skip::here("there is no go");
+    }
+    agree("Go", &programs::go("nested", &[]), &["40"], 500);
+}
+
+#[test]
+fn nothing_stays_attached_when_it_is_killed() {
+    let running = Program::start_silent(Account::Own, &programs::c("libc_heavy"), &["8"]);
+    let pid = running.pid().to_string();
+    let before = held();
+    let arguments = ["-p", &pid, "-d", "20", "-q", "-o", "/dev/null", "-f", "folded"];
+    let mut profile = std::process::Command::new(binary()).args(arguments).spawn().expect("it starts");
+    let mut most = Vec::new();
+    for _ in 0..200 {
+        std::thread::sleep(Duration::from_millis(20));
+        most = programs_of(profile.id());
+        if most.len() >= 4 {
+            break;
+        }
+    }
+    profile.kill().expect("it runs");
+    profile.wait().expect("it is ours");
+    if most.is_empty() {
+        return common::skip::here("BPF programs are not loaded here, or not told by /proc");
+    }
+    assert!(before.iter().all(|id| !most.contains(id)));
+    // The kernel takes them away a moment later.
+    common::run::wait_until("programs are gone", || held().iter().all(|id| !most.contains(id)));
+}
+
+fn binary() -> PathBuf {
+    common::run::binary()
+}
+
+/// The ids of the BPF programs that a process holds, by `/proc/PID/fdinfo`.
+fn programs_of(pid: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let texts = entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+    let id = |text: String| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok());
+    let mut ids: Vec<u32> = texts.filter_map(id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// The ids of the BPF programs that anybody holds.
+fn held() -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).flat_map(programs_of).collect()
+}
