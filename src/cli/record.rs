@@ -112,6 +112,9 @@ fn time(args: &RecordArgs, target: &Target) -> Result<RecordedTime> {
         wakers: args.wakers,
         kernel_threads: args.kernel_threads,
     };
+    if args.cpu.is_some() {
+        return usage("a thread that waits is on no CPU: -C says nothing of time off the CPU", "leave -C out");
+    }
     if options.min_block > options.max_block {
         return usage("--min-block is longer than --max-block: no wait is both", "change places, or leave one out");
     }

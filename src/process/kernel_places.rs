@@ -17,7 +17,47 @@ impl KernelPlaces {
 
     /// Reads `/proc/kallsyms`; that takes the kernel tens of milliseconds.
     pub fn read() -> KernelPlaces {
-        File::open("/proc/kallsyms").map_or_else(|_| KernelPlaces::default(), |file| parse(BufReader::new(file)))
+        File::open("/proc/kallsyms")
+            .map_or_else(|_| KernelPlaces::default(), |file| KernelPlaces::parse(BufReader::new(file)))
+    }
+
+    /// Reads the list of symbols, whose part of the kernel itself is in order of address.
+    ///
+    /// A tracepoint's way to a program is `__traceiter_NAME`, `__bpf_trace_NAME`, `bpf_trace_runN`, of which some may be missing
+    /// (`include/trace/bpf_probe.h`). What is between `__irqentry_text_start` and `_end` are interrupts, and on x86 exceptions too
+    /// (`arch/x86/entry/entry_64.S`): what a program does itself, as page faults.
+    pub fn parse(mut symbols: impl BufRead) -> KernelPlaces {
+        let mut places = KernelPlaces::default();
+        let mut line = Vec::new();
+        let mut open: Option<(Begins, u64)> = None;
+        let mut in_entry = false;
+        while symbols.read_until(b'\n', &mut line).is_ok_and(|size| size > 0) {
+            let text = String::from_utf8_lossy(&line);
+            let mut words = text.split_ascii_whitespace();
+            let (address, name, module) = (words.next(), words.nth(1), words.next());
+            let address = address.and_then(|word| u64::from_str_radix(word, 16).ok()).unwrap_or(0);
+            if let (Some(name), None, 1..) = (name, module, address) {
+                if let Some((kind, start)) = open
+                    && address > start
+                {
+                    let ranges = match kind {
+                        Begins::Tracing => &mut places.tracing,
+                        Begins::Interrupt => &mut places.interrupts,
+                    };
+                    ranges.push(start..address);
+                    open = None;
+                }
+                match name {
+                    "__irqentry_text_start" => in_entry = true,
+                    "__irqentry_text_end" => in_entry = false,
+                    _ => {}
+                }
+                // Several names of one address: the first that says something.
+                open = open.or_else(|| begins(name, in_entry).map(|kind| (kind, address)));
+            }
+            line.clear();
+        }
+        places
     }
 
     /// Whether nothing is known: no frames of tracing are taken off, and no interrupts told apart.
@@ -49,45 +89,6 @@ enum Begins {
     Interrupt,
 }
 
-/// Reads the list of symbols, whose part of the kernel itself is in order of address.
-///
-/// A tracepoint's way to a program is `__traceiter_NAME`, `__bpf_trace_NAME`, `bpf_trace_runN`, of which some may be missing
-/// (`include/trace/bpf_probe.h`). What is between `__irqentry_text_start` and `_end` are interrupts, and on x86 exceptions too
-/// (`arch/x86/entry/entry_64.S`): what a program does itself, as page faults.
-fn parse(mut symbols: impl BufRead) -> KernelPlaces {
-    let mut places = KernelPlaces::default();
-    let mut line = Vec::new();
-    let mut open: Option<(Begins, u64)> = None;
-    let mut in_entry = false;
-    while symbols.read_until(b'\n', &mut line).is_ok_and(|size| size > 0) {
-        let text = String::from_utf8_lossy(&line);
-        let mut words = text.split_ascii_whitespace();
-        let (address, name, module) = (words.next(), words.nth(1), words.next());
-        let address = address.and_then(|word| u64::from_str_radix(word, 16).ok()).unwrap_or(0);
-        if let (Some(name), None, 1..) = (name, module, address) {
-            if let Some((kind, start)) = open
-                && address > start
-            {
-                let ranges = match kind {
-                    Begins::Tracing => &mut places.tracing,
-                    Begins::Interrupt => &mut places.interrupts,
-                };
-                ranges.push(start..address);
-                open = None;
-            }
-            match name {
-                "__irqentry_text_start" => in_entry = true,
-                "__irqentry_text_end" => in_entry = false,
-                _ => {}
-            }
-            // Several names of one address: the first that says something.
-            open = open.or_else(|| begins(name, in_entry).map(|kind| (kind, address)));
-        }
-        line.clear();
-    }
-    places
-}
-
 fn begins(name: &str, in_entry: bool) -> Option<Begins> {
     const TRACING: [&str; 3] = ["__traceiter_sched_", "__bpf_trace_sched_", "bpf_trace_run"];
     // Interrupts are handled there, on the way out of one or by a thread.
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn tracing_is_taken_off() {
-        let places = parse(LIST.as_bytes());
+        let places = KernelPlaces::parse(LIST.as_bytes());
         let stack = [0xffff_9010, 0xffff_3050, 0xffff_2010, 0xffff_4100, 0xffff_1010];
         assert_eq!(places.without_tracing(&stack), [0xffff_4100, 0xffff_1010]);
         assert_eq!(places.without_tracing(&stack[3..]), [0xffff_4100, 0xffff_1010]);
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn exceptions_are_no_interrupts() {
-        let places = parse(LIST.as_bytes());
+        let places = KernelPlaces::parse(LIST.as_bytes());
         assert_eq!(places.interrupt(&[0xffff_4100, 0xffff_0210, 0xffff_4200]), Some(2));
         assert_eq!(places.interrupt(&[0xffff_1010]), Some(1));
         assert_eq!(places.interrupt(&[0xffff_4100, 0xffff_0110, 0xffff_0410]), None);
@@ -131,6 +132,6 @@ mod tests {
     fn hidden_addresses_tell_nothing() {
         let list =
             "0000000000000000 T __irqentry_text_start\n0000000000000000 T bpf_trace_run4\n0000000000000000 T x\n";
-        assert!(parse(list.as_bytes()).is_empty());
+        assert!(KernelPlaces::parse(list.as_bytes()).is_empty());
     }
 }

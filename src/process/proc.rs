@@ -152,6 +152,13 @@ pub fn status(id: u32) -> io::Result<Status> {
     Ok(status)
 }
 
+/// How long a thread has been on the CPU, in nanoseconds, as the scheduler knew at its last tick (`/proc/PID/schedstat`,
+/// `Documentation/scheduler/sched-stats.rst`); nothing of one that is gone.
+pub fn time_on_cpu(pid: u32, tid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
 /// Whether a process is one of the kernel's own threads; one that is gone is none.
 ///
 /// Field 9 of `/proc/PID/stat` has `PF_KTHREAD` (`include/linux/sched.h`).

@@ -2,50 +2,21 @@
 
 use rustc_hash::FxHashMap;
 
+use super::unwound::Kept;
 use super::waits::{Waited, Waker};
 use super::{OUTSIDE, Recorder};
-use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, StackEnd, StackId, StringId, Timestamp, Truncation};
+use crate::model::{FoundBy, StackEnd, StackId, StringId, Timestamp, Truncation};
 use crate::process::{KernelPlaces, proc};
-use crate::unwind::WalkedFrame;
-
-/// A stack as a program sends it, its frames innermost first.
-#[derive(Clone, Copy, Debug)]
-pub struct KernelStack<'a> {
-    /// What it is called from then on.
-    pub key: u64,
-    /// Process.
-    pub pid: u32,
-    /// The kernel's part; all but the first are return addresses.
-    pub kernel: &'a [u64],
-    /// The user's part.
-    pub user: &'a [UserFrame],
-    /// How it ends.
-    pub end: StackEnd,
-    /// When it came.
-    pub time: u64,
-}
-
-/// A frame in user mode; its address is one of the instruction itself, or of the call that has not returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserFrame {
-    /// At an offset of an image.
-    Image(ImageId, u64, FoundBy),
-    /// At an address of the process.
-    Address(u64, FoundBy),
-}
 
 /// What is known of a stack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     stack: StackId,
     end: StackEnd,
-    /// The name of the process whose it was.
-    name: StringId,
     /// How many of its frames are of an interrupt.
     interrupt: Option<usize>,
-    at: Timestamp,
-    /// How callers in user mode were found.
-    found: [u16; FoundBy::ALL.len()],
+    /// How frames were found.
+    found: [u32; FoundBy::ALL.len()],
 }
 
 /// Stacks by key.
@@ -53,6 +24,8 @@ pub(super) struct Known {
 pub(super) struct KernelStacks {
     known: FxHashMap<u64, Known>,
     places: Option<KernelPlaces>,
+    /// The names of threads that have woken others, by their numbers.
+    wakers: FxHashMap<u32, StringId>,
 }
 
 /// Waits that a BPF program has added up.
@@ -76,6 +49,8 @@ pub struct SummedWaits {
     pub time: u64,
     /// How often.
     pub count: u64,
+    /// When, as far as that is known: what code was where then.
+    pub at: u64,
 }
 
 /// Which stack.
@@ -98,82 +73,92 @@ pub struct WakerOf {
     pub tid: u32,
 }
 
+impl KernelStacks {
+    /// Where the kernel's tracing is, if not where that of the running kernel is.
+    #[cfg(test)]
+    pub fn set_places(&mut self, places: KernelPlaces) {
+        self.places = Some(places);
+    }
+}
+
 impl Recorder {
-    /// Takes in a stack.
-    pub fn add_kernel_stack(&mut self, stack: &KernelStack<'_>) {
-        let KernelStack { key, pid, kernel, user, end, time } = *stack;
-        let Some(waits) = &mut self.waits else { return };
-        let places = waits.stacks.places.get_or_insert_with(KernelPlaces::read);
-        let kernel = places.without_tracing(kernel);
-        let interrupt = places.interrupt(kernel);
-        let mut frames = std::mem::take(&mut self.frames);
-        frames.clear();
-        let modules = &self.processes.kernel.modules;
-        for (at, word) in kernel.iter().enumerate() {
-            let address = if at == 0 { None } else { CodeAddress::from_return(*word) };
-            let address = address.unwrap_or(CodeAddress::Ip(*word));
-            frames.push(WalkedFrame::at(modules, ProfileBuilder::KERNEL, address, FoundBy::Kernel));
+    /// The stack of a key, as it was sent, without the frames of the tracing itself; nothing if it never came.
+    fn known_stack(&mut self, key: u64, pid: u32) -> Option<Known> {
+        if let Some(known) = self.waits.as_ref()?.stacks.known.get(&key) {
+            return Some(*known);
         }
-        let process = self.processes.followed(pid);
-        let name = process.as_ref().map(|process| process.name.clone()).unwrap_or_default();
-        let space = process.map(|process| process.space.clone()).unwrap_or_default();
-        for frame in user {
-            frames.push(match *frame {
-                UserFrame::Image(image, offset, by) => WalkedFrame { image, by, offset },
-                UserFrame::Address(address, by) => {
-                    WalkedFrame::at(&space, ProfileBuilder::UNMAPPED, CodeAddress::Ip(address), by)
-                }
-            });
-        }
-        let mut found = [0u16; FoundBy::ALL.len()];
-        let mut interned = StackId(0);
-        for WalkedFrame { image, by, offset } in frames.iter().rev() {
-            found[*by as usize] = found[*by as usize].saturating_add(1);
-            let frame = self.builder.found_frame(*image, *offset, *by);
-            interned = self.builder.stack(interned, frame);
-        }
-        self.frames = frames;
-        // Who wakes may be anyone: its name is there now, and may not be later.
-        let name = match name.is_empty() && pid != OUTSIDE {
-            true => proc::comm(pid, pid).unwrap_or_default(),
-            false => name,
+        let known = match self.unwound.stacks.remove(&key)? {
+            Kept::Row(stack, end, found) => {
+                let known = Known { stack, end, interrupt: None, found: *found };
+                self.unwound.stacks.insert(key, Kept::Row(stack, end, found));
+                known
+            }
+            Kept::AsItCame(kernel, words, end) => {
+                let places = self.waits.as_mut()?.stacks.places.get_or_insert_with(KernelPlaces::read);
+                let own = places.without_tracing(&words[..kernel.min(words.len())]);
+                let (tracing, interrupt) = (kernel.min(words.len()) - own.len(), places.interrupt(own));
+                let space = self.processes.followed(pid).map(|process| process.space.clone()).unwrap_or_default();
+                let mut frames = std::mem::take(&mut self.frames);
+                frames.clear();
+                self.unwound_frames(kernel, &words, &space, &mut frames);
+                let before = self.counters.found;
+                let stack = self.stack(&frames[tracing..]);
+                let found = std::array::from_fn(|way| (self.counters.found[way] - before[way]) as u32);
+                self.counters.found = before;
+                self.frames = frames;
+                Known { stack, end, interrupt, found }
+            }
         };
-        let name = self.builder.string(if name.is_empty() { "[unknown]" } else { &name });
-        let Some(waits) = &mut self.waits else { return };
-        let known = Known { stack: interned, end, name, interrupt, at: Timestamp(time), found };
-        waits.stacks.known.insert(key, known);
+        self.waits.as_mut()?.stacks.known.insert(key, known);
+        Some(known)
     }
 
-    /// Takes in waits that were added up; says whether their stack and thread are known.
+    /// The name of a thread that has woken another, which may be anyone's, and may have ended.
+    fn name_of_waker(&mut self, tid: u32) -> StringId {
+        if let Some(name) = self.waits.as_ref().and_then(|waits| waits.stacks.wakers.get(&tid)) {
+            return *name;
+        }
+        let name =
+            self.kept_name(tid).or_else(|| proc::comm(tid, tid).ok()).unwrap_or_else(|| format!("[thread {tid}]"));
+        let name = self.builder.string(&name);
+        if let Some(waits) = &mut self.waits {
+            waits.stacks.wakers.insert(tid, name);
+        }
+        name
+    }
+
+    /// Takes in waits that were added up; says whether their thread is known.
     pub fn add_summed_waits(&mut self, summed: &SummedWaits) -> bool {
-        let lost = StackEnd::Truncated(Truncation::NoRegisters);
-        let known = |recorder: &Recorder, key: u64| recorder.waits.as_ref()?.stacks.known.get(&key).copied();
-        let (stack, end, at) = match summed.stack {
-            StackOf::Key(key) => match known(self, key) {
+        let lost = StackEnd::Truncated(Truncation::LostStack);
+        let (stack, end) = match summed.stack {
+            StackOf::Key(key) => match self.known_stack(key, summed.pid) {
                 Some(known) => {
                     for (sum, count) in self.counters.found.iter_mut().zip(known.found) {
                         *sum = sum.saturating_add(u64::from(count).saturating_mul(summed.count));
                     }
-                    (known.stack, known.end, known.at)
+                    (known.stack, known.end)
                 }
-                None => (StackId(0), lost, Timestamp(0)),
+                None => (StackId(0), lost),
             },
-            StackOf::Found(found) => (found.stack, found.end, Timestamp(0)),
-            StackOf::Lost => (StackId(0), lost, Timestamp(0)),
+            StackOf::Found(found) => (found.stack, found.end),
+            StackOf::Lost => (StackId(0), lost),
         };
         let waker = summed.waker.map(|WakerOf { stack, tid }| {
-            let known = stack.and_then(|key| known(self, key));
-            match known {
+            // Whose addresses they are is not known, of what is in no file.
+            match stack.and_then(|key| self.known_stack(key, OUTSIDE)) {
                 Some(Known { stack, interrupt: Some(count), .. }) => Waker::Interrupt(stack, count),
                 // Whatever an idle CPU does, it was not asked for by itself.
                 Some(Known { stack, .. }) if tid == OUTSIDE => Waker::Interrupt(stack, usize::MAX),
-                Some(Known { stack, end, name, .. }) => Waker::Thread(stack, end, name),
+                Some(Known { stack, end, .. }) => Waker::Thread(stack, end, self.name_of_waker(tid)),
+                // Its name is known if not its stack.
+                None if tid != OUTSIDE => Waker::Thread(StackId(0), lost, self.name_of_waker(tid)),
                 None => Waker::Unknown,
             }
         });
         let Some(thread) = self.thread_of(summed.pid, summed.tid) else { return false };
+        let at = Timestamp(summed.at);
         let SummedWaits { runnable, before, still, time, count, .. } = *summed;
         self.add_wait(&Waited { thread, stack, end, waker, runnable, before, still, time, count, at });
-        stack != StackId(0)
+        true
     }
 }

@@ -35,7 +35,7 @@ mod walk;
 pub use counters::Counters;
 pub use ends::OFF_CPU;
 pub use feed::{Feed, Sink};
-pub use kernel_stacks::{KernelStack, StackOf, SummedWaits, UserFrame, WakerOf};
+pub use kernel_stacks::{StackOf, SummedWaits, WakerOf};
 pub use on_cpu::ThreadTime;
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 pub use tap::{Tap, Tapped};
@@ -238,7 +238,7 @@ impl Recorder {
                 }
                 if comm.exec && self.options.begins_with_exec_of == Some(comm.pid) {
                     self.options.begins_with_exec_of = None;
-                    self.begins(comm.pid, comm.tid, comm.identity.time);
+                    self.begins(comm.pid, comm.tid, comm.identity.time, false);
                 }
             }
             Record::Fork(task) => {
@@ -247,7 +247,7 @@ impl Recorder {
                     self.forget_memory(task.pid);
                 }
                 self.processes.fork(task.parent_pid, task.parent_tid, task.pid, task.tid);
-                self.begins(task.pid, task.tid, task.time);
+                self.begins(task.pid, task.tid, task.time, true);
             }
             Record::Exit(task) => {
                 if task.pid == task.tid {

@@ -64,7 +64,7 @@ impl NumberedImages {
 type Found = [u32; FoundBy::ALL.len()];
 
 #[derive(Debug)]
-enum Kept {
+pub(super) enum Kept {
     /// As it came: kernel frames, all frames, end.
     AsItCame(usize, Box<[u64]>, StackEnd),
     Row(StackId, StackEnd, Box<Found>),
@@ -76,7 +76,7 @@ pub(super) struct UnwoundStacks {
     numbered: Arc<NumberedImages>,
     /// By number, as far as they were asked for.
     known: Vec<Option<(ImageId, Arc<NumberedImage>)>>,
-    stacks: FxHashMap<u64, Kept>,
+    pub stacks: FxHashMap<u64, Kept>,
 }
 
 impl UnwoundStacks {
@@ -126,7 +126,7 @@ impl Recorder {
     }
 
     /// The frames of a stack; says whether they are the same for all samples of that stack.
-    fn unwound_frames(
+    pub(super) fn unwound_frames(
         &mut self,
         kernel: usize,
         words: &[u64],

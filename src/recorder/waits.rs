@@ -32,7 +32,9 @@ pub struct WaitOptions {
     pub runnable: bool,
     /// Whether time on the CPU is shown beside it, by the samples of the first event: then time off it is marked.
     pub beside_on_cpu: bool,
-    /// Whether a sample is taken at each switch; else stacks are not known.
+    /// Whether task switches come as records; else a BPF program sees them.
+    pub has_switches: bool,
+    /// Whether a sample is taken at each of those; else stacks are not known.
     pub has_stacks: bool,
     /// Whether threads of the kernel are kept.
     pub kernel_threads: bool,
@@ -41,7 +43,15 @@ pub struct WaitOptions {
 impl Default for WaitOptions {
     fn default() -> WaitOptions {
         let (shortest, longest) = (Duration::ZERO, Duration::MAX);
-        WaitOptions { shortest, longest, runnable: true, beside_on_cpu: false, has_stacks: true, kernel_threads: true }
+        WaitOptions {
+            shortest,
+            longest,
+            runnable: true,
+            beside_on_cpu: false,
+            has_switches: true,
+            has_stacks: true,
+            kernel_threads: true,
+        }
     }
 }
 
@@ -128,6 +138,8 @@ pub(super) struct Waits {
     of_kernel: FxHashMap<u32, bool>,
     /// Since when threads are recorded that have not ended.
     lives: FxHashMap<(u32, u32), u64>,
+    /// When threads began that did while it was recorded, and have not been on a CPU yet as far as is known.
+    born: FxHashMap<(u32, u32), u64>,
     pub stats: OffCpuStats,
 }
 
@@ -146,6 +158,7 @@ impl Waits {
             memory: ProcessMemory::default(),
             of_kernel: FxHashMap::default(),
             lives: FxHashMap::default(),
+            born: FxHashMap::default(),
             stats: OffCpuStats::default(),
         }
     }
@@ -173,6 +186,8 @@ impl Recorder {
             return;
         }
         let at = Timestamp(identity.time);
+        // It was on one already.
+        waits.born.remove(&(identity.pid, identity.tid));
         let begun = Begun { thread: admitted.thread, stack, end, at, read_until: None };
         waits.off.goes_off(identity.tid, begun, identity.time);
     }
@@ -195,6 +210,7 @@ impl Recorder {
             return;
         }
         if !out {
+            self.add_first_wait(pid, tid, time);
             let Some(waits) = &mut self.waits else { return };
             waits.on.comes_on(tid, time);
             waits.off.comes_on(tid, time);
@@ -203,6 +219,7 @@ impl Recorder {
         let begin = self.begin;
         let Some(waits) = &mut self.waits else { return };
         waits.on.goes_off(pid, tid, time, begin);
+        waits.born.remove(&(pid, tid));
         // Without a sample of its own, as there are none, or as it was lost.
         if !waits.options.has_stacks {
             waits.off.is_seen(tid, time);
@@ -315,7 +332,7 @@ impl Recorder {
             stack = self.builder.stack(stack, frame);
         }
         if let Some(waker) = waited.waker.filter(|_| !runnable && !waited.still) {
-            stack = self.with_waker(stack, waker);
+            stack = self.with_waker(stack, waker, count);
         }
         let Some(waits) = &mut self.waits else { return };
         let row = waits.rows.entry(Key { thread, stack, end }).or_insert((0, 0, waited.at));
@@ -326,17 +343,17 @@ impl Recorder {
 
     /// Puts who woke a thread above the stack at which it blocked: the waker's stack from its innermost frame outward, as it leads
     /// from the one to the other, and its name.
-    fn with_waker(&mut self, blocked: StackId, waker: Waker) -> StackId {
+    fn with_waker(&mut self, blocked: StackId, waker: Waker, count: u64) -> StackId {
         let Some(waits) = &mut self.waits else { return blocked };
         let known = waits.stats.wakers_known.get_or_insert(0);
-        *known += u64::from(waker != Waker::Unknown);
+        *known = known.saturating_add(if waker == Waker::Unknown { 0 } else { count });
         let builder = &mut self.builder;
         let push = |builder: &mut ProfileBuilder, stack: StackId, name: &str, kind: FrameKind| {
             let frame = builder.name_frame(name, kind);
             builder.stack(stack, frame)
         };
         let mut stack = push(builder, blocked, off_cpu::WOKEN_BY, FrameKind::OffCpu);
-        let (of, count) = match waker {
+        let (of, frames) = match waker {
             Waker::Unknown => return push(builder, stack, off_cpu::UNKNOWN_WAKER, FrameKind::OffCpu),
             Waker::Thread(of, ..) => (of, usize::MAX),
             Waker::Interrupt(of, count) => {
@@ -344,7 +361,7 @@ impl Recorder {
                 (of, count)
             }
         };
-        let frames: Vec<_> = builder.profile().frames_of(of).take(count).collect();
+        let frames: Vec<_> = builder.profile().frames_of(of).take(frames).collect();
         for frame in frames {
             stack = builder.stack(stack, frame);
         }
@@ -379,14 +396,55 @@ impl Recorder {
         self.row_of_thread(pid, tid).map(|(id, _)| id)
     }
 
+    /// What a thread is or was called, if it is or was recorded.
+    pub(super) fn kept_name(&self, tid: u32) -> Option<String> {
+        let waits = self.waits.as_ref()?;
+        let (pid, tid) = waits.lives.keys().chain(waits.ended.keys()).find(|(_, known)| *known == tid).copied()?;
+        match waits.ended.get(&(pid, tid)) {
+            Some(ended) => Some(self.builder.profile().strings.get(ended.name).to_owned()),
+            None => proc::comm(pid, tid).ok(),
+        }
+    }
+
+    /// Which process a thread is of that is or was recorded.
+    pub fn process_of(&self, tid: u32) -> Option<u32> {
+        let waits = self.waits.as_ref()?;
+        waits.lives.keys().chain(waits.ended.keys()).find(|(_, known)| *known == tid).map(|(pid, _)| *pid)
+    }
+
+    /// A thread is recorded that was there at `time`.
+    pub fn add_life(&mut self, pid: u32, tid: u32, time: u64) {
+        if self.processes.sampled(pid, tid).is_none() {
+            return;
+        }
+        if let Some(waits) = &mut self.waits
+            && !waits.leaves_out(pid)
+        {
+            waits.lives.insert((pid, tid), time);
+        }
+    }
+
+    /// Counts waits that have no rows.
+    pub fn add_missing_waits(&mut self, lost: (u64, u64), left_out: u64) {
+        if let Some(waits) = &mut self.waits {
+            let stats = &mut waits.stats;
+            stats.lost_waits = stats.lost_waits.saturating_add(lost.0);
+            stats.lost = stats.lost.saturating_add(Duration::from_nanos(lost.1));
+            stats.left_out = stats.left_out.saturating_add(left_out);
+        }
+    }
+
     /// A thread has ended: its name is kept for the rows that it gets later.
     pub(super) fn keep_name(&mut self, pid: u32, tid: u32, time: u64) {
         let begin = self.begin;
         let Some(waits) = &mut self.waits else { return };
-        waits.on.ends(pid, tid, time, begin);
+        // On whole CPUs anyone's end is told.
+        let Some(process) = self.processes.sampled(pid, tid) else { return };
+        if waits.options.has_switches {
+            waits.on.ends(pid, tid, time, begin);
+        }
         waits.off.ends(tid);
         waits.ends_life(pid, tid, time);
-        let Some(process) = self.processes.sampled(pid, tid) else { return };
         let (process_name, process_id) = (process.name.clone(), process.id);
         let thread = process.thread(tid);
         let (id, name) = (thread.id, if thread.name.is_empty() { &process_name } else { &thread.name });
@@ -395,8 +453,8 @@ impl Recorder {
         waits.ended.insert((pid, tid), Ended { id, process: process_id, name, process_name });
     }
 
-    /// A thread begins, whose number may have been that of another.
-    pub(super) fn begins(&mut self, pid: u32, tid: u32, time: u64) {
+    /// A thread begins, whose number may have been that of another; or a command that is to be recorded, which runs already.
+    pub(super) fn begins(&mut self, pid: u32, tid: u32, time: u64, is_new: bool) {
         let Some(waits) = &mut self.waits else { return };
         if self.processes.sampled(pid, tid).is_none() || waits.leaves_out(pid) {
             return;
@@ -404,6 +462,33 @@ impl Recorder {
         waits.off.begins(tid);
         waits.ended.remove(&(pid, tid));
         waits.lives.entry((pid, tid)).or_insert(time.max(self.begin));
+        if is_new && time >= self.begin {
+            waits.born.insert((pid, tid), time);
+        }
+    }
+
+    /// A thread that is new was on a CPU first at `time`: until then it waited for one, at no stack.
+    pub fn add_first_wait(&mut self, pid: u32, tid: u32, time: u64) {
+        let Some(born) = self.waits.as_mut().and_then(|waits| waits.born.remove(&(pid, tid))) else { return };
+        let Some(waits) = &self.waits else { return };
+        let time = time.saturating_sub(born);
+        let length = Duration::from_nanos(time);
+        if time == 0 || length < waits.options.shortest || length > waits.options.longest {
+            return;
+        }
+        let Some(thread) = self.thread_of(pid, tid) else { return };
+        self.add_wait(&Waited {
+            thread,
+            stack: StackId(0),
+            end: StackEnd::Root,
+            waker: None,
+            runnable: true,
+            before: false,
+            still: false,
+            time,
+            count: 1,
+            at: Timestamp(born),
+        });
     }
 
     /// Ends the waits that have not ended by `end`, adds the rows of all, and says what there was.
@@ -451,3 +536,6 @@ impl Recorder {
         Some(stats)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,8 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
         }
     }
     if let Some(walks) = &stats.kernel_walks {
-        fact("sampler", sampler(walks, stats.samples));
+        let waits = stats.off_cpu.as_ref().map_or(0, |waits| waits.waits.saturating_add(waits.runnable_waits));
+        fact("sampler", sampler(walks, stats.samples.saturating_sub(waits)));
     }
     let memory = quantity(stats.peak_rss_bytes, Unit::Bytes);
     fact("profiler", format!("{} of CPU time, {memory} of memory at most", time(stats.own_cpu)));
@@ -132,6 +133,10 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
 fn sampler(walks: &KernelWalks, samples: u64) -> String {
     if let Some(why_not) = &walks.why_not {
         return format!("perf events ({})", quoted(why_not));
+    }
+    if samples == 0 && walks.samples == 0 {
+        let call = walks.mean_call_ns.map(|call| format!(", {call:.0} ns a call")).unwrap_or_default();
+        return format!("bpf{call}");
     }
     let share = if samples > 0 { walks.samples as f64 / samples as f64 } else { 0.0 };
     let call = walks.mean_call_ns.map(|call| format!(", {call:.0} ns a call")).unwrap_or_default();

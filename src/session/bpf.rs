@@ -6,14 +6,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::off_cpu::RecordedTime;
+use super::bpf_waits::{self, BpfWaits};
+use super::keeper::Keeper;
 use super::options::{RecordOptions, UseBpf};
 use super::plan::{Plan, Subject};
 use super::tables::{Kept, Message, TableKeeper};
 use crate::error::Error;
+use crate::error::Result as Fallible;
 use crate::image::Images;
 use crate::model::KernelWalks;
-use crate::recorder::{NumberedImages, UserStacks};
+use crate::recorder::{NumberedImages, Recorder, UserStacks};
 use crate::sampler::bpf::{Bpf, Programs, Request, Samples, Whom};
 use crate::sampler::choose::Side;
 use crate::sampler::event::EventKind;
@@ -26,10 +28,14 @@ pub(super) struct Walks {
     keeper: TableKeeper,
     numbered: Arc<NumberedImages>,
     beside: Option<Samples>,
+    /// Whether samples are walked.
+    on_cpu: bool,
     unfit: Arc<AtomicU64>,
     begins_with: Vec<u32>,
     /// Whether its samples are of another event than those that come as records.
     is_apart: bool,
+    /// Of a recording of time off the CPU.
+    waits: Option<BpfWaits>,
 }
 
 /// How many events get a program at most: each takes a descriptor.
@@ -41,13 +47,14 @@ impl Walks {
     /// # Errors
     /// Why it is not used.
     pub fn load(options: &RecordOptions, plan: &Plan, subject: &Subject, images: Images) -> Result<Walks, String> {
-        if !matches!(options.user_stacks, UserStacks::Auto | UserStacks::Dwarf) || options.side == Side::Kernel {
+        let waits = options.time.off_cpu();
+        let by_tables =
+            matches!(options.user_stacks, UserStacks::Auto | UserStacks::Dwarf) && options.side != Side::Kernel;
+        let on_cpu = matches!(plan.choice.spec.kind, EventKind::Clock | EventKind::Hardware);
+        if !by_tables && waits.is_none() {
             return Err("stacks of programs are not asked for by tables".into());
         }
-        if options.time != RecordedTime::OnCpu {
-            return Err("time off the CPU is recorded by other events".into());
-        }
-        if !matches!(plan.choice.spec.kind, EventKind::Clock | EventKind::Hardware) {
+        if !on_cpu && waits.is_none() {
             return Err("such events take no BPF program".into());
         }
         if options.bpf == UseBpf::Never {
@@ -55,17 +62,26 @@ impl Walks {
         }
         let whom = match &options.target {
             _ if plan.per_task => Whom::All,
+            Target::Cgroup(_) if waits.is_some() => {
+                subject.cgroup.as_ref().map_or(Whom::All, |(path, _)| bpf_waits::cgroup(path))
+            }
             Target::System | Target::Cgroup(_) => Whom::All,
             Target::Threads(_) => Whom::Threads(subject.tids.clone()),
             Target::Processes(_) | Target::Command(_) => Whom::Processes(subject.pids.clone()),
         };
-        let request = Request {
+        let mut request = Request {
             whom,
             kernel_stacks: options.side != Side::User && !plan.choice.exclude_kernel,
-            programs: Programs { on_cpu: true, off_cpu: false },
+            user_stacks: options.side != Side::Kernel && options.user_stacks != UserStacks::None,
+            programs: Programs { on_cpu: on_cpu && by_tables, off_cpu: false },
             both: options.bpf == UseBpf::Both,
             ..Request::default()
         };
+        if let Some(waits) = waits {
+            let is_wide = matches!(options.target, Target::System | Target::Cgroup(_));
+            bpf_waits::ask(&mut request, waits, is_wide);
+        }
+        let on_cpu = request.programs.on_cpu;
         let why_not = |error: Error| why(&error);
         let mut bpf = Bpf::load(&request).map_err(why_not)?;
         let numbered = Arc::<NumberedImages>::default();
@@ -85,7 +101,9 @@ impl Walks {
             _ => subject.pids.clone(),
         };
         let is_apart = options.bpf == UseBpf::Both;
-        Ok(Walks { bpf, keeper, numbered, unfit: samples.unfit(), beside: Some(samples), begins_with, is_apart })
+        let waits = waits.map(BpfWaits::new);
+        let unfit = samples.unfit();
+        Ok(Walks { waits, on_cpu, bpf, keeper, numbered, unfit, beside: Some(samples), begins_with, is_apart })
     }
 
     /// The images by the numbers that frames have.
@@ -108,14 +126,46 @@ impl Walks {
         if events.len() > MOST_EVENTS {
             return Err(format!("{} events are too many for a program each", events.len()));
         }
-        if matches!(target, Target::Processes(_)) {
+        if matches!(target, Target::Processes(_) | Target::Command(_)) {
             self.bpf.add_members(&subject.pids).map_err(|error| why(&error))?;
         }
-        self.bpf.attach_samples(&events).map_err(|error| why(&error))?;
+        if self.on_cpu {
+            self.bpf.attach_samples(&events).map_err(|error| why(&error))?;
+        }
+        if self.waits.is_some() {
+            self.bpf.attach_switches().map_err(|error| why(&error))?;
+        }
         for pid in &self.begins_with {
             let _ = self.keeper.messages().send(Message::Look(*pid));
         }
         self.bpf.start().map_err(|error| why(&error))
+    }
+
+    /// Time off the CPU counts from now on; the programs are attached.
+    ///
+    /// # Errors
+    /// If threads cannot be listed.
+    pub fn begin_waits(&mut self, keeper: &mut Keeper, subject: &Subject, is_command: bool, now: u64) -> Fallible<()> {
+        match (&mut self.waits, keeper) {
+            (Some(waits), Keeper::Profile(recorder)) => waits.begin(&self.bpf, recorder, (subject, is_command), now),
+            _ => Ok(()),
+        }
+    }
+
+    /// And until now.
+    ///
+    /// # Errors
+    /// If threads cannot be listed, or programs not be stopped.
+    pub fn end_waits(&mut self, now: u64) -> Fallible<()> {
+        self.waits.as_mut().map_or(Ok(()), |waits| waits.end(&mut self.bpf, now))
+    }
+
+    /// Adds the rows of time off the CPU, when all stacks are there.
+    ///
+    /// # Errors
+    /// If what programs have added up cannot be read.
+    pub fn add_waits(&self, recorder: &mut Recorder) -> Fallible<()> {
+        self.waits.as_ref().map_or(Ok(()), |waits| waits.add_rows(&self.bpf, recorder))
     }
 
     /// What it did: `samples` came by it.

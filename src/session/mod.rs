@@ -8,6 +8,8 @@
 
 #[cfg(feature = "bpf")]
 mod bpf;
+#[cfg(feature = "bpf")]
+mod bpf_waits;
 mod command;
 mod cpu_split;
 pub mod doctor;

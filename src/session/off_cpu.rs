@@ -142,6 +142,7 @@ pub(super) fn wait_options(time: &RecordedTime, switches: Switches) -> Option<Wa
         longest: options.max_block,
         runnable: options.states.runnable,
         beside_on_cpu: matches!(time, RecordedTime::Wall(_)),
+        has_switches: switches != Switches::None,
         has_stacks: switches != Switches::Records,
         kernel_threads: options.kernel_threads,
     })
@@ -192,6 +193,18 @@ pub(super) fn plan(
     if options.wakers {
         notes.push("--wakers needs BPF (CAP_BPF and CAP_PERFMON): nobody is named".to_owned());
     }
+    let without = without_events();
+    Ok(Plan { choice: Choice { notes, ..without.choice }, per_task, switches })
+}
+
+/// BPF programs were loaded and could not be attached.
+pub(super) fn cannot_attach(why: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("cannot attach the BPF programs that see task switches: {why}"))
+        .with_hint("`profile doctor` says what this machine allows; try once more, or without BPF: --no-bpf")
+}
+
+/// No samples and no task switches by perf events: only what they tell of processes.
+pub(super) fn without_events() -> Plan {
     let spec = EventSpec {
         name: crate::recorder::OFF_CPU.to_owned(),
         unit: Unit::Nanoseconds,
@@ -200,7 +213,8 @@ pub(super) fn plan(
         default_sampling: DefaultSampling::Each,
         precise: Precise::Level(0),
     };
-    Ok(Plan { choice: Choice { spec, exclude_kernel: false, precise: 0, notes }, per_task, switches })
+    let choice = Choice { spec, exclude_kernel: false, precise: 0, notes: Vec::new() };
+    Plan { choice, per_task: false, switches: Switches::None }
 }
 
 #[cfg(test)]

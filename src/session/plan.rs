@@ -113,7 +113,7 @@ impl Plan {
 }
 
 /// What the user asked of the event.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub event: Option<&'a str>,
     pub sampling: Option<Sampling>,

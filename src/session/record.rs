@@ -145,7 +145,8 @@ fn record_to(
     plan::raise_open_files();
     let child_pid = waiting.as_ref().map(WaitingChild::pid);
     let mut subject = plan::subject(&options.target, child_pid)?;
-    let plan = plan_of(options, sampling, &subject, &cpus, &facts)?;
+    let is_file = perf_data.is_some();
+    let (plan, mut walks) = plan_of(options, is_file, sampling, &subject, &cpus, &facts)?;
     let tasks = plan::tasks(&mut subject, &plan, child_pid, cpus.as_slice().len())?;
     notes.extend(plan.choice.notes.iter().cloned());
 
@@ -183,10 +184,6 @@ fn record_to(
     // The events run before `/proc` is read, and samples are kept only from then on: nothing that is mapped or started
     // falls between.
     let layout = opened.layout;
-    let mut walks = match &perf_data {
-        None => Walks::load(options, &plan, &subject, images(options)),
-        Some(_) => Err("records are written as they come".into()),
-    };
     let beside = walks.as_mut().ok().and_then(Walks::beside);
     let (drain, chunks) = Drain::start_with(std::mem::take(&mut opened.rings), beside, layout)?;
     opened.start_tracking().map_err(explained)?;
@@ -217,13 +214,18 @@ fn record_to(
     if let Ok(attached) = &mut walks {
         keeper.set_numbered_images(attached.numbered());
         if let Err(why_not) = attached.attach(&opened, &subject, &options.target) {
+            if options.time.off_cpu().is_some() {
+                return Err(off_cpu::cannot_attach(&why_not));
+            }
             walks = Err(why_not);
         }
     }
     let began = Instant::now();
     keeper.begin(monotonic_now().0);
-    if options.time.off_cpu().is_some() && child_pid.is_none() {
-        subject.pids.iter().for_each(|pid| keeper.add_waiting_threads(*pid));
+    match &mut walks {
+        Ok(walks) => walks.begin_waits(&mut keeper, &subject, child_pid.is_some(), monotonic_now().0)?,
+        Err(_) if child_pid.is_none() => subject.pids.iter().for_each(|pid| keeper.add_waiting_threads(*pid)),
+        Err(_) => {}
     }
     let feed = feed(keeper, &opened)?;
     let done = Arc::new(Done::default());
@@ -266,6 +268,9 @@ fn record_to(
         progress(Progress::Recording { elapsed: began.elapsed(), samples, lost });
     });
     let (stopped, stopped_at) = (Instant::now(), monotonic_now().0);
+    if let Ok(walks) = &mut walks {
+        walks.end_waits(stopped_at)?;
+    }
     let counted = denominator.finish();
     opened.stop();
     split.update();
@@ -301,7 +306,10 @@ fn record_to(
         stopped_at,
     };
     let (profile, late_names, written) = match keeper {
-        Keeper::Profile(recorder) => {
+        Keeper::Profile(mut recorder) => {
+            if let Ok(walks) = &walks {
+                walks.add_waits(&mut recorder)?;
+            }
             let walks = walks.map(|walks| walks.finish(recorder.counters().unwound));
             let (mut profile, late_names) = finish(*recorder, &observed, &plan, options, notes);
             let without = |why_not| KernelWalks { why_not: Some(why_not), ..KernelWalks::default() };
@@ -322,27 +330,35 @@ fn record_to(
     Ok(Recording { profile, child, ended, written, late_names })
 }
 
-/// Chooses the events: those of the time that is to be recorded.
+/// Chooses the events, those of the time that is to be recorded; and loads BPF programs where they are of use.
 fn plan_of(
     options: &RecordOptions,
+    is_file: bool,
     sampling: Option<Sampling>,
     subject: &Subject,
     cpus: &CpuList,
     facts: &Facts,
-) -> Result<Plan> {
+) -> Result<(Plan, std::result::Result<Walks, String>)> {
     let target = &options.target;
     let asked = Asked { event: options.event.as_deref(), sampling, side: options.side, cpus, on_tasks: false };
-    match &options.time {
-        RecordedTime::OnCpu => plan::plan(&asked, target, subject, facts),
-        RecordedTime::OffCpu(waits) => off_cpu::plan(waits, target, subject, cpus, facts),
-        RecordedTime::Wall(waits) => {
-            let off = off_cpu::plan(waits, target, subject, cpus, facts)?;
-            let asked = Asked { event: Some("cpu-clock"), on_tasks: off.per_task, ..asked };
-            let mut plan = plan::plan(&asked, target, subject, facts)?;
-            plan.choice.notes.extend(off.choice.notes);
-            Ok(Plan { switches: off.switches, ..plan })
-        }
+    let on_clock = Asked { event: Some("cpu-clock"), ..asked };
+    let by_bpf = match &options.time {
+        RecordedTime::OnCpu => plan::plan(&asked, target, subject, facts)?,
+        RecordedTime::OffCpu(_) => off_cpu::without_events(),
+        RecordedTime::Wall(_) => plan::plan(&on_clock, target, subject, facts)?,
+    };
+    let walks = match is_file {
+        false => Walks::load(options, &by_bpf, subject, images(options)),
+        true => Err("records are written as they come".into()),
+    };
+    let Some((waits, _)) = options.time.off_cpu().zip(walks.as_ref().err()) else { return Ok((by_bpf, walks)) };
+    let off = off_cpu::plan(waits, target, subject, cpus, facts)?;
+    if matches!(options.time, RecordedTime::OffCpu(_)) {
+        return Ok((off, walks));
     }
+    let mut plan = plan::plan(&Asked { on_tasks: off.per_task, ..on_clock }, target, subject, facts)?;
+    plan.choice.notes.extend(off.choice.notes);
+    Ok((Plan { switches: off.switches, ..plan }, walks))
 }
 
 /// Hands records over as what they are: those of task switches apart from those of samples, where there are both.

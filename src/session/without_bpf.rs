@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::keeper::Keeper;
 use super::options::RecordOptions;
 use super::plan::{Plan, Subject};
+use crate::error::Result as Fallible;
 use crate::image::Images;
 use crate::model::KernelWalks;
-use crate::recorder::NumberedImages;
+use crate::recorder::{NumberedImages, Recorder};
 use crate::sampler::{Beside, Opened, Target};
 
 /// There is none.
@@ -28,6 +30,18 @@ impl Walks {
     }
 
     pub fn attach(&mut self, _: &Opened, _: &Subject, _: &Target) -> Result<(), String> {
+        match *self {}
+    }
+
+    pub fn begin_waits(&mut self, _: &mut Keeper, _: &Subject, _: bool, _: u64) -> Fallible<()> {
+        match *self {}
+    }
+
+    pub fn end_waits(&mut self, _: u64) -> Fallible<()> {
+        match *self {}
+    }
+
+    pub fn add_waits(&self, _: &mut Recorder) -> Fallible<()> {
         match *self {}
     }
 

@@ -1,0 +1,237 @@
+//! Time off the CPU by BPF programs: loaded, asked at the begin and at the end, and turned into rows.
+//!
+//! ```text
+//! begin    threads that are off since before are listed, and their stacks read from outside
+//!          (stacks come through the ring, as records, while it goes on)
+//! end      threads that are still off are listed, and the programs stop
+//! rows     waits that were added up are read
+//! ```
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::off_cpu::OffCpuOptions;
+use super::plan::Subject;
+use crate::error::Result;
+use crate::process::proc;
+use crate::recorder::{
+    Found, Processor, Recorder, Registers, StackOf, SummedWaits, ThreadTime, WaitingThread, WakerOf,
+};
+use crate::sampler::bpf::abi::{self, STACK_BEFORE, STATE_RUNNABLE, WaitKey, WaitValue};
+use crate::sampler::bpf::{Bpf, OffTask, Request, Whom};
+
+/// What is to be known at the end of what was at the begin.
+#[derive(Debug)]
+pub(super) struct BpfWaits {
+    wakers: bool,
+    /// By thread: where it waited when the recording began.
+    before: FxHashMap<u32, Found>,
+    /// By thread that ran when the recording began: its process, and its time on the CPU until then.
+    ran: FxHashMap<u32, (u32, u64)>,
+    began: u64,
+    /// The threads that are off when it ends, and when that was.
+    still: (Vec<OffTask>, u64),
+}
+
+impl BpfWaits {
+    pub fn new(waits: &OffCpuOptions) -> BpfWaits {
+        let (before, ran) = (FxHashMap::default(), FxHashMap::default());
+        BpfWaits { wakers: waits.wakers, before, ran, began: 0, still: (Vec::new(), 0) }
+    }
+
+    /// Lists the threads that are off since before `began`, when the programs began, and reads their stacks; those that run are noted.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn begin(
+        &mut self,
+        bpf: &Bpf,
+        recorder: &mut Recorder,
+        (subject, is_command): (&Subject, bool),
+        began: u64,
+    ) -> Result<()> {
+        self.began = began;
+        // What the child waits for until it runs the command is none of the command's.
+        if is_command {
+            return Ok(());
+        }
+        let off = bpf.tasks()?;
+        let mut pids: Vec<u32> = subject.pids.clone();
+        for task in &off {
+            pids.push(task.record.tgid);
+            // Others have gone off since the begin, and have their stacks from there.
+            if task.record.stack == STACK_BEFORE {
+                let found = recorder.stack_of_waiting_at(&waiting(task));
+                self.before.insert(task.record.tid, found);
+            }
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        let is_off: FxHashSet<u32> = off.iter().map(|task| task.record.tid).collect();
+        for pid in pids {
+            for tid in proc::threads(pid).unwrap_or_default() {
+                recorder.add_life(pid, tid, self.began);
+                if !is_off.contains(&tid)
+                    && let Some(time) = proc::time_on_cpu(pid, tid)
+                {
+                    self.ran.insert(tid, (pid, time));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it: what comes later does not count. `now` is when.
+    ///
+    /// # Errors
+    /// If the threads cannot be listed, or the programs not be stopped.
+    pub fn end(&mut self, bpf: &mut Bpf, now: u64) -> Result<()> {
+        // A wait that ends between the two counts twice; that is as long as this takes, on average.
+        self.still = (bpf.tasks()?, now);
+        bpf.pause()
+    }
+
+    /// Adds the rows.
+    ///
+    /// # Errors
+    /// If what was added up cannot be read.
+    pub fn add_rows(&self, bpf: &Bpf, recorder: &mut Recorder) -> Result<()> {
+        let (still, now) = &self.still;
+        let counters = bpf.counters();
+        let mut lost = (counters.get(abi::WAITS_FULL), counters.get(abi::WAITS_FULL_TIME));
+        let left_out = [abi::BELOW_MIN, abi::ABOVE_MAX, abi::OTHER_STATE].map(|number| counters.get(number));
+        let mut add = |recorder: &mut Recorder, summed: &SummedWaits| {
+            if !recorder.add_summed_waits(summed) {
+                lost = (lost.0 + summed.count, lost.1 + summed.time);
+            }
+        };
+        let mut waits = bpf.waits()?;
+        waits.sort_unstable_by_key(|(key, _)| (key.tgid, key.tid, key.state, key.stack, key.waker, key.waker_tid));
+        let mut processes: FxHashMap<u32, u32> = FxHashMap::default();
+        for (key, value) in &waits {
+            processes.insert(key.tid, key.tgid);
+            add(recorder, &self.summed(key, value));
+        }
+        for task in still {
+            processes.insert(task.record.tid, task.record.tgid);
+            for summed in self.still(task, *now) {
+                add(recorder, &summed);
+            }
+        }
+        recorder.add_missing_waits(lost, left_out.iter().sum());
+        self.add_on_cpu(bpf, recorder, &processes, *now)
+    }
+
+    fn stack_of(&self, tid: u32, key: u64) -> StackOf {
+        match key {
+            STACK_BEFORE => self.before.get(&tid).map_or(StackOf::Lost, |found| StackOf::Found(*found)),
+            0 => StackOf::Lost,
+            key => StackOf::Key(key),
+        }
+    }
+
+    fn summed(&self, key: &WaitKey, value: &WaitValue) -> SummedWaits {
+        let runnable = key.state == STATE_RUNNABLE;
+        // 1: nobody was seen.
+        let waker = WakerOf { stack: (key.waker > 1).then_some(key.waker), tid: key.waker_tid };
+        SummedWaits {
+            pid: key.tgid,
+            tid: key.tid,
+            stack: self.stack_of(key.tid, key.stack),
+            waker: (self.wakers && !runnable).then_some(waker),
+            runnable,
+            before: key.stack == STACK_BEFORE && !runnable,
+            still: false,
+            time: value.time,
+            count: value.count,
+            at: self.began,
+        }
+    }
+
+    /// The waits of a thread that is still off the CPU: blocked until it was woken, if it was, and from then on for a CPU.
+    fn still(&self, task: &OffTask, now: u64) -> impl Iterator<Item = SummedWaits> + use<> {
+        let record = task.record;
+        let end = now.max(record.since);
+        let woken = match record.state {
+            STATE_RUNNABLE => record.since,
+            _ if record.woken > record.since => record.woken.min(end),
+            _ => end,
+        };
+        let summed = SummedWaits {
+            pid: record.tgid,
+            tid: record.tid,
+            stack: self.stack_of(record.tid, record.stack),
+            waker: None,
+            runnable: false,
+            before: record.stack == STACK_BEFORE,
+            still: woken == end,
+            time: woken - record.since,
+            count: 1,
+            at: record.since,
+        };
+        let runnable = SummedWaits { runnable: true, before: false, still: true, time: end - woken, ..summed };
+        [summed, runnable].into_iter().filter(|summed| summed.time > 0)
+    }
+
+    /// The time on the CPU of each thread. Of one that ran when the recording began, and has run on, it is the scheduler's own figure.
+    fn add_on_cpu(&self, bpf: &Bpf, recorder: &mut Recorder, processes: &FxHashMap<u32, u32>, now: u64) -> Result<()> {
+        let mut times: FxHashMap<u32, (u32, ThreadTime)> = FxHashMap::default();
+        for (tid, on) in bpf.on_cpu()? {
+            let Some(pid) = processes.get(&tid).copied().or_else(|| recorder.process_of(tid)) else { continue };
+            recorder.add_first_wait(pid, tid, on.first);
+            let since = (on.since > 0).then_some(on.since);
+            times.insert(tid, (pid, ThreadTime { on: on.time, since, seen: (on.first, now) }));
+        }
+        for (tid, (pid, before)) in &self.ran {
+            if let Some(after) = proc::time_on_cpu(*pid, *tid) {
+                let on = after.saturating_sub(*before);
+                times.insert(*tid, (*pid, ThreadTime { on, since: None, seen: (self.began, now) }));
+            }
+        }
+        for (tid, (pid, time)) in times {
+            recorder.add_on_cpu(pid, tid, time);
+        }
+        Ok(())
+    }
+}
+
+/// What the programs are asked for, besides whom.
+pub(super) fn ask(request: &mut Request, waits: &OffCpuOptions, is_wide: bool) {
+    let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    request.programs.off_cpu = true;
+    request.kernel_threads = waits.kernel_threads;
+    request.wakers = waits.wakers;
+    request.state_mask = waits.states.bits;
+    request.min_block = nanoseconds(waits.min_block);
+    request.max_block = nanoseconds(waits.max_block);
+    // Where each waker has a row, or each process of a machine, there are many.
+    request.waits = if waits.wakers || is_wide { 1 << 18 } else { 1 << 16 };
+}
+
+/// A cgroup as programs know it: by the number of its directory, and how deep it is below the root.
+pub(super) fn cgroup(path: &std::path::Path) -> Whom {
+    use std::os::unix::fs::MetadataExt;
+    let id = std::fs::metadata(path).map_or(0, |directory| directory.ino());
+    let level = path.ancestors().skip(1).take_while(|above| above.join("cgroup.procs").exists()).count() as u32;
+    Whom::Cgroup { id, level }
+}
+
+fn waiting(task: &OffTask) -> WaitingThread<'_> {
+    let record = &task.record;
+    WaitingThread { pid: record.tgid, tid: record.tid, kernel: &task.kernel, registers: registers(task) }
+}
+
+/// A thread's registers of user mode, by DWARF's numbers; nothing of a thread of the kernel.
+fn registers(task: &OffTask) -> Option<Registers> {
+    // `PERF_SAMPLE_REGS_ABI_32` and `_64`.
+    let processor = Processor::HERE?.with_abi(if task.record.is_64 == 1 { 2 } else { 1 })?;
+    let numbers = Processor::HERE.map_or(0, |here| usize::from(here == Processor::Aarch64) * 16 + 16);
+    let (ip, sp) = (task.registers[numbers], task.registers[usize::from(Processor::HERE?.sp())]);
+    // In a 32-bit program they have other numbers.
+    let mut registers = Registers::new(processor, ip, sp);
+    if Processor::HERE == Some(processor) {
+        for (number, value) in task.registers[..numbers].iter().enumerate() {
+            registers.set(number as u16, Some(*value));
+        }
+    }
+    (ip != 0).then_some(registers)
+}
