@@ -11,6 +11,7 @@
 //! only: nothing stays when this process ends, in whatever way.
 
 pub mod abi;
+mod counters;
 pub mod heap;
 mod load;
 pub mod mappings;
@@ -19,7 +20,8 @@ mod samples;
 mod sys;
 mod tables;
 
-pub use load::{Bpf, Counters, OffTask, Programs, Request, Whom};
+pub use counters::Counters;
+pub use load::{Bpf, OffTask, Programs, Request, Whom};
 pub use ring::{Event, Ring, Stack};
 pub use samples::Samples;
 pub use sys::ProgramInfo;
