@@ -1,7 +1,7 @@
 //! How to get from a frame to its caller: one row of call frame information, in 8 bytes.
 //!
-//! Rows are turned into rules by [`Rule::of_row`] alone. In user space rules are made on demand and kept in a cache; a
-//! compiled table for BPF will be made of the same ones, for the whole of a file.
+//! Rows are turned into rules by [`Rule::of_row`] alone. In user space rules are made on demand and kept in a cache; the
+//! tables that programs in the kernel search are made of the same ones, for the whole of a file (`table`).
 //!
 //! A rule covers what nearly all rows say: where the canonical frame address (CFA) is, the stack pointer before the call, and
 //! that return address and frame pointer are in their registers or lie at an offset from it. What else there is (CFA by another

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use gimli::UnwindContext;
@@ -100,12 +101,11 @@ fn row_starts(table: &Table, image: &ElfImage) -> Vec<u64> {
 }
 
 /// Addresses that are compared, and differences.
-fn compare(path: &Path) -> (usize, Vec<String>) {
-    let mut judge = Judge::of(path);
+fn compare(mut judge: Judge<'_>) -> (usize, Vec<String>) {
     let mut pool = RulePool::default();
     let table = Table::compile(&judge.image, &mut pool, Limits::default()).unwrap();
     let starts = row_starts(&table, &judge.image);
-    assert!(!starts.is_empty() && table.pages_left_out == 0, "{}", path.display());
+    assert!(!starts.is_empty() && table.pages_left_out == 0, "{}", judge.path.display());
     let mut addresses: Vec<u64> = starts.iter().flat_map(|start| [start.saturating_sub(1), *start]).collect();
     for segment in judge.image.segments().iter().filter(|segment| segment.executable) {
         addresses.extend((segment.svma..segment.svma + segment.file_size).step_by(7));
@@ -149,11 +149,25 @@ fn tables_are_what_the_unwinder_says() {
             continue;
         }
         let begin = std::time::Instant::now();
-        let (count, differences) = compare(&file);
+        let (count, differences) = compare(Judge::of(&file));
         println!("{}: {count} addresses, {} ms", file.display(), begin.elapsed().as_millis());
         let first = &differences[..differences.len().min(10)];
         assert!(differences.is_empty(), "{}: {} differ: {first:#?}", file.display(), differences.len());
     }
+}
+
+/// The vdso is no file, and has tables all the same.
+#[test]
+fn table_of_the_vdso_is_what_the_unwinder_says() {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let Some(line) = maps.lines().find(|line| line.ends_with("[vdso]")) else { return crate::skip::here("no vdso") };
+    let range = line.split(' ').next().unwrap().split_once('-').unwrap();
+    let [start, end] = [range.0, range.1].map(|address| u64::from_str_radix(address, 16).unwrap());
+    let mut bytes = vec![0; (end - start) as usize];
+    fs::File::open("/proc/self/mem").unwrap().read_exact_at(&mut bytes, start).unwrap();
+    let image = ElfImage::from_bytes(bytes).unwrap();
+    let (count, differences) = compare(Judge { path: Path::new(""), image, context: Box::default() });
+    assert!(count > 100 && differences.is_empty(), "{count}, {differences:#?}");
 }
 
 /// The same of files of which some bytes are others. Where their segments overlap, the walk goes by places in the file, and nothing

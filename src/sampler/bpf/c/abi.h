@@ -40,7 +40,7 @@ enum rule_kind {
     RULE_PLT = 6,    /* CFA = sp + 1 + (address & 15 >= argument) */
     RULE_GO = 7,     /* cfa: depth; argument: enum go_switch */
     RULE_ROW = 8,    /* more than a rule can say */
-    RULE_SIGNAL = 9, /* a trampoline that a signal's handler returns to */
+    RULE_SIGNAL = 9, /* a trampoline that a signal's handler returns to; argument 1: of return addresses alone */
 };
 enum go_switch { GO_STAYS = 0, GO_LEADS_BACK = 1, GO_LOST = 2, GO_NEW_THREAD = 3 };
 #define SLOT_IN_REGISTER -32768
