@@ -275,14 +275,16 @@ fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
                 wrong.push(format!("{}: {what}: {ours} ns for {theirs} ns", thread.name));
             }
         };
-        let room = thread.off as f64 * THREAD_GOAL + FIRST_WAIT;
+        // Perf events copy a stack at each switch, when the thread's clock has stopped.
+        let goal = if run.is_by_bpf { THREAD_GOAL } else { 2.0 * THREAD_GOAL };
+        let room = thread.off as f64 * goal + FIRST_WAIT;
         compare("itself", off, thread.off, room);
         // The kernel's own count of it. Of what is short, a hundredth of the thread's time is room enough.
         if run.is_by_bpf {
             compare("schedstat", runnable, thread.runnable, room.max(thread.runnable as f64 * ERROR_GOAL));
         }
         if let Some(perf) = perf.filter(|_| thread.name != "off_cpu") {
-            compare("perf sched timehist", off, perf.off, perf.off as f64 * THREAD_GOAL + FIRST_WAIT);
+            compare("perf sched timehist", off, perf.off, perf.off as f64 * goal + FIRST_WAIT);
             sums[2] += perf.off;
         }
         sums[0] += off;
@@ -313,9 +315,7 @@ fn wall_is_time_on_and_off_the_cpu() {
         let ours = of_thread(&recording.folded, thread.tid, |_| true);
         let share = ours as f64 / thread.lived as f64 - 1.0;
         println!("{:16} {:10.3} ms, {:+.2} %", thread.name, thread.lived as f64 / 1e6, share * 100.0);
-        // The main thread ran before it began to count.
-        let room = if thread.name == "off_cpu" { 2.0 * THREAD_GOAL } else { THREAD_GOAL };
-        if share.abs() > room {
+        if (ours as f64 - thread.lived as f64).abs() > THREAD_GOAL * thread.lived as f64 + FIRST_WAIT {
             wrong.push(format!("{}: {ours} ns of {} ns", thread.name, thread.lived));
         }
     }
@@ -355,7 +355,10 @@ fn threads_that_block_all_the_time_are_there() {
 fn waits_are_chosen_by_length_and_state() {
     let _alone = alone();
     let program = programs::c("off_cpu");
-    let at = |recording: &Recording, name: &str| recording.folded.total_of(name) > 0;
+    // Behind a long wait a short one for a CPU may stand, which is a wait of its own.
+    let at = |recording: &Recording, name: &str| {
+        recording.folded.weight(|row| row.has(name) && !Wait::of(row).is_runnable) > 0
+    };
     let long = run::record(Account::Own, &["--off-cpu", "--min-block", "4ms"], &program, &["naps", "1"]);
     assert!(at(&long, "nap_middle_outer") && at(&long, "nap_long_outer"), "{:?}", long.folded);
     assert!(!at(&long, "nap_brief_outer"), "{:?}", long.folded);
@@ -368,7 +371,7 @@ fn waits_are_chosen_by_length_and_state() {
     let deep = run::record(Account::Own, &["--off-cpu", "--state", "D"], &program, &["naps", "1"]);
     assert!(!at(&deep, "nap_long_outer"), "{:?}", deep.folded);
     let queued = run::record(Account::Own, &["--off-cpu", "--state", "R"], &program, &["runqueue", "1"]);
-    assert!(at(&queued, "busy_a_outer"), "{:?}", queued.folded);
+    assert!(queued.folded.total_of("busy_a_outer") > 0, "{:?}", queued.folded);
     assert!(queued.folded.rows.iter().all(|row| Wait::of(row).is_runnable), "{:?}", queued.folded);
 }
 
