@@ -1,5 +1,6 @@
 //! Who runs what, and when: `/proc` readers, address spaces, the table of processes.
 
+pub mod clock;
 mod jit_host;
 pub mod kernel;
 mod kernel_places;

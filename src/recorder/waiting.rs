@@ -114,12 +114,6 @@ impl Recorder {
     }
 }
 
-/// Now, on the clock of records.
-pub(super) fn now() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
 /// The stack pointer and the place in user mode of a thread that waits (`proc_pid_syscall(5)`).
 fn place_of(pid: u32, tid: u32) -> Option<(u64, u64)> {
     parse_place(&fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?)

@@ -19,7 +19,7 @@ use crate::model::{
     EventId, FrameKind, ProcessId, ProfileBuilder, Sample, StackEnd, StackId, StringId, ThreadId, Timestamp, Truncation,
 };
 use crate::perf::record::Switch;
-use crate::process::{OffCpu, ProcessMemory, proc};
+use crate::process::{OffCpu, ProcessMemory, clock, proc};
 
 /// Which time off the CPU is kept, and how it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,7 @@ struct Ended {
     process: Option<ProcessId>,
     name: StringId,
     process_name: StringId,
+    time: u64,
 }
 
 /// Time off the CPU of a recording.
@@ -258,7 +259,7 @@ impl Recorder {
             }
             let Some(thread) = self.thread_of(pid, tid) else { continue };
             let Found { stack, end } = self.stack_of_waiting(pid, tid);
-            let begun = Begun { thread, stack, end, at: Timestamp(begin), read_until: Some(super::waiting::now()) };
+            let begun = Begun { thread, stack, end, at: Timestamp(begin), read_until: Some(clock::now()) };
             if let Some(waits) = &mut self.waits {
                 waits.off.may_be_off(tid, begun, begin);
             }
@@ -412,6 +413,11 @@ impl Recorder {
         waits.lives.keys().chain(waits.ended.keys()).find(|(_, known)| *known == tid).map(|(pid, _)| *pid)
     }
 
+    /// When a thread ended that was recorded, if it has.
+    pub fn end_of(&self, pid: u32, tid: u32) -> Option<u64> {
+        Some(self.waits.as_ref()?.ended.get(&(pid, tid))?.time)
+    }
+
     /// A thread is recorded that was there at `time`.
     pub fn add_life(&mut self, pid: u32, tid: u32, time: u64) {
         if self.processes.sampled(pid, tid).is_none() {
@@ -450,7 +456,7 @@ impl Recorder {
         let (id, name) = (thread.id, if thread.name.is_empty() { &process_name } else { &thread.name });
         let name = self.builder.string(name);
         let process_name = self.builder.string(&process_name);
-        waits.ended.insert((pid, tid), Ended { id, process: process_id, name, process_name });
+        waits.ended.insert((pid, tid), Ended { id, process: process_id, name, process_name, time });
     }
 
     /// A thread begins, whose number may have been that of another; or a command that is to be recorded, which runs already.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::bpf_waits::{self, BpfWaits};
 use super::keeper::Keeper;
@@ -38,6 +39,8 @@ pub(super) struct Walks {
     waits: Option<BpfWaits>,
 }
 
+/// How long a recording of time off the CPU waits for tables before it begins.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How many events get a program at most: each takes a descriptor.
 const MOST_EVENTS: usize = 4096;
 
@@ -137,6 +140,10 @@ impl Walks {
         }
         for pid in &self.begins_with {
             let _ = self.keeper.messages().send(Message::Look(*pid));
+        }
+        // Of a sample that comes too early there is a copy of its stack; of a wait there is none.
+        if self.waits.is_some() {
+            self.keeper.wait(LONGEST_WAIT);
         }
         self.bpf.start().map_err(|error| why(&error))
     }

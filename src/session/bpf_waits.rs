@@ -179,7 +179,15 @@ impl BpfWaits {
             let Some(pid) = processes.get(&tid).copied().or_else(|| recorder.process_of(tid)) else { continue };
             recorder.add_first_wait(pid, tid, on.first);
             let since = (on.since > 0).then_some(on.since);
-            times.insert(tid, (pid, ThreadTime { on: on.time, since, seen: (on.first, now) }));
+            // The programs do not follow the last thread of a process through its end.
+            let time = match since.zip(recorder.end_of(pid, tid)) {
+                Some((since, end)) => {
+                    let on = on.time + end.saturating_sub(since);
+                    ThreadTime { on, since: None, seen: (0, end) }
+                }
+                None => ThreadTime { on: on.time, since, seen: (on.first, now) },
+            };
+            times.insert(tid, (pid, time));
         }
         for (tid, (pid, before)) in &self.ran {
             if let Some(after) = proc::time_on_cpu(*pid, *tid) {

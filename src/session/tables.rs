@@ -44,6 +44,8 @@ pub(super) enum Message {
     Look(u32),
     /// A table is there, or will not be; with rules that are new, from this number on.
     Compiled(u32, Result<Table, Refused>, u32, Vec<u64>),
+    /// Something is to be sent when all tables are there that were asked for until now.
+    TellWhenReady(Sender<()>),
     /// It is over.
     Stop,
 }
@@ -103,6 +105,14 @@ impl TableKeeper {
     /// Where it is told what to look at.
     pub fn messages(&self) -> Sender<Message> {
         self.messages.clone()
+    }
+
+    /// Waits until all tables are there that were asked for until now, but no longer than so long.
+    pub fn wait(&self, longest: Duration) {
+        let (sender, ready) = channel();
+        if self.messages.send(Message::TellWhenReady(sender)).is_ok() {
+            let _ = ready.recv_timeout(longest);
+        }
     }
 
     /// Ends it.
@@ -191,6 +201,7 @@ struct Keeper {
 impl Keeper {
     fn run(mut self, messages: &Receiver<Message>) -> Kept {
         let mut swept = Instant::now();
+        let mut waiting: Vec<Sender<()>> = Vec::new();
         'all: loop {
             let mut next = match messages.recv_timeout(SWEEP) {
                 Ok(message) => Some(message),
@@ -206,11 +217,18 @@ impl Keeper {
                         self.tables.set_rules(first, &rules);
                         finished.extend(self.compiled(number, table));
                     }
+                    Message::TellWhenReady(sender) => waiting.push(sender),
                     Message::Stop => break 'all,
                 }
                 next = messages.try_recv().ok();
             }
             self.tell_again(&finished);
+            if !waiting.is_empty() && self.rows.iter().all(|row| row.state != State::Asked) {
+                for sender in waiting.drain(..) {
+                    // Who does not wait any more does not mind.
+                    let _ = sender.send(());
+                }
+            }
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
                 self.sweep();
