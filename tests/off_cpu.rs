@@ -215,9 +215,9 @@ fn blocked_stacks_end_where_threads_wait() {
         for wait in run.folded.rows.iter().map(Wait::of).filter(|wait| wait.is_at(place) && !wait.is_runnable) {
             let user = wait.user_leaf().unwrap_or_default();
             let kernel = wait.stack.last().map(String::as_str).unwrap_or_default();
-            if !leaf.iter().any(|name| user.contains(name))
-                || !(kernel.contains("schedule") && kernel.ends_with("_[k]"))
-            {
+            let ends_there = leaf.iter().any(|name| user.contains(name));
+            let is_off = kernel.contains("schedule") && kernel.ends_with("_[k]");
+            if !(ends_there && is_off) {
                 // A write that had to wait for the pipe's lock, and the like.
                 let share = wait.time as f64 / place.blocked as f64;
                 if share > 0.01 {
