@@ -55,6 +55,9 @@ pub struct Chunk {
 pub trait Beside: std::fmt::Debug + Send {
     /// Appends what has come as records of `layout` to `out`, but no more than about `limit` bytes; says whether that is all.
     fn drain(&mut self, layout: &Layout, limit: usize, out: &mut Vec<u8>) -> bool;
+
+    /// What is readable when it is to be read at once.
+    fn wakes(&self) -> BorrowedFd<'_>;
 }
 
 /// A running drain thread.
@@ -206,7 +209,8 @@ fn run(
     // Rounds that must still be ended for all records to have been released.
     let mut open_rounds = 0;
     loop {
-        let stopping = wait(&rings, stop, &mut hung_up, queue, beside.is_some());
+        let wakes = beside.as_ref().map(|beside| beside.wakes());
+        let stopping = wait(&rings, stop, &mut hung_up, queue, wakes);
         let mut chunk = queue.fresh();
         for ring in &mut rings {
             // No more than there can be in it: one that fills as fast as it is read must not keep the round from its end.
@@ -247,13 +251,20 @@ fn run(
 }
 
 /// Sleeps until a ring fills up, it is time, or `stop` is written to; says whether it is the last.
-fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool], queue: &Queue, is_beside: bool) -> bool {
-    let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(rings.len() + 1);
+fn wait(
+    rings: &[RingBuffer],
+    stop: BorrowedFd<'_>,
+    hung_up: &mut [bool],
+    queue: &Queue,
+    beside: Option<BorrowedFd<'_>>,
+) -> bool {
+    let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(rings.len() + 2);
     polled.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
     let rows: Vec<usize> = (0..rings.len()).filter(|row| !hung_up[*row]).collect();
     polled.extend(rows.iter().map(|row| PollFd::from_borrowed_fd(rings[*row].event(), PollFlags::IN)));
+    polled.extend(beside.map(|beside| PollFd::from_borrowed_fd(beside, PollFlags::IN)));
     let longest = if rows.len() == rings.len() { LONGEST_SLEEP } else { SLEEP_BY_THE_CLOCK };
-    let longest = if is_beside { longest.min(SLEEP_BESIDE) } else { longest };
+    let longest = if beside.is_some() { longest.min(SLEEP_BESIDE) } else { longest };
     let is_hasty = queue.is_hasty();
     let end = Instant::now() + longest;
     loop {
@@ -268,11 +279,12 @@ fn wait(rings: &[RingBuffer], stop: BorrowedFd<'_>, hung_up: &mut [bool], queue:
             ended |= hung_up[*row];
         }
         let stopping = !polled[0].revents().is_empty();
+        let is_called = polled.get(1 + rows.len()).is_some_and(|fd| !fd.revents().is_empty());
         // There is no haste while there is something to parse.
         let is_time = ready == 0 && (!is_hasty || is_over || queue.is_empty());
         // The kernel wakes us whenever half a ring has been written since it last did, however much of it we have read
         // since. Up to a quarter, the next time comes well before the ring is full.
-        if stopping || ended || is_time || rings.iter().any(|ring| ring.used() > ring.size() / 4) {
+        if stopping || ended || is_called || is_time || rings.iter().any(|ring| ring.used() > ring.size() / 4) {
             return stopping;
         }
     }

@@ -30,7 +30,7 @@ use crate::sampler::bpf::{Limits, Refused, RulePool, Table, Tables};
 /// How often it is looked which processes have ended, and which tables were used.
 const SWEEP: Duration = Duration::from_secs(1);
 /// A process that is the same when it is looked at again is left alone for so long, then for twice as long, and so on.
-const SHORTEST_REST: Duration = Duration::from_millis(10);
+const SHORTEST_REST: Duration = Duration::from_millis(1);
 const LONGEST_REST: Duration = Duration::from_secs(5);
 /// A table that was taken out for want of room is not made again for so long.
 const EVICTED_FOR: Duration = Duration::from_secs(10);

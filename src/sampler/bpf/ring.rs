@@ -105,7 +105,7 @@ impl Ring {
         self.all_read
     }
 
-    /// To be polled; programs wake nobody, so it is of use only to see that it is not empty.
+    /// To be polled: programs wake who waits when mappings are to be read anew, and for nothing else.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.map.as_fd()
     }

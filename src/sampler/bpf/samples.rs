@@ -1,5 +1,6 @@
 //! What comes through the ring while samples are taken, as records that take their place among those of the events' rings.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -62,6 +63,10 @@ impl Beside for Samples {
         });
         // One that is being written is for the next round, and so is what lies behind it.
         ring.was_all_read()
+    }
+
+    fn wakes(&self) -> BorrowedFd<'_> {
+        self.ring.descriptor()
     }
 }
 

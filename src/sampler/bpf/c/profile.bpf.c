@@ -166,13 +166,13 @@ static __always_inline int is_wanted(struct task_struct *task, u32 tid, u32 tgid
     }
 }
 
-/* User space is to look again at what is mapped in a process; it is told once in 10 ms. */
+/* User space is to look again at what is mapped in a process, now: it is woken, once in a millisecond for each process. */
 static __always_inline void tell_stale(struct counters *counters, u32 tgid) {
     u64 now = bpf_ktime_get_ns(), *last = bpf_map_lookup_elem(&stale, &tgid);
-    if (last && now - *last < 10000000) return;
+    if (last && now - *last < 1000000) return;
     bpf_map_update_elem(&stale, &tgid, &now, BPF_ANY);
     struct stale_event event = {.kind = EVENT_STALE, .tgid = tgid};
-    if (!bpf_ringbuf_output(&ring, &event, sizeof event, BPF_RB_NO_WAKEUP)) COUNT(counters, STALE_SENT, 1);
+    if (!bpf_ringbuf_output(&ring, &event, sizeof event, BPF_RB_FORCE_WAKEUP)) COUNT(counters, STALE_SENT, 1);
 }
 
 /*
@@ -388,7 +388,8 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_s
     if (!counters || !running) return 0;
     COUNT(counters, SWITCHES, 1);
     u64 began = begin_call(counters), now = bpf_ktime_get_ns();
-    goes_off(ctx, counters, prev, prev_state, now);
+    /* A task that is preempted stays on its run queue, whatever state it has set by then (`__schedule`, kernel/sched/core.c). */
+    goes_off(ctx, counters, prev, preempt ? 0 : prev_state, now);
     comes_on(counters, next, now);
     end_call(counters, began);
     return 0;

@@ -283,6 +283,8 @@ __noinline long step(u32 which) {
     }
     case RULE_SIGNAL: {
         u64 sp;
+        /* One that is known by its instructions only begins behind this byte: it is what a return address is looked up by. */
+        if (argument && !walk->called) return ends(walk, END_NO_INFO);
         if (read_word(walk->sp + SIGNAL_IP, &ip) || read_word(walk->sp + SIGNAL_SP, &sp) ||
             read_word(walk->sp + SIGNAL_FP, &fp))
             return ends(walk, END_UNREADABLE);
