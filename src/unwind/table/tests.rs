@@ -56,7 +56,7 @@ impl<'a> Judge<'a> {
     fn word(&mut self, address: CodeAddress) -> u64 {
         let svma = address.lookup();
         match self.rule(address) {
-            Rule::NoInfo if is_entry(&self.image, svma) => rules::ROOT,
+            Rule::NoInfo if is_entry(&self.image, svma) && flow::code(&self.image, svma).is_some() => rules::ROOT,
             // What a signal's entry says is what the kernel has put there, if it is the kernel's trampoline.
             Rule::Signal => {
                 let tables = self.image.frame_tables();
