@@ -125,7 +125,7 @@ fn nothing_stays_attached_when_it_is_killed() {
     let running = Program::start_silent(Account::Own, &programs::c("libc_heavy"), &["8"]);
     let pid = running.pid().to_string();
     let before = held();
-    let arguments = ["-p", &pid, "-d", "20", "-q", "-o", "/dev/null", "-f", "folded"];
+    let arguments = ["-p", &pid, "-d", "20", "-q", "--bpf", "samples", "-o", "/dev/null", "-f", "folded"];
     let mut profile = std::process::Command::new(binary()).args(arguments).spawn().expect("it starts");
     let mut most = Vec::new();
     for _ in 0..200 {

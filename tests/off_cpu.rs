@@ -62,11 +62,15 @@ struct Run {
     /// By tid; empty without perf.
     timehist: BTreeMap<u32, Timehist>,
     said: String,
+    /// Nanoseconds that the host took meanwhile: no CPU time of a thread, but no wait that the kernel knows of either.
+    stolen: f64,
 }
 
 /// A thread as `perf sched timehist --summary` has it, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Timehist {
+    /// On the CPU.
+    on: u64,
     /// Off the CPU.
     off: u64,
     /// Of that: preempted, or woken and not yet on.
@@ -93,7 +97,9 @@ fn planted() -> &'static Run {
             command.arg("--wakers");
         }
         command.arg("--stats").arg(at("stats.json")).arg("--").arg(programs::c("off_cpu")).args(["all", SECONDS]);
+        let stolen = run::stolen();
         let output = run::finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+        let stolen = (run::stolen() - stolen) * 1e9;
         let said = run::stderr(&output);
         assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
         let read = |path: &Path| {
@@ -106,6 +112,7 @@ fn planted() -> &'static Run {
             planted: Planted::parse(&run::stdout(&output)),
             timehist: if with_perf { timehist(&at("sched.data")) } else { BTreeMap::new() },
             said,
+            stolen,
         }
     })
 }
@@ -124,10 +131,11 @@ fn timehist(recording: &Path) -> BTreeMap<u32, Timehist> {
             continue;
         };
         let numbers: Vec<f64> = numbers.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let &[_, _, _, sleep, iowait, preempt, delay] = numbers.as_slice() else { continue };
+        let &[_, _, on, sleep, iowait, preempt, delay] = numbers.as_slice() else { continue };
         let nanoseconds = |milliseconds: f64| (milliseconds * 1e6) as u64;
         // A thread that ends has a second row.
         let thread: &mut Timehist = threads.entry(tid).or_default();
+        thread.on += nanoseconds(on);
         thread.off += nanoseconds(sleep + iowait + preempt);
         thread.runnable += nanoseconds(preempt + delay);
     }
@@ -255,7 +263,7 @@ fn wakers_are_named() {
 #[test]
 fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
     let run = planted();
-    let (mut wrong, mut sums) = (vec![], [0u64; 3]);
+    let (mut wrong, mut sums, mut compared) = (vec![], [0u64; 3], 0);
     for thread in &run.planted.threads {
         let off = of_thread(&run.folded, thread.tid, |_| true);
         let runnable = of_thread(&run.folded, thread.tid, |row| Wait::of(row).is_runnable);
@@ -277,20 +285,30 @@ fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
         };
         // Perf events copy a stack at each switch, when the thread's clock has stopped.
         let goal = if run.is_by_bpf { THREAD_GOAL } else { 2.0 * THREAD_GOAL };
-        let room = thread.off as f64 * goal + FIRST_WAIT;
+        let room = thread.off as f64 * goal + FIRST_WAIT + run.stolen;
         compare("itself", off, thread.off, room);
         // The kernel's own count of it. Of what is short, a hundredth of the thread's time is room enough.
         if run.is_by_bpf {
             compare("schedstat", runnable, thread.runnable, room.max(thread.runnable as f64 * ERROR_GOAL));
         }
         if let Some(perf) = perf.filter(|_| thread.name != "off_cpu") {
-            compare("perf sched timehist", off, perf.off, perf.off as f64 * goal + FIRST_WAIT);
+            // On a busy machine perf loses events, and with them most of a thread's life.
+            if (perf.off + perf.on) as f64 >= 0.98 * thread.lived as f64 {
+                compare("perf sched timehist", off, perf.off, perf.off as f64 * goal + FIRST_WAIT + run.stolen);
+                compared += 1;
+            }
             sums[2] += perf.off;
         }
         sums[0] += off;
         sums[1] += thread.off;
     }
     println!("all: {:.3} ms, by themselves {:.3} ms", sums[0] as f64 / 1e6, sums[1] as f64 / 1e6);
+    if compared == 0 {
+        skip::skip(
+            "sums_by_thread_agree_with_the_kernel_and_with_perf",
+            "perf is not here, or has lost events of every thread",
+        );
+    }
     assert!(run.planted.threads.len() >= 7, "{:?}", run.planted.threads);
     judge(run, &wrong);
 }

@@ -10,7 +10,7 @@ use flameprofile::import::Kind;
 use flameprofile::model::TimeRange;
 use flameprofile::recorder::UserStacks;
 use flameprofile::sampler::{CpuList, StackSize};
-use flameprofile::session::States;
+use flameprofile::session::{States, UseBpf};
 
 use super::names::NamesArgs;
 use super::render::OutputArgs;
@@ -128,9 +128,9 @@ pub struct RecordArgs {
     #[arg(long, value_enum, default_value_t = Unwind::Auto, help_heading = "How")]
     pub unwind: Unwind,
 
-    /// Load no BPF program: all stacks are unwound from copies, none in the kernel
-    #[arg(long, help_heading = "How")]
-    pub no_bpf: bool,
+    /// Which stacks BPF programs walk in the kernel, where they are permitted
+    #[arg(long, value_enum, default_value_t = Bpf::Waits, help_heading = "How")]
+    pub bpf: Bpf,
     /// How much of the user stack each sample copies, a multiple of 8 from 512 to 65528 [default: 65528, less at high rates]
     #[arg(long, value_name = "BYTES", value_parser = stack_size, help_heading = "How")]
     pub stack_size: Option<StackSize>,
@@ -214,6 +214,27 @@ pub enum Unwind {
     Lbr,
     /// Not at all
     None,
+}
+
+/// Which stacks BPF programs walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Bpf {
+    /// Those of --off-cpu and --wall
+    Waits,
+    /// Those of samples too. On trial: a library that takes the place of another of the same size is not noticed yet
+    Samples,
+    /// None
+    Never,
+}
+
+impl From<Bpf> for UseBpf {
+    fn from(bpf: Bpf) -> UseBpf {
+        match bpf {
+            Bpf::Waits => UseBpf::Waits,
+            Bpf::Samples => UseBpf::Samples,
+            Bpf::Never => UseBpf::Never,
+        }
+    }
 }
 
 impl From<Unwind> for UserStacks {

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use flameprofile::sampler::choose::Side;
 use flameprofile::sampler::{Sampling, Target};
-use flameprofile::session::{
-    Ended, OffCpuOptions, RecordOptions, RecordedTime, Stop, UseBpf, record, record_perf_data,
-};
+use flameprofile::session::{Ended, OffCpuOptions, RecordOptions, RecordedTime, Stop, record, record_perf_data};
 use flameprofile::{Error, ErrorKind, Result};
 
 use super::args::{RecordArgs, Unwind};
@@ -48,7 +46,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
         .with_hint("leave one of them out, or use --unwind dwarf"));
     }
     options.stack_size = args.stack_size;
-    options.bpf = if args.no_bpf { UseBpf::Never } else { UseBpf::Auto };
+    options.bpf = args.bpf.into();
     options.names = outlet.names();
     options.debug_dirs.clone_from(&args.names.debug_dir);
     options.sysroot.clone_from(&args.names.sysroot);

@@ -63,6 +63,10 @@ impl Walks {
         if options.bpf == UseBpf::Never {
             return Err("BPF is not to be used".into());
         }
+        let on_cpu = on_cpu && matches!(options.bpf, UseBpf::Samples | UseBpf::Both);
+        if !on_cpu && waits.is_none() {
+            return Err("samples are walked in the kernel with --bpf samples".into());
+        }
         let whom = match &options.target {
             _ if plan.per_task => Whom::All,
             Target::Cgroup(_) if waits.is_some() => {

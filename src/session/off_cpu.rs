@@ -200,7 +200,7 @@ pub(super) fn plan(
 /// BPF programs were loaded and could not be attached.
 pub(super) fn cannot_attach(why: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("cannot attach the BPF programs that see task switches: {why}"))
-        .with_hint("`profile doctor` says what this machine allows; try once more, or without BPF: --no-bpf")
+        .with_hint("`profile doctor` says what this machine allows; try once more, or without BPF: --bpf never")
 }
 
 /// No samples and no task switches by perf events: only what they tell of processes.

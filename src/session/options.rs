@@ -11,13 +11,16 @@ use crate::sampler::choose::Side;
 use crate::sampler::{CpuList, Sampling, StackSize, Target};
 use crate::symbolize::SymbolizeOptions;
 
-/// Whether stacks are walked in the kernel by a BPF program, where it can be loaded.
+/// Which stacks are walked in the kernel by BPF programs, where those can be loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UseBpf {
-    /// Wherever it is permitted and of use.
+    /// Those of time off the CPU.
     #[default]
-    Auto,
-    /// Nowhere.
+    Waits,
+    /// Those of samples too. A library that takes the place of another one of the same size is not noticed yet: where programs do
+    /// that, stacks can be wrong.
+    Samples,
+    /// None.
     Never,
     /// Samples come both ways, each one twice, to compare: those that were walked in the kernel are of an event `bpf`.
     Both,
@@ -42,7 +45,7 @@ pub struct RecordOptions {
     pub user_stacks: UserStacks,
     /// How much of the user stack a sample copies, in bytes; as much as the rate allows, 65,528 at most, if not given.
     pub stack_size: Option<StackSize>,
-    /// Whether stacks are walked in the kernel.
+    /// Which stacks are walked in the kernel.
     pub bpf: UseBpf,
     /// For how long; until the target ends if not given.
     pub duration: Option<Duration>,
@@ -73,7 +76,7 @@ impl RecordOptions {
             side: Side::Both,
             user_stacks: UserStacks::Auto,
             stack_size: None,
-            bpf: UseBpf::Auto,
+            bpf: UseBpf::Waits,
             duration: None,
             names: SymbolizeOptions::default(),
             debug_dirs: Vec::new(),

@@ -91,7 +91,7 @@ pub fn record(account: Account, flags: &[&str], program: &Path, arguments: &[&st
 
 /// Seconds that the host has run something else on the CPUs of this machine (`steal` of proc_stat(5)); 0 where it is no
 /// guest.
-fn stolen() -> f64 {
+pub fn stolen() -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let ticks = stat.lines().next().and_then(|all| all.split_whitespace().nth(8)?.parse::<f64>().ok());
     ticks.unwrap_or(0.0) / rustix::param::clock_ticks_per_second() as f64
