@@ -155,7 +155,8 @@ fn time_at(folded: &Folded, place: &Place, mut pass: impl FnMut(&Wait<'_>) -> bo
 /// Fails with all that is wrong, and the heaviest rows.
 fn judge(run: &Run, wrong: &[String]) {
     let rows = run.folded.counterexamples(|_| false);
-    assert!(wrong.is_empty(), "{}\n{rows}{}\n{}", wrong.join("\n"), run.said, run.summary.json());
+    let stolen = run.stolen / 1e6;
+    assert!(wrong.is_empty(), "{}\n{stolen} ms stolen\n{rows}{}\n{}", wrong.join("\n"), run.said, run.summary.json());
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn time_blocked_is_at_the_planted_places() {
         );
         let is_right = share.abs() <= ERROR_GOAL && of_a_wait.abs() <= ERROR_OF_A_WAIT;
         let room = if run.is_by_bpf { ERROR_OF_A_SWITCH } else { ERROR_OF_A_COPY };
-        if !is_right && of_a_wait.abs() > room {
+        if !is_right && of_a_wait.abs() > room && (ours - truth).abs() > run.stolen {
             wrong.push(format!("{}: {ours} ns for {truth} ns ({:+.2} %)", place.path.join(";"), share * 100.0));
         }
     }
@@ -297,8 +298,10 @@ fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
             compare("schedstat", runnable, thread.runnable, room.max(thread.runnable as f64 * ERROR_GOAL));
         }
         if let Some(perf) = perf.filter(|_| thread.name != "off_cpu") {
-            // On a busy machine perf loses events, and with them most of a thread's life.
-            if (perf.off + perf.on) as f64 >= 0.98 * thread.lived as f64 {
+            // On a busy machine perf loses switches: it then takes waits for time on the CPU, or has less than the thread's life.
+            let on = thread.lived.saturating_sub(thread.off) as f64;
+            let has_all = (perf.off + perf.on) as f64 >= 0.98 * thread.lived as f64;
+            if has_all && perf.on as f64 <= 1.05 * on + FIRST_WAIT + run.stolen {
                 compare("perf sched timehist", off, perf.off, perf.off as f64 * goal + FIRST_WAIT + run.stolen);
                 compared += 1;
             }
