@@ -152,12 +152,25 @@ fn time_at(folded: &Folded, place: &Place, mut pass: impl FnMut(&Wait<'_>) -> bo
     waits.filter(|wait| pass(wait)).map(|wait| wait.time).sum()
 }
 
-/// Fails with all that is wrong, and the heaviest rows.
+/// Whether the host took so much of the CPUs meanwhile that a thread's time is not what anybody says: half a percent.
+fn is_robbed(stolen: f64, nanoseconds: f64) -> bool {
+    let cpus = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+    stolen > 0.005 * nanoseconds * cpus
+}
+
+/// Fails with all that is wrong, and the heaviest rows; where the host was busy, it is a skip.
 fn judge(run: &Run, wrong: &[String]) {
     let rows = run.folded.counterexamples(|_| false);
-    let stolen = run.stolen / 1e6;
-    assert!(wrong.is_empty(), "{}\n{stolen} ms stolen\n{rows}{}\n{}", wrong.join("\n"), run.said, run.summary.json());
+    let said = format!("{}\n{rows}{}\n{}", wrong.join("\n"), run.said, run.summary.json());
+    if !wrong.is_empty() && is_robbed(run.stolen, run.summary.number("duration_seconds") * 1e9) {
+        println!("{said}");
+        return skip::here(ROBBED);
+    }
+    assert!(wrong.is_empty(), "{said}\n{} ms stolen", run.stolen / 1e6);
 }
+
+/// Why a test of times says nothing.
+const ROBBED: &str = "the host took CPU time away";
 
 #[test]
 fn time_blocked_is_at_the_planted_places() {
@@ -345,6 +358,10 @@ fn wall_is_time_on_and_off_the_cpu() {
             wrong.push(format!("{}: {ours} ns of {} ns", thread.name, thread.lived));
         }
     }
+    if !wrong.is_empty() && is_robbed(recording.stolen * 1e9, recording.summary.number("duration_seconds") * 1e9) {
+        println!("{}", wrong.join("\n"));
+        return skip::here(ROBBED);
+    }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), recording.said);
 }
 
@@ -392,6 +409,9 @@ fn waits_are_chosen_by_length_and_state() {
         if at(&long, "nap_brief_outer") {
             long = record_long();
         }
+    }
+    if at(&long, "nap_brief_outer") && is_robbed(long.stolen * 1e9, long.summary.number("duration_seconds") * 1e9) {
+        return skip::here(ROBBED);
     }
     assert!(at(&long, "nap_middle_outer") && at(&long, "nap_long_outer"), "{:?}", long.folded);
     assert!(!at(&long, "nap_brief_outer"), "{:?}", long.folded);
