@@ -167,7 +167,8 @@ fn table_of_the_vdso_is_what_the_unwinder_says() {
     fs::File::open("/proc/self/mem").unwrap().read_exact_at(&mut bytes, start).unwrap();
     let image = ElfImage::from_bytes(bytes).unwrap();
     let (count, differences) = compare(Judge { path: Path::new(""), image, context: Box::default() });
-    assert!(count > 100 && differences.is_empty(), "{count}, {differences:#?}");
+    // Without optimizations few addresses of each file are compared.
+    assert!(count > 20 && differences.is_empty(), "{count}, {differences:#?}");
 }
 
 /// The same of files of which some bytes are others. Where their segments overlap, the walk goes by places in the file, and nothing
