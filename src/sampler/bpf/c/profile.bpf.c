@@ -52,7 +52,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
-    __uint(max_entries, 65536); /* the loader sets it */
+    __uint(max_entries, 65536); /* a stack that is forgotten is sent once more */
     __type(key, u64);
     __type(value, u64);
 } sent SEC(".maps");
@@ -95,7 +95,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 65536); /* the loader sets it */
+    __uint(max_entries, 65536); /* the loader makes it 1 where waits are not recorded */
     __type(key, u32);
     __type(value, struct on_cpu);
 } on_cpu SEC(".maps");

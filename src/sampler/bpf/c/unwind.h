@@ -82,7 +82,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 8192); /* the loader sets it */
+    __uint(max_entries, 8192);
     __type(key, u32);
     __type(value, struct process);
 } processes SEC(".maps");
