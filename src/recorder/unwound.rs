@@ -96,7 +96,7 @@ impl Recorder {
 
     /// Adds a sample whose stack was walked in the kernel.
     pub(super) fn add_unwound(&mut self, unwound: &Unwound) {
-        let Unwound { identity, period, event, key } = *unwound;
+        let Unwound { identity, period, event, key, epoch: _ } = *unwound;
         let sample = record::Sample { identity, period, event, ..record::Sample::default() };
         let Some(admitted) = self.admit(&sample) else { return };
         self.counters.unwound += 1;

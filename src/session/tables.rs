@@ -274,7 +274,7 @@ impl Keeper {
         let mapped: Vec<Mapped> = known.lines.iter().map(|(line, number)| self.mapped(line, *number)).collect();
         let list = List::of(&mapped);
         self.kept.left_out += list.left_out.len() as u64;
-        match self.tables.set_process(tgid, &list, known.told_vm) {
+        match self.tables.set_process(tgid, &list, (known.told_vm, 0)) {
             Ok(true) => {}
             Ok(false) | Err(_) => {
                 self.kept.processes_full += 1;

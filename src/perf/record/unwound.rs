@@ -96,6 +96,8 @@ pub struct Unwound {
     pub period: u64,
     /// Which event it is of.
     pub event: u32,
+    /// By which epoch of the process's address space its user frames were found; 0 if it has none.
+    pub epoch: u32,
 }
 
 /// Appends the record of a stack whose frames have 8 bytes each; says whether it fits into one.
@@ -119,7 +121,7 @@ pub fn push_sample(layout: &Layout, sample: &Unwound, out: &mut Vec<u8>) {
         out.extend(sample.key.to_ne_bytes());
         out.extend(sample.period.to_ne_bytes());
         out.extend(sample.event.to_ne_bytes());
-        out.extend([0; 4]);
+        out.extend(sample.epoch.to_ne_bytes());
     });
 }
 
@@ -156,7 +158,8 @@ pub(super) fn stack<'a>(body: &'a [u8], from: &mut Fields<'a>, layout: &Layout) 
 }
 
 pub(super) fn sample<'a>(from: &mut Fields<'a>, identity: Identity) -> Option<Record<'a>> {
-    Some(Record::Unwound(Unwound { identity, key: from.u64()?, period: from.u64()?, event: from.u32()? }))
+    let (key, period, event, epoch) = (from.u64()?, from.u64()?, from.u32()?, from.u32()?);
+    Some(Record::Unwound(Unwound { identity, key, period, event, epoch }))
 }
 
 #[cfg(test)]
@@ -171,7 +174,7 @@ mod tests {
         let fields = fields.into_iter().fold(SampleFields(0), SampleFields::with);
         let layout = Layout { fields, sample_id_all: true, ..Layout::default() };
         let identity = Identity { pid: 1, tid: 2, time: 3, cpu: 4, id: 0 };
-        let sample = Unwound { identity, key: 5, period: 6, event: 7 };
+        let sample = Unwound { identity, key: 5, period: 6, event: 7, epoch: 8 };
         let mut bytes = Vec::new();
         push_sample(&layout, &sample, &mut bytes);
         assert_eq!((parse(&bytes, &layout), time(&bytes, &layout)), (Record::Unwound(sample), 3));

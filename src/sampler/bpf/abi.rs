@@ -74,6 +74,10 @@ words! {
         pub list: u64,
         /// What it had mapped executable (`mm->exec_vm`, pages) when the list was made; 0 if that is not to be compared.
         pub exec_vm: u64,
+        /// Of its address space: another one whenever other code takes the place of some that was listed; never used again.
+        pub epoch: u32,
+        /// Nothing.
+        pub reserved: u32,
     }
 
     /// A stack that has not been sent lately: followed by the frames, innermost first, those of the kernel and then those of the
@@ -115,8 +119,8 @@ words! {
         pub tid: u32,
         /// Which of the events, by its cookie.
         pub event: u32,
-        /// Nothing.
-        pub reserved: u32,
+        /// By which epoch of the address space the user's frames were found; 0 if there are none.
+        pub epoch: u32,
     }
 
     /// The mappings of a process are not those that are known.
@@ -141,6 +145,10 @@ words! {
         pub state: u32,
         /// Thread that woke it.
         pub waker_tid: u32,
+        /// As in [`SampleEvent`].
+        pub epoch: u32,
+        /// Of the waker's stack.
+        pub waker_epoch: u32,
     }
 
     /// How long threads waited.
@@ -175,6 +183,10 @@ words! {
         pub waker: u64,
         /// As in [`WaitKey`].
         pub waker_tid: u32,
+        /// As in [`WaitKey`].
+        pub epoch: u32,
+        /// As in [`WaitKey`].
+        pub waker_epoch: u32,
         /// 1 if it runs a 64-bit program.
         pub is_64: u32,
     }

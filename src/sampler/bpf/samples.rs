@@ -56,7 +56,8 @@ impl Beside for Samples {
             Event::Sample(sample) => {
                 let (pid, tid, time, cpu) = (sample.tgid, sample.tid, sample.time, sample.cpu);
                 let identity = Identity { pid, tid, time, cpu, id: 0 };
-                let unwound = Unwound { identity, key: sample.stack, period: sample.period, event: sample.event };
+                let (key, period, event, epoch) = (sample.stack, sample.period, sample.event, sample.epoch);
+                let unwound = Unwound { identity, key, period, event, epoch };
                 push_sample(layout, &unwound, out);
             }
             Event::Stale(tgid) => stale(tgid),

@@ -107,11 +107,11 @@ impl Tables {
         self.heap.to_evict(words.div_ceil(BLOCK_WORDS as usize) as u32, may_go)
     }
 
-    /// Says what is mapped in a process, in place of what was said before. `exec_vm`: see [`Process`]. Says whether there was room.
+    /// Says what is mapped in a process, in place of what was said before. `exec_vm`, `epoch`: see [`Process`]. Says whether there was room.
     ///
     /// # Errors
     /// If the kernel gives no more memory, or takes no more processes (E2BIG).
-    pub fn set_process(&mut self, tgid: u32, list: &List, exec_vm: u64) -> io::Result<bool> {
+    pub fn set_process(&mut self, tgid: u32, list: &List, (exec_vm, epoch): (u64, u32)) -> io::Result<bool> {
         let Some(run) = self.take(1)? else { return Ok(false) };
         let number = self.next_list;
         self.next_list += 1;
@@ -122,7 +122,8 @@ impl Tables {
             memory.word(at).store(mapping.first, Ordering::Relaxed);
             memory.word(at + 8).store(mapping.second, Ordering::Relaxed);
         }
-        let process = Process { block: run.first, count: list.words.len() as u32, list: number, exec_vm };
+        let count = list.words.len() as u32;
+        let process = Process { block: run.first, count, list: number, exec_vm, epoch, reserved: 0 };
         // The call puts what was written before it in front of all that a program reads after it.
         if let Err(error) = self.processes.update(&tgid.to_ne_bytes(), &process.bytes()) {
             self.heap.retire(run.first);

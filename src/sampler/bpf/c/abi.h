@@ -66,6 +66,8 @@ struct process {
     u32 count;
     u64 list;    /* number of the list */
     u64 exec_vm; /* what the process had mapped executable (mm->exec_vm, pages) when the list was made; 0 if not to be compared */
+    u32 epoch;   /* of its address space: another one whenever other code takes the place of some that was listed; never used again */
+    u32 reserved;
 };
 
 /* A frame of user mode: the number of an image and an address in its table, or an address. */
@@ -121,7 +123,7 @@ struct sample_event {
     u32 tgid;
     u32 tid;
     u32 event; /* which of the events, by its cookie */
-    u32 reserved;
+    u32 epoch; /* by which the user's frames were found; 0 if there are none */
 };
 
 /* The mappings of a process are not those that are known here. */
@@ -139,6 +141,8 @@ struct wait_key {
     u32 tgid;
     u32 state; /* bits of the task's state when it went off; 0 while it could have run */
     u32 waker_tid;
+    u32 epoch; /* as in `sample_event` */
+    u32 waker_epoch;
 };
 struct wait_value {
     u64 time; /* nanoseconds */
@@ -165,6 +169,8 @@ struct task_record {
     u64 stack; /* as in `wait_key` */
     u64 waker;
     u32 waker_tid;
+    u32 epoch;
+    u32 waker_epoch;
     u32 is_64;
 };
 

@@ -84,6 +84,8 @@ struct off {
     u64 waker;
     u32 state;
     u32 waker_tid;
+    u32 epoch;
+    u32 waker_epoch;
 };
 
 struct {
@@ -198,6 +200,7 @@ static __always_inline u64 take_stack(void *context, struct scratch *scratch, u3
     }
     walk->kernel_frames = kernel;
     walk->frames = 0;
+    walk->epoch = 0;
     walk->end = END_NOT_ASKED;
     if (with_user_stacks) {
         struct mm_struct *mm = task->mm;
@@ -333,10 +336,12 @@ static __always_inline void goes_off(void *context, struct counters *counters, s
         COUNT(counters, NO_SCRATCH, 1);
     }
     off->stack = stack;
+    off->epoch = scratch ? scratch->walk.epoch : 0;
     off->state = state & 0xff;
     off->woken = 0;
     off->waker = 1;
     off->waker_tid = 0;
+    off->waker_epoch = 0;
     off->since = now;
 }
 
@@ -361,7 +366,7 @@ static __always_inline void comes_on(struct counters *counters, struct task_stru
     u64 since = off->since, woken = off->woken;
     off->since = 0;
     struct wait_key key = {.stack = off->stack, .waker = off->waker, .tid = tid, .tgid = tgid, .state = off->state,
-                           .waker_tid = off->waker_tid};
+                           .waker_tid = off->waker_tid, .epoch = off->epoch, .waker_epoch = off->waker_epoch};
     /* A wake-up that was not seen, as of a task that was woken before it was off, leaves no wait for a CPU to tell apart. */
     u64 blocked = woken > since ? woken - since : now - since;
     u64 waited = now - since - blocked;
@@ -379,6 +384,7 @@ static __always_inline void comes_on(struct counters *counters, struct task_stru
     key.state = STATE_RUNNABLE;
     key.waker = 1;
     key.waker_tid = 0;
+    key.waker_epoch = 0;
     add_wait(counters, &key, waited);
 }
 
@@ -410,6 +416,7 @@ int BPF_PROG(sched_waking, struct task_struct *task) {
     user_regs_of(waker, &regs);
     off->waker_tid = tid_of(waker);
     off->waker = take_stack(ctx, scratch, which, counters, waker, tgid_of(waker), &regs, 0);
+    off->waker_epoch = scratch->walk.epoch;
     return 0;
 }
 
@@ -477,6 +484,7 @@ int task_iter(struct bpf_iter__task *ctx) {
         off->woken = 0;
         off->waker = 1;
         off->waker_tid = 0;
+        off->epoch = off->waker_epoch = 0;
         off->since = bpf_ktime_get_ns();
     }
     struct task_record *record = &report->record;
@@ -488,6 +496,8 @@ int task_iter(struct bpf_iter__task *ctx) {
     record->stack = off->stack;
     record->waker = off->waker;
     record->waker_tid = off->waker_tid;
+    record->epoch = off->epoch;
+    record->waker_epoch = off->waker_epoch;
     record->is_64 = 1;
     long size = bpf_get_task_stack(task, report->kernel, sizeof report->kernel, 0);
     record->kernel_frames = size > 0 ? (u32)size / 8 : 0;
@@ -588,6 +598,7 @@ int sample(struct bpf_perf_event_data *ctx) {
         .tgid = tgid,
         .tid = tid,
         .event = bpf_get_attach_cookie(ctx),
+        .epoch = scratch->walk.epoch,
     };
     if (bpf_ringbuf_output(&ring, &event, sizeof event, BPF_RB_NO_WAKEUP)) {
         COUNT(counters, RING_FULL_SAMPLES, 1);

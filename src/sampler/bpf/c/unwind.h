@@ -31,6 +31,7 @@ struct walk {
     u32 end;
     u32 by;
     u32 called;   /* 1: `ip` is a return address */
+    u32 epoch; /* of the process */
     u32 may_guess; /* whether frame pointers may lead on where a file has no table for its code */
 };
 
@@ -379,6 +380,7 @@ static __always_inline void walk_user(struct scratch *scratch, u32 which, u32 tg
                                       const struct user_regs *regs, u32 may_guess) {
     struct walk *walk = &scratch->walk;
     walk->frames = 0;
+    walk->epoch = 0;
     if (!regs->is_64) {
         walk->end = END_OTHER_PROCESSOR;
         return;
@@ -406,6 +408,7 @@ static __always_inline void walk_user(struct scratch *scratch, u32 which, u32 tg
         walk->end = END_STALE;
         return;
     }
+    walk->epoch = process->epoch;
     walk->mappings = process->block;
     walk->count = process->count;
     walk->end = END_TOO_DEEP;
