@@ -85,9 +85,8 @@ impl BpfWaits {
     /// # Errors
     /// If the threads cannot be listed, or the programs not be stopped.
     pub fn end(&mut self, bpf: &mut Bpf, now: u64) -> Result<()> {
-        // A wait that ends between the two counts twice; that is as long as this takes, on average.
-        self.still = (bpf.tasks()?, now);
-        bpf.pause()
+        self.still = (bpf.end()?, now);
+        Ok(())
     }
 
     /// Adds the rows.
@@ -177,7 +176,6 @@ impl BpfWaits {
         let mut times: FxHashMap<u32, (u32, ThreadTime)> = FxHashMap::default();
         for (tid, on) in bpf.on_cpu()? {
             let Some(pid) = processes.get(&tid).copied().or_else(|| recorder.process_of(tid)) else { continue };
-            recorder.add_first_wait(pid, tid, on.first);
             let since = (on.since > 0).then_some(on.since);
             // The programs do not follow the last thread of a process through its end.
             let time = match since.zip(recorder.end_of(pid, tid)) {

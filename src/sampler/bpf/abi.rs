@@ -325,6 +325,8 @@ pub const KERNEL_STACK_FAILED: u32 = 23;
 pub const MEMBERS_FULL: u32 = 24;
 /// Counter: threads whose time on the CPU found no room.
 pub const THREADS_FULL: u32 = 25;
+/// Counter: stacks that were the same as before, to the last word.
+pub const REUSED: u32 = 26;
 /// Counter: this plus one of `END_*`: how user stacks ended.
 pub const END_FIRST: u32 = 32;
 /// How many counters there are, for each CPU.

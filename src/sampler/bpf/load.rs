@@ -165,6 +165,7 @@ impl Bpf {
         }
         let scratches = possible_cpus as u32 * SCRATCH_KINDS;
         loader.map_max_entries("scratches", scratches);
+        loader.map_max_entries("kept_stacks", (possible_cpus as u32) << kept_bits(possible_cpus, request));
         loader.map_max_entries("ring", request.ring_bytes);
         loader.map_max_entries("waits", if request.programs.off_cpu { request.waits } else { 1 });
         if !request.programs.off_cpu {
@@ -236,6 +237,7 @@ impl Bpf {
             self.attach_tracepoint("sched_waking")?;
         }
         self.attach_tracepoint("sched_wakeup")?;
+        self.attach_tracepoint("sched_wakeup_new")?;
         self.attach_tracepoint("sched_switch")
     }
 
@@ -260,12 +262,16 @@ impl Bpf {
         self.set_running(1)
     }
 
-    /// Ends what [`Bpf::start`] began; programs stay attached.
+    /// Ends what [`Bpf::start`] began; programs stay attached. Gives the threads that are off the CPU by then: no wait of theirs is
+    /// in [`Bpf::waits`].
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn pause(&mut self) -> Result<()> {
-        self.set_running(0)
+    pub fn end(&mut self) -> Result<Vec<OffTask>> {
+        self.set_running(2)?;
+        let tasks = self.tasks();
+        self.set_running(0)?;
+        tasks
     }
 
     fn set_running(&mut self, running: u32) -> Result<()> {
@@ -398,6 +404,12 @@ fn no_map(name: &str) -> Error {
 /// `SCRATCH_KINDS` of `c/unwind.h`.
 const SCRATCH_KINDS: u32 = 3;
 
+/// How many walked stacks are kept for each CPU, as a power of two: of 1.4 KiB each, 16 MiB in all at most.
+fn kept_bits(cpus: usize, request: &Request) -> u32 {
+    let most = if request.programs.off_cpu { 12_000 / cpus.max(1) } else { 1 };
+    most.max(1).ilog2().min(10)
+}
+
 /// The variables of the programs that are set before they are loaded.
 struct Globals {
     words: Vec<(&'static str, u32)>,
@@ -432,6 +444,7 @@ impl Globals {
             ("state_mask", request.state_mask),
             ("with_on_cpu", u32::from(request.programs.off_cpu)),
             ("both", u32::from(request.both)),
+            ("kept_bits", kept_bits(cpus as usize, request)),
         ];
         let long_words =
             vec![("target_cgroup", cgroup), ("min_block", request.min_block), ("max_block", request.max_block)];
@@ -462,7 +475,7 @@ fn is_wanted(name: &str, request: &Request) -> bool {
     match name {
         "sample" => request.programs.on_cpu,
         "sched_waking" => request.programs.off_cpu && request.wakers,
-        "sched_switch" | "sched_wakeup" | "task_iter" => request.programs.off_cpu,
+        "sched_switch" | "sched_wakeup" | "sched_wakeup_new" | "task_iter" => request.programs.off_cpu,
         _ => true,
     }
 }

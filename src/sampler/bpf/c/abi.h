@@ -209,6 +209,7 @@ enum counter {
     KERNEL_STACK_FAILED = 23,
     MEMBERS_FULL = 24, /* a process that could not be followed */
     THREADS_FULL = 25,   /* no room in `on_cpu` */
+    REUSED = 26, /* stacks that were the same as before, to the last word */
     END_FIRST = 32, /* + enum stack_end: how user stacks ended */
     COUNTERS = 64,
 };

@@ -35,8 +35,9 @@ const volatile u32 time_one_in = 256; /* a power of two */
 
 enum whom { WHOM_ALL = 0, WHOM_PROCESSES = 1, WHOM_THREADS = 2, WHOM_CGROUP = 3 };
 
-/* Recording goes on while this is 1: what happens before all is in place is not counted. */
-volatile u32 running = 0;
+/* Recording goes on while this is RUNS: what happens before all is in place is not counted. */
+enum { STANDS = 0, RUNS = 1, LISTS = 2 }; /* LISTS: nothing changes any more, and tasks that are off can be listed */
+volatile u32 running = STANDS;
 
 /* include/linux/sched.h */
 #define PF_KTHREAD 0x00200000
@@ -80,6 +81,7 @@ struct {
 struct off {
     u64 since; /* 0 if it is on */
     u64 woken; /* since when it could run again; 0 if it was not woken */
+    u64 early; /* 1: somebody began to wake it before it was seen to be off; the waker's fields are said already */
     u64 stack;
     u64 waker;
     u32 state;
@@ -118,10 +120,17 @@ static __always_inline struct counters *counters_of(u32 which) {
     return bpf_map_lookup_elem(&counts, &index);
 }
 
-static long hash_kernel(u32 index, struct loop *loop) {
-    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &loop->scratch);
-    if (!scratch) return 1;
-    hash(&scratch->walk, scratch->frames[index & (ALL_FRAMES - 1)]);
+/* Makes the hashes of the kernel's frames. A function of its own, as `step` is. */
+__noinline long hash_kernel(u32 which, u32 frames) {
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &which);
+    if (!scratch) return 0;
+    u64 key = 0x13198a2e03707344ULL, check = 0x243f6a8885a308d3ULL;
+    for (u32 frame = 0; frame < KERNEL_FRAMES; frame++) {
+        if (frame >= frames) break;
+        mix(&key, &check, scratch->frames[frame]);
+    }
+    scratch->walk.kernel_key = key;
+    scratch->walk.kernel_check = check;
     return 0;
 }
 
@@ -177,17 +186,36 @@ static __always_inline void tell_stale(struct counters *counters, u32 tgid) {
     if (!bpf_ringbuf_output(&ring, &event, sizeof event, BPF_RB_FORCE_WAKEUP)) COUNT(counters, STALE_SENT, 1);
 }
 
-/*
- * Takes the stack of the current task, sends it if it was not sent lately, and gives its key; 0 if it could not be sent, or, with
- * `fallback`, if it is not whole.
- */
-static __always_inline u64 take_stack(void *context, struct scratch *scratch, u32 which, struct counters *counters,
-                                      struct task_struct *task, u32 tgid, const struct user_regs *regs, u32 fallback) {
-    struct walk *walk = &scratch->walk;
-    u32 kernel = 0;
+/* The names of a stack, of those of its parts. */
+struct stack_name {
+    u64 key;
+    u64 check;
+};
+
+static __always_inline struct stack_name name_of(const struct walk *walk) {
+    struct stack_name name = {.key = walk->key, .check = walk->check};
+    mix(&name.key, &name.check, walk->kernel_key);
+    mix(&name.key, &name.check, walk->kernel_check ^ ((u64)walk->end << 32 | walk->kernel_frames));
+    name.key |= 2; /* 0 and 1 mean something else */
+    return name;
+}
+
+static __always_inline void no_frames(struct walk *walk) {
     walk->key = 0x243f6a8885a308d3ULL;
     walk->check = 0x13198a2e03707344ULL;
-    if (with_kernel_stacks) {
+    walk->frames = 0;
+}
+
+/*
+ * Takes the stack of a task whose memory is that of the current one, sends it if it was not sent lately, and gives its key; 0 if it
+ * could not be sent, or, with WITH_FALLBACK, if it is not whole. WITH_KERNEL: with the kernel's part, which is of the current task.
+ */
+enum { WITH_KERNEL = 1, WITH_FALLBACK = 2 };
+static __always_inline u64 take_stack(void *context, struct scratch *scratch, u32 which, struct counters *counters,
+                                      struct task_struct *task, u32 tgid, const struct user_regs *regs, u32 how) {
+    struct walk *walk = &scratch->walk;
+    u32 kernel = 0, fallback = how & WITH_FALLBACK;
+    if (with_kernel_stacks && how & WITH_KERNEL) {
         long size = bpf_get_stack(context, scratch->frames, KERNEL_FRAMES * 8, 0);
         /* An event that found the task in user mode has none. */
         if (size > 0)
@@ -195,21 +223,49 @@ static __always_inline u64 take_stack(void *context, struct scratch *scratch, u3
         else if (which % SCRATCH_KINDS != OF_EVENT)
             COUNT(counters, KERNEL_STACK_FAILED, 1);
         if (kernel > KERNEL_FRAMES) kernel = KERNEL_FRAMES;
-        struct loop loop = {.scratch = which};
-        bpf_loop(kernel, hash_kernel, &loop, 0);
     }
+    hash_kernel(which, kernel);
     walk->kernel_frames = kernel;
-    walk->frames = 0;
     walk->epoch = 0;
     walk->end = END_NOT_ASKED;
+    no_frames(walk);
     if (with_user_stacks) {
         struct mm_struct *mm = task->mm;
-        if (task->flags & PF_KTHREAD || !mm)
+        if (task->flags & PF_KTHREAD || !mm) {
             walk->end = END_KERNEL_THREAD;
-        else if (!regs->ip)
+        } else if (!regs->ip) {
             walk->end = END_NO_REGISTERS;
-        else
-            walk_user(scratch, which, tgid, mm, regs, !fallback);
+        } else if (begin_walk(scratch, tgid, mm, regs, !fallback)) {
+            u32 slot = kept_at(&scratch->kept, which / SCRATCH_KINDS);
+            /* Code that is at work is hardly ever where it was. */
+            if (fallback) {
+                scratch->kept.reads = KEPT_NOTHING;
+            } else if (is_kept(which, slot)) {
+                struct kept *kept = bpf_map_lookup_elem(&kept_stacks, &slot);
+                if (kept) {
+                    walk->key = kept->key;
+                    walk->check = kept->check;
+                    walk->end = END_ROOT;
+                    struct stack_name name = name_of(walk);
+                    u64 *known = bpf_map_lookup_elem(&sent, &name.key);
+                    if (known && *known == name.check) {
+                        COUNT(counters, END_FIRST + END_ROOT, 1);
+                        COUNT(counters, FRAMES, kept->frames);
+                        COUNT(counters, REUSED, 1);
+                        return name.key;
+                    }
+                    /* Its frames are needed. */
+                    no_frames(walk);
+                }
+            }
+            walk_user(scratch, which);
+            if (walk->end == END_ROOT && scratch->kept.reads <= KEPT_READS) {
+                scratch->kept.key = walk->key;
+                scratch->kept.check = walk->check;
+                scratch->kept.frames = walk->frames;
+                bpf_map_update_elem(&kept_stacks, &slot, &scratch->kept, BPF_ANY);
+            }
+        }
         COUNT(counters, END_FIRST + (walk->end & 31), 1);
         COUNT(counters, FRAMES, walk->frames);
         if (walk->end == END_STALE || walk->end == END_NOT_KNOWN || walk->end == END_NOT_MAPPED ||
@@ -217,23 +273,22 @@ static __always_inline u64 take_stack(void *context, struct scratch *scratch, u3
             tell_stale(counters, tgid);
         if (fallback && walk->end != END_ROOT && walk->end != END_KERNEL_THREAD) return 0;
     }
-    hash(walk, (u64)walk->end << 32 | kernel);
-    u64 key = walk->key | 2; /* 0 and 1 mean something else */
-    u64 check = walk->check;
-    u64 *known = bpf_map_lookup_elem(&sent, &key);
-    if (known && *known != check) {
+    struct stack_name name = name_of(walk);
+    u64 *known = bpf_map_lookup_elem(&sent, &name.key);
+    if (known && *known != name.check) {
         COUNT(counters, COLLISIONS, 1);
-        key = walk->check | 2;
-        check = walk->key;
-        known = bpf_map_lookup_elem(&sent, &key);
+        u64 key = name.check | 2;
+        name.check = name.key;
+        name.key = key;
+        known = bpf_map_lookup_elem(&sent, &name.key);
     }
-    if (known && *known == check) return key;
+    if (known && *known == name.check) return name.key;
     u32 frames = walk->frames;
     struct stack_event *event = &scratch->event;
     event->kind = EVENT_STACK;
     event->tgid = tgid;
-    event->key = key;
-    event->check = check;
+    event->key = name.key;
+    event->check = name.check;
     event->kernel_frames = kernel;
     event->user_frames = frames;
     event->end = walk->end;
@@ -244,8 +299,8 @@ static __always_inline u64 take_stack(void *context, struct scratch *scratch, u3
         COUNT(counters, RING_FULL, 1);
         return 0;
     }
-    bpf_map_update_elem(&sent, &key, &check, BPF_ANY);
-    return key;
+    bpf_map_update_elem(&sent, &name.key, &name.check, BPF_ANY);
+    return name.key;
 }
 
 /* Whether this call is one that is timed: one in `time_one_in`. */
@@ -304,6 +359,12 @@ static __always_inline void add_wait(struct counters *counters, const struct wai
     if (value->longest < time) value->longest = time;
 }
 
+static __always_inline void no_waker(struct off *off) {
+    off->waker = 1;
+    off->waker_tid = 0;
+    off->waker_epoch = 0;
+}
+
 /* A task goes off its CPU. It is still the current one, and its memory can be read. */
 static __always_inline void goes_off(void *context, struct counters *counters, struct task_struct *prev, u32 state,
                                      u64 now) {
@@ -325,24 +386,23 @@ static __always_inline void goes_off(void *context, struct counters *counters, s
         COUNT(counters, NO_STORAGE, 1);
         return;
     }
-    u32 which = OF_SWITCH;
-    struct scratch *scratch = scratch_of(&which);
-    u64 stack = 0;
-    if (scratch) {
-        struct user_regs regs;
-        user_regs_of(prev, &regs);
-        stack = take_stack(context, scratch, which, counters, prev, tgid, &regs, 0);
-    } else {
-        COUNT(counters, NO_SCRATCH, 1);
-    }
-    off->stack = stack;
-    off->epoch = scratch ? scratch->walk.epoch : 0;
+    /* It is off its run queue already: who wakes it now, on another CPU, is seen, and it cannot come on before this is over. */
+    if (!off->early || !state) no_waker(off);
+    off->early = 0;
     off->state = state & 0xff;
     off->woken = 0;
-    off->waker = 1;
-    off->waker_tid = 0;
-    off->waker_epoch = 0;
+    off->stack = 0;
     off->since = now;
+    u32 which = OF_SWITCH;
+    struct scratch *scratch = scratch_of(&which);
+    if (!scratch) {
+        COUNT(counters, NO_SCRATCH, 1);
+        return;
+    }
+    struct user_regs regs;
+    user_regs_of(prev, &regs);
+    off->stack = take_stack(context, scratch, which, counters, prev, tgid, &regs, WITH_KERNEL);
+    off->epoch = scratch->walk.epoch;
 }
 
 static __always_inline void comes_on(struct counters *counters, struct task_struct *next, u64 now) {
@@ -365,6 +425,7 @@ static __always_inline void comes_on(struct counters *counters, struct task_stru
     }
     u64 since = off->since, woken = off->woken;
     off->since = 0;
+    off->early = 0;
     struct wait_key key = {.stack = off->stack, .waker = off->waker, .tid = tid, .tgid = tgid, .state = off->state,
                            .waker_tid = off->waker_tid, .epoch = off->epoch, .waker_epoch = off->waker_epoch};
     /* A wake-up that was not seen, as of a task that was woken before it was off, leaves no wait for a CPU to tell apart. */
@@ -391,7 +452,7 @@ static __always_inline void comes_on(struct counters *counters, struct task_stru
 SEC("tp_btf/sched_switch")
 int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state) {
     struct counters *counters = counters_of(OF_SWITCH);
-    if (!counters || !running) return 0;
+    if (!counters || running != RUNS) return 0;
     COUNT(counters, SWITCHES, 1);
     u64 began = begin_call(counters), now = bpf_ktime_get_ns();
     /* A task that is preempted stays on its run queue, whatever state it has set by then (`__schedule`, kernel/sched/core.c). */
@@ -401,12 +462,31 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_s
     return 0;
 }
 
-/* Who wakes a task is the current one here; at `sched_wakeup` it may be the idle task of another CPU. */
+/*
+ * Who wakes a task is the current one here; at `sched_wakeup` it may be the idle task of another CPU.
+ *
+ * The task may still be on its way: off its run queue, while its CPU looks for another one to run (`__schedule`). That, or it is
+ * woken in time and stays on; `sched_wakeup` tells, which waits for the CPU.
+ */
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct *task) {
-    if (!with_wakers || !running) return 0;
-    struct off *off = bpf_task_storage_get(&tasks, task, 0, 0);
-    if (!off || !off->since || !off->state || off->waker != 1) return 0;
+    if (!with_wakers || running != RUNS) return 0;
+    int is_leaving = task->on_cpu != 0;
+    struct off *off = 0;
+    if (is_leaving) {
+        if (!is_wanted(task, tid_of(task), tgid_of(task))) return 0;
+        off = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    } else {
+        off = bpf_task_storage_get(&tasks, task, 0, 0);
+    }
+    if (!off) return 0;
+    if (off->since) {
+        if (!off->state || off->waker != 1) return 0;
+    } else if (is_leaving) {
+        off->early = 1;
+    } else {
+        return 0;
+    }
     struct counters *counters = counters_of(OF_SWITCH);
     u32 which = OF_WAKING;
     struct scratch *scratch = scratch_of(&which);
@@ -415,7 +495,7 @@ int BPF_PROG(sched_waking, struct task_struct *task) {
     struct user_regs regs;
     user_regs_of(waker, &regs);
     off->waker_tid = tid_of(waker);
-    off->waker = take_stack(ctx, scratch, which, counters, waker, tgid_of(waker), &regs, 0);
+    off->waker = take_stack(ctx, scratch, which, counters, waker, tgid_of(waker), &regs, WITH_KERNEL);
     off->waker_epoch = scratch->walk.epoch;
     return 0;
 }
@@ -423,12 +503,44 @@ int BPF_PROG(sched_waking, struct task_struct *task) {
 /* From now on it could run. */
 SEC("tp_btf/sched_wakeup")
 int BPF_PROG(sched_wakeup, struct task_struct *task) {
-    if (!running) return 0;
+    if (running != RUNS) return 0;
     struct off *off = bpf_task_storage_get(&tasks, task, 0, 0);
-    if (!off || !off->since || off->woken) return 0;
+    if (!off) return 0;
+    if (!off->since) off->early = 0;
+    if (!off->since || off->woken) return 0;
     off->woken = bpf_ktime_get_ns();
     struct counters *counters = counters_of(OF_SWITCH);
     if (counters) COUNT(counters, WAKEUPS, 1);
+    return 0;
+}
+
+/* A new task waits for a CPU for the first time: at the place where its parent has made it, which is the current task. */
+SEC("tp_btf/sched_wakeup_new")
+int BPF_PROG(sched_wakeup_new, struct task_struct *task) {
+    struct counters *counters = counters_of(OF_SWITCH);
+    if (!counters || running != RUNS) return 0;
+    u32 tid = tid_of(task), tgid = tgid_of(task);
+    if (!is_wanted(task, tid, tgid)) return 0;
+    struct off *off = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!off) {
+        COUNT(counters, NO_STORAGE, 1);
+        return 0;
+    }
+    u32 which = OF_WAKING;
+    struct scratch *scratch = scratch_of(&which);
+    if (!scratch) {
+        COUNT(counters, NO_SCRATCH, 1);
+        return 0;
+    }
+    struct user_regs regs;
+    user_regs_of(task, &regs);
+    no_waker(off);
+    off->state = STATE_RUNNABLE;
+    off->woken = 0;
+    off->since = bpf_ktime_get_ns();
+    /* What its memory holds by then its parent's holds too. */
+    off->stack = take_stack(ctx, scratch, which, counters, task, tgid, &regs, 0);
+    off->epoch = scratch->walk.epoch;
     return 0;
 }
 
@@ -471,20 +583,26 @@ static __always_inline void all_registers_of(struct task_struct *task, struct ta
 SEC("iter/task")
 int task_iter(struct bpf_iter__task *ctx) {
     struct task_struct *task = ctx->task;
-    if (!task || !running) return 0;
+    if (!task || running == STANDS) return 0;
     u32 tid = tid_of(task), tgid = tgid_of(task), zero = 0, state = task->__state;
-    if (!is_wanted(task, tid, tgid) || task->on_cpu || state & (TASK_DEAD | EXIT_STATES)) return 0;
-    if (state && !(state & state_mask)) return 0;
-    struct off *off = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!is_wanted(task, tid, tgid)) return 0;
+    struct off *off = 0;
+    if (running == LISTS) {
+        /* As it was when all stopped: it may have come on since. */
+        off = bpf_task_storage_get(&tasks, task, 0, 0);
+        if (!off || !off->since) return 0;
+    } else {
+        if (task->on_cpu || state & (TASK_DEAD | EXIT_STATES) || (state && !(state & state_mask))) return 0;
+        off = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    }
     struct task_report *report = bpf_map_lookup_elem(&task_reports, &zero);
     if (!off || !report) return 0;
     if (!off->since) {
         off->state = state & 0xff;
         off->stack = STACK_BEFORE;
         off->woken = 0;
-        off->waker = 1;
-        off->waker_tid = 0;
-        off->epoch = off->waker_epoch = 0;
+        off->epoch = 0;
+        no_waker(off);
         off->since = bpf_ktime_get_ns();
     }
     struct task_record *record = &report->record;
@@ -547,7 +665,7 @@ int BPF_PROG(sched_exit, struct task_struct *task) {
 SEC("perf_event")
 int sample(struct bpf_perf_event_data *ctx) {
     struct counters *counters = counters_of(OF_EVENT);
-    if (!counters || !running) return 1;
+    if (!counters || running != RUNS) return 1;
     u64 began = begin_call(counters);
     struct task_struct *task = bpf_get_current_task_btf();
     u32 tid = tid_of(task), tgid = tgid_of(task);
@@ -583,7 +701,7 @@ int sample(struct bpf_perf_event_data *ctx) {
         COUNT(counters, NO_SCRATCH, 1);
         return 1;
     }
-    u64 stack = take_stack(ctx, scratch, which, counters, task, tgid, &regs, 1);
+    u64 stack = take_stack(ctx, scratch, which, counters, task, tgid, &regs, WITH_KERNEL | WITH_FALLBACK);
     if (!stack) {
         COUNT(counters, SAMPLES_LEFT, 1);
         end_call(counters, began);

@@ -9,14 +9,21 @@
  */
 #pragma once
 
+/* `fp` is that of the begin; it is noted down already. */
+#define FP_BEGIN 0
+#define FP_NOTED 1
+
 /* A stack under work. It is in a map: as much would not fit on the stack of a program. */
 struct walk {
     u64 ip;
     u64 sp;
     u64 fp;
     u64 lr; /* the link register, as long as it is that of the frame; 0 otherwise */
-    u64 key;
+    u64 fp_at; /* where `fp` was read; FP_BEGIN, FP_NOTED */
+    u64 key; /* of the user's frames */
     u64 check;
+    u64 kernel_key;
+    u64 kernel_check;
     /* The mapping that the last address was in: mostly the next one is in it too. */
     u64 begin;
     u64 size;
@@ -37,9 +44,29 @@ struct walk {
 
 #define ALL_FRAMES 8192
 
+/*
+ * All that a walk to the root of a stack has read of it. As long as each word is the same, and the registers and what is mapped
+ * are, the next walk leads to the same frames: then it is enough to look at these words.
+ */
+#define KEPT_READS 128
+#define KEPT_BYTES 8192 /* from the stack pointer on: what lies further up is not kept */
+#define KEPT_NOTHING (~0U)
+struct kept {
+    u64 ip, sp, fp, lr;
+    u64 list;
+    u64 key, check; /* of the frames */
+    u32 frames;
+    u32 bytes; /* so many cover all */
+    u32 reads; /* KEPT_NOTHING: something was read that cannot be kept */
+    u32 uses_fp; /* 1: the frame pointer of the begin has led somewhere */
+    u64 words[KEPT_READS];
+    u16 at[KEPT_READS]; /* words from the stack pointer on */
+};
+
 struct scratch {
     struct walk walk;
-    struct stack_event event;
+    struct kept kept;
+    struct stack_event event; /* with the frames behind it, as it is sent */
     /* Those of the kernel, then those of the user; a power of two, so that a mask holds an index in. */
     u64 frames[ALL_FRAMES];
 };
@@ -53,6 +80,16 @@ struct {
     __type(key, u32);
     __type(value, struct scratch);
 } scratches SEC(".maps");
+
+/* For each CPU a number of them, a power of two, found by the registers. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1); /* the loader sets it */
+    __type(key, u32);
+    __type(value, struct kept);
+} kept_stacks SEC(".maps");
+
+const volatile u32 kept_bits = 0; /* of how many a CPU has, logarithm */
 
 struct block {
     u32 words[BLOCK_WORDS];
@@ -134,15 +171,16 @@ static __always_inline u64 rotated(u64 word, int by) {
     return word << by | word >> (64 - by);
 }
 
-static __always_inline void hash(struct walk *walk, u64 word) {
-    walk->key = rotated(walk->key ^ word, 29) * 0x9e3779b97f4a7c15ULL;
-    walk->check = (rotated(walk->check, 23) + word) * 0xd6e8feb86659fd93ULL;
+/* Takes a word into two hashes. */
+static __always_inline void mix(u64 *key, u64 *check, u64 word) {
+    *key = rotated(*key ^ word, 29) * 0x9e3779b97f4a7c15ULL;
+    *check = (rotated(*check, 23) + word) * 0xd6e8feb86659fd93ULL;
 }
 
 static __always_inline void push(struct scratch *scratch, u64 frame) {
     struct walk *walk = &scratch->walk;
     frame |= (u64)walk->by << FRAME_BY_SHIFT;
-    hash(walk, frame);
+    mix(&walk->key, &walk->check, frame);
     scratch->frames[(walk->kernel_frames + walk->frames) & (ALL_FRAMES - 1)] = frame;
     walk->frames++;
 }
@@ -185,8 +223,77 @@ static __always_inline u64 rule_of(struct walk *walk, u64 in_table) {
     return found ? *found : RULE_NO_INFO;
 }
 
-static __always_inline int read_word(u64 address, u64 *word) {
-    return bpf_probe_read_user(word, 8, (void *)address);
+/* A word of the stack was read. */
+static __always_inline void note(struct scratch *scratch, u64 address, u64 word) {
+    struct kept *kept = &scratch->kept;
+    u64 at = address - kept->sp;
+    u32 reads = kept->reads;
+    if (reads >= KEPT_READS || at > KEPT_BYTES - 8 || at & 7) {
+        kept->reads = KEPT_NOTHING;
+        return;
+    }
+    kept->words[reads & (KEPT_READS - 1)] = word;
+    kept->at[reads & (KEPT_READS - 1)] = at / 8;
+    if (kept->bytes < at + 8) kept->bytes = at + 8;
+    kept->reads = reads + 1;
+}
+
+static __always_inline int read_word(struct scratch *scratch, u64 address, u64 *word) {
+    if (bpf_probe_read_user(word, 8, (void *)address)) return -1;
+    note(scratch, address, *word);
+    return 0;
+}
+
+/* A frame pointer, or whatever the register is used for: it is noted down when it leads somewhere. */
+static __always_inline int read_fp(struct scratch *scratch, u64 address, u64 *fp, u64 *fp_at) {
+    if (bpf_probe_read_user(fp, 8, (void *)address)) return -1;
+    *fp_at = address;
+    return 0;
+}
+
+/* A frame pointer and the return address above it. */
+static __always_inline int read_pair(struct scratch *scratch, u64 address, u64 pair[2], u64 *fp_at) {
+    if (bpf_probe_read_user(pair, 16, (void *)address)) return -1;
+    note(scratch, address + 8, pair[1]);
+    *fp_at = address;
+    return 0;
+}
+
+/* The frame pointer leads somewhere. */
+static __always_inline void use_fp(struct scratch *scratch) {
+    struct walk *walk = &scratch->walk;
+    if (walk->fp_at == FP_BEGIN)
+        scratch->kept.uses_fp = 1;
+    else if (walk->fp_at != FP_NOTED)
+        note(scratch, walk->fp_at, walk->fp);
+    walk->fp_at = FP_NOTED;
+}
+
+/* Where a walk from these registers would be kept. */
+static __always_inline u32 kept_at(const struct kept *kept, u32 cpu) {
+    u64 mixed = (kept->ip ^ rotated(kept->sp, 20) ^ rotated(kept->list, 40)) * 0x9e3779b97f4a7c15ULL;
+    return cpu << (kept_bits & 31) | ((u32)(mixed >> 32) & ((1U << (kept_bits & 31)) - 1));
+}
+
+/* Whether the stack is still the one that was kept there: all that was read of it is. A function of its own, as `step` is. */
+__noinline long is_kept(u32 which, u32 slot) {
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &which);
+    struct kept *kept = bpf_map_lookup_elem(&kept_stacks, &slot);
+    if (!scratch || !kept) return 0;
+    const struct kept *now = &scratch->kept;
+    if (kept->ip != now->ip || kept->sp != now->sp || kept->lr != now->lr || kept->list != now->list) return 0;
+    if (kept->uses_fp && kept->fp != now->fp) return 0;
+    u32 bytes = kept->bytes, reads = kept->reads;
+    if (bytes > KEPT_BYTES || reads > KEPT_READS) return 0;
+    /* Its frames are not there yet: there is room behind. */
+    u64 *stack = &scratch->frames[ALL_FRAMES / 2];
+    if (bpf_probe_read_user(stack, bytes, (void *)now->sp)) return 0;
+    u64 differs = 0;
+    for (u32 read = 0; read < KEPT_READS; read++) {
+        if (read >= reads) break;
+        differs |= stack[kept->at[read] & (KEPT_BYTES / 8 - 1)] ^ kept->words[read];
+    }
+    return !differs;
 }
 
 #if defined(__TARGET_ARCH_x86)
@@ -267,7 +374,7 @@ __noinline long step(u32 which) {
 
     s64 argument = (s64)(rule << 48) >> 56, cfa_words = (s64)(rule << 32) >> 48;
     s64 ra_slot = (s64)(rule << 16) >> 48, fp_slot = (s64)rule >> 48;
-    u64 cfa, ip, fp = walk->fp;
+    u64 cfa, ip, fp = walk->fp, fp_at = walk->fp_at;
     u32 by = BY_RULE, called = 1, may_fall = 0, may_stay = !walk->called;
     switch (kind) {
     case RULE_ROOT: return ends(walk, END_ROOT);
@@ -276,6 +383,8 @@ __noinline long step(u32 which) {
         u64 pair[2];
         if (has_table && !walk->may_guess) return ends(walk, END_NO_INFO);
         if (!by_frame_pointer(walk, pair)) return ends(walk, END_NO_INFO);
+        /* It has looked at code too. */
+        scratch->kept.reads = KEPT_NOTHING;
         cfa = walk->fp + 16;
         fp = pair[0];
         ip = pair[1];
@@ -286,8 +395,8 @@ __noinline long step(u32 which) {
         u64 sp;
         /* One that is known by its instructions only begins behind this byte: it is what a return address is looked up by. */
         if (argument && !walk->called) return ends(walk, END_NO_INFO);
-        if (read_word(walk->sp + SIGNAL_IP, &ip) || read_word(walk->sp + SIGNAL_SP, &sp) ||
-            read_word(walk->sp + SIGNAL_FP, &fp))
+        if (read_word(scratch, walk->sp + SIGNAL_IP, &ip) || read_word(scratch, walk->sp + SIGNAL_SP, &sp) ||
+            read_fp(scratch, walk->sp + SIGNAL_FP, &fp, &fp_at))
             return ends(walk, END_UNREADABLE);
         cfa = sp;
         called = 0;
@@ -298,17 +407,20 @@ __noinline long step(u32 which) {
     case RULE_GO: {
         by = BY_GO_TABLE;
         u64 kept = walk->sp + 8 * (cfa_words - 1);
+        use_fp(scratch);
+        fp_at = FP_NOTED;
         if (argument == GO_STAYS) {
             cfa = walk->sp + 8 * (cfa_words + 1);
-            if (read_word(cfa - 8, &ip)) return ends(walk, END_UNREADABLE);
-            if (walk->fp == kept && cfa_words > 0 && read_word(kept, &fp)) return ends(walk, END_UNREADABLE);
+            if (read_word(scratch, cfa - 8, &ip)) return ends(walk, END_UNREADABLE);
+            if (walk->fp == kept && cfa_words > 0 && read_fp(scratch, kept, &fp, &fp_at))
+                return ends(walk, END_UNREADABLE);
             break;
         }
         if (!walk->called) return ends(walk, END_OTHER_STACK);
         if (argument == GO_NEW_THREAD) return ends(walk, END_ROOT);
         if (argument == GO_LOST || !walk->fp || !cfa_words) return ends(walk, END_OTHER_STACK);
         u64 pair[2];
-        if (bpf_probe_read_user(pair, 16, (void *)walk->fp)) return ends(walk, END_UNREADABLE);
+        if (read_pair(scratch, walk->fp, pair, &fp_at)) return ends(walk, END_UNREADABLE);
         cfa = walk->fp + 16;
         fp = pair[0];
         ip = pair[1];
@@ -318,38 +430,45 @@ __noinline long step(u32 which) {
     }
     case RULE_PLT:
         cfa = walk->sp + 8 + 8 * ((address & 15) >= (u64)argument);
-        if (read_word(cfa - 8, &ip)) return ends(walk, END_UNREADABLE);
+        if (read_word(scratch, cfa - 8, &ip)) return ends(walk, END_UNREADABLE);
         break;
     case RULE_SP:
     case RULE_FP:
     case RULE_SP_DEREF:
     case RULE_FP_DEREF: {
         u64 base = kind == RULE_SP || kind == RULE_SP_DEREF ? walk->sp : walk->fp;
+        if (kind == RULE_FP || kind == RULE_FP_DEREF || fp_slot == SLOT_AT_FP) {
+            use_fp(scratch);
+            fp_at = FP_NOTED;
+        }
         cfa = base + 8 * cfa_words;
         if (kind == RULE_SP_DEREF || kind == RULE_FP_DEREF) {
             u64 word;
-            if (read_word(cfa, &word)) return ends(walk, END_UNREADABLE);
+            if (read_word(scratch, cfa, &word)) return ends(walk, END_UNREADABLE);
             cfa = word + 8 * argument;
         }
         if (ra_slot == SLOT_IN_REGISTER) {
             if (!walk->lr) return ends(walk, END_NO_PROGRESS);
             ip = walk->lr;
             u64 at = fp_slot == SLOT_AT_FP ? walk->fp : cfa + 8 * fp_slot;
-            if (fp_slot != SLOT_IN_REGISTER && at >= walk->sp && read_word(at, &fp)) return ends(walk, END_UNREADABLE);
+            if (fp_slot != SLOT_IN_REGISTER && at >= walk->sp && read_fp(scratch, at, &fp, &fp_at)) return ends(walk, END_UNREADABLE);
             break;
         }
         if (ra_slot == -1 && fp_slot == -2) {
             u64 pair[2];
-            if (bpf_probe_read_user(pair, 16, (void *)(cfa - 16))) return ends(walk, END_UNREADABLE);
+            if (read_pair(scratch, cfa - 16, pair, &fp_at)) return ends(walk, END_UNREADABLE);
             fp = pair[0];
             ip = pair[1];
             /* A register that is said to be saved below the stack pointer is in its register again. */
-            if (cfa - 16 < walk->sp) fp = walk->fp;
+            if (cfa - 16 < walk->sp) {
+                fp = walk->fp;
+                fp_at = walk->fp_at;
+            }
             break;
         }
-        if (read_word(cfa + 8 * ra_slot, &ip)) return ends(walk, END_UNREADABLE);
+        if (read_word(scratch, cfa + 8 * ra_slot, &ip)) return ends(walk, END_UNREADABLE);
         u64 at = fp_slot == SLOT_AT_FP ? walk->fp : cfa + 8 * fp_slot;
-        if (fp_slot != SLOT_IN_REGISTER && at >= walk->sp && read_word(at, &fp)) return ends(walk, END_UNREADABLE);
+        if (fp_slot != SLOT_IN_REGISTER && at >= walk->sp && read_fp(scratch, at, &fp, &fp_at)) return ends(walk, END_UNREADABLE);
         break;
     }
     default: return ends(walk, END_ROW);
@@ -360,6 +479,7 @@ __noinline long step(u32 which) {
     walk->ip = ip;
     walk->sp = cfa;
     walk->fp = fp;
+    walk->fp_at = fp_at;
     walk->lr = 0;
     walk->by = by;
     walk->called = called;
@@ -375,20 +495,23 @@ struct user_regs {
     u32 is_64;
 };
 
-/* Walks the user part of a stack: appends to the frames, and says how it ended. */
-static __always_inline void walk_user(struct scratch *scratch, u32 which, u32 tgid, struct mm_struct *mm,
-                                      const struct user_regs *regs, u32 may_guess) {
+/*
+ * Makes all ready to walk the user part of a stack: what is known of the process, and the registers. 0 if it cannot be walked; then
+ * it is said why.
+ */
+static __always_inline int begin_walk(struct scratch *scratch, u32 tgid, struct mm_struct *mm, const struct user_regs *regs,
+                                      u32 may_guess) {
     struct walk *walk = &scratch->walk;
     walk->frames = 0;
-    walk->epoch = 0;
     if (!regs->is_64) {
         walk->end = END_OTHER_PROCESSOR;
-        return;
+        return 0;
     }
     walk->ip = regs->ip;
     walk->sp = regs->sp;
     walk->fp = regs->fp;
     walk->lr = regs->lr;
+    walk->fp_at = FP_BEGIN;
     walk->by = BY_SAMPLE;
     walk->called = 0;
     walk->begin = 0;
@@ -397,21 +520,32 @@ static __always_inline void walk_user(struct scratch *scratch, u32 which, u32 tg
     struct process *process = bpf_map_lookup_elem(&processes, &tgid);
     if (!process) {
         walk->end = END_NOT_KNOWN;
-        return;
-    }
-    if (process->exec_vm && process->exec_vm != mm->exec_vm) {
-        walk->end = END_STALE;
-        return;
+        return 0;
     }
     struct block *block = block_of(process->block);
-    if (!block || ((struct mapping *)block)[MAPPING_SLOTS - 1].first != process->list) {
+    if ((process->exec_vm && process->exec_vm != mm->exec_vm) || !block ||
+        ((struct mapping *)block)[MAPPING_SLOTS - 1].first != process->list) {
         walk->end = END_STALE;
-        return;
+        return 0;
     }
     walk->epoch = process->epoch;
     walk->mappings = process->block;
     walk->count = process->count;
-    walk->end = END_TOO_DEEP;
+    struct kept *kept = &scratch->kept;
+    kept->ip = regs->ip;
+    kept->sp = regs->sp;
+    kept->fp = regs->fp;
+    kept->lr = regs->lr;
+    kept->list = process->list;
+    kept->bytes = 0;
+    kept->reads = 0;
+    kept->uses_fp = 0;
+    return 1;
+}
+
+/* Walks: appends to the frames, and says how they end. */
+static __always_inline void walk_user(struct scratch *scratch, u32 which) {
+    scratch->walk.end = END_TOO_DEEP;
     struct loop loop = {.scratch = which};
     bpf_loop(USER_FRAMES, each_frame, &loop, 0);
 }
