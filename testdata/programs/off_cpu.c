@@ -1,7 +1,7 @@
 /*
  * off_cpu MODE SECONDS: waits at known places for known times.
  *
- *   naps       nanosleep of five lengths from five paths, one of them a comparison that qsort calls
+ *   naps       nanosleep of seven lengths from seven paths, one of them a comparison that qsort calls, two alike up to ten frames
  *   pipe       reads from two pipes that another thread and another process write to
  *   lock       a mutex that another thread holds
  *   fault      touches pages that another thread delivers late (userfaultfd(2))
@@ -158,6 +158,17 @@ __attribute__((noipa)) int nap_compares(const void *a, const void *b) {
 static int compared[2] = {2, 1};
 PATH(nap_sorted, INTERRUPT, qsort(compared, 2, sizeof compared[0], nap_compares); result = compared[0])
 
+/* Two stacks that differ in their outermost frames only, all words of the ten innermost ones alike. */
+__attribute__((noipa)) long twins(long depth, long microseconds) {
+    volatile long kept[3] = {depth};
+    if (depth > 0) return twins(depth - 1, microseconds) + kept[0];
+    nap(microseconds);
+    return kept[0];
+}
+
+PATH(nap_left, INTERRUPT, result = twins(8, 3000))
+PATH(nap_right, INTERRUPT, result = twins(8, 9000))
+
 /* Names, tids and times of threads, printed at the end. */
 static struct ended {
     char name[16];
@@ -204,6 +215,8 @@ static void naps(u64 until) {
         CALL(nap_middle, 1);
         CALL(nap_sorted, 1);
         CALL(nap_long, 1);
+        CALL(nap_left, 1);
+        CALL(nap_right, 1);
     }
 }
 
@@ -539,8 +552,8 @@ static void block_threads(unsigned number, double seconds) {
 
 static struct place *const places[] = {
     &nap_brief_place, &nap_short_place,  &nap_middle_place, &nap_long_place, &nap_sorted_place,
-    &writer_place,    &pipe_thread_place, &pipe_process_place, &holder_place, &lock_place,
-    &deliver_place,   &fault_place,      &busy_a_place,     &busy_b_place,   &busy_c_place,
+    &nap_left_place,  &nap_right_place,  &writer_place,     &pipe_thread_place, &pipe_process_place, &holder_place,
+    &lock_place,      &deliver_place,    &fault_place,      &busy_a_place,   &busy_b_place,   &busy_c_place,
 };
 
 static const struct {
