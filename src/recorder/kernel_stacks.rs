@@ -60,6 +60,8 @@ pub enum StackOf {
     Key(u64),
     /// One that was found otherwise.
     Found(super::waiting::Found),
+    /// There was nothing on it yet.
+    Empty,
     /// It was lost.
     Lost,
 }
@@ -141,6 +143,7 @@ impl Recorder {
                 None => (StackId(0), lost),
             },
             StackOf::Found(found) => (found.stack, found.end),
+            StackOf::Empty => (StackId(0), StackEnd::Root),
             StackOf::Lost => (StackId(0), lost),
         };
         let waker = summed.waker.map(|WakerOf { stack, tid }| {

@@ -16,7 +16,7 @@ use crate::process::proc;
 use crate::recorder::{
     Found, Processor, Recorder, Registers, StackOf, SummedWaits, ThreadTime, WaitingThread, WakerOf,
 };
-use crate::sampler::bpf::abi::{self, STACK_BEFORE, STATE_RUNNABLE, WaitKey, WaitValue};
+use crate::sampler::bpf::abi::{self, STACK_BEFORE, STACK_NEW, STATE_RUNNABLE, WaitKey, WaitValue};
 use crate::sampler::bpf::{Bpf, OffTask, Request, Whom};
 
 /// What is to be known at the end of what was at the begin.
@@ -123,6 +123,7 @@ impl BpfWaits {
     fn stack_of(&self, tid: u32, key: u64) -> StackOf {
         match key {
             STACK_BEFORE => self.before.get(&tid).map_or(StackOf::Lost, |found| StackOf::Found(*found)),
+            STACK_NEW => StackOf::Empty,
             0 => StackOf::Lost,
             key => StackOf::Key(key),
         }

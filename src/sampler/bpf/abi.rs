@@ -204,6 +204,8 @@ words! {
 
 /// The stack of a wait whose begin was not seen: the thread was off already when the recording began, see [`TaskRecord`].
 pub const STACK_BEFORE: u64 = 4;
+/// Of the first wait of a new thread, which has a stack of its own, and nothing on it yet.
+pub const STACK_NEW: u64 = 8;
 /// Registers behind a [`TaskRecord`].
 pub const TASK_REGISTERS: usize = 33;
 /// Addresses behind those.

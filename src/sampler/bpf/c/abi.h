@@ -152,6 +152,8 @@ struct wait_value {
 
 /* The stack of a wait whose begin was not seen: the thread was off already when the recording began, see `task_record`. */
 #define STACK_BEFORE 4
+/* Of the first wait of a new thread, which has a stack of its own, and nothing on it yet. */
+#define STACK_NEW 8
 
 /*
  * What the iterator says of a thread that is off the CPU, one behind the other. Behind each are its registers of user mode

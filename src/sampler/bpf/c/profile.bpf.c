@@ -514,7 +514,10 @@ int BPF_PROG(sched_wakeup, struct task_struct *task) {
     return 0;
 }
 
-/* A new task waits for a CPU for the first time: at the place where its parent has made it, which is the current task. */
+/*
+ * A new task waits for a CPU for the first time. One that was forked does so at the place where its parent, the current task, has
+ * made it: it has the same stack, and what its memory holds by then the parent's holds too.
+ */
 SEC("tp_btf/sched_wakeup_new")
 int BPF_PROG(sched_wakeup_new, struct task_struct *task) {
     struct counters *counters = counters_of(OF_SWITCH);
@@ -532,13 +535,16 @@ int BPF_PROG(sched_wakeup_new, struct task_struct *task) {
         COUNT(counters, NO_SCRATCH, 1);
         return 0;
     }
-    struct user_regs regs;
+    struct user_regs regs, of_parent;
     user_regs_of(task, &regs);
+    user_regs_of(bpf_get_current_task_btf(), &of_parent);
     no_waker(off);
     off->state = STATE_RUNNABLE;
     off->woken = 0;
+    off->epoch = 0;
+    off->stack = STACK_NEW;
     off->since = bpf_ktime_get_ns();
-    /* What its memory holds by then its parent's holds too. */
+    if (!regs.ip || regs.sp != of_parent.sp) return 0;
     off->stack = take_stack(ctx, scratch, which, counters, task, tgid, &regs, 0);
     off->epoch = scratch->walk.epoch;
     return 0;
