@@ -1,5 +1,7 @@
 //! The bytes of one ELF file, and what its headers say.
 
+use std::ops::Range;
+
 use super::elf_headers::{ElfHeaders, Section, Segment};
 use super::mapped_file::MappedFile;
 use crate::model::BuildId;
@@ -27,6 +29,14 @@ impl ElfFile {
         match &self.bytes {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Some of its bytes are not needed soon: they need not be in our memory. Whoever reads them again finds them as they are in
+    /// the file.
+    pub fn forget(&self, range: Range<usize>) {
+        if let Bytes::Mapped(map) = &self.bytes {
+            map.forget_some(range);
         }
     }
 

@@ -50,7 +50,11 @@ pub struct Images {
     perf_map_of: FxHashMap<ImageId, (usize, Generation)>,
     generations: FxHashMap<(usize, Generation), ImageId>,
     unproven: usize,
+    shared: SharedFiles,
 }
+
+/// The files that are open, of all sets of images that belong together.
+type SharedFiles = Arc<Mutex<FxHashMap<Key, Arc<ElfImage>>>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -58,6 +62,13 @@ struct Key {
     build_id: Option<BuildId>,
     device: Option<(u32, u32)>,
     inode: Option<u64>,
+}
+
+impl Key {
+    fn of(wanted: &Wanted<'_>) -> Key {
+        let Wanted { path, build_id, device, inode, .. } = *wanted;
+        Key { path: path.into(), build_id, device, inode }
+    }
 }
 
 /// Where an image was mapped from.
@@ -90,6 +101,13 @@ impl Images {
         Images { sources, ..Images::default() }
     }
 
+    /// No images yet, for somebody else who looks at the same processes: what both see mapped is opened once, and its tables are
+    /// read once.
+    pub fn beside(&self) -> Images {
+        let (sources, shared) = (self.sources.clone(), self.shared.clone());
+        Images { sources, is_recorded: self.is_recorded, shared, ..Images::default() }
+    }
+
     /// Where files are looked for; `None` if they are those of running processes.
     pub fn sources(&self) -> Option<&FileSources> {
         self.is_recorded.then_some(&self.sources)
@@ -109,8 +127,8 @@ impl Images {
         wanted: &Wanted<'_>,
         add: impl FnOnce(ImageKind, &str, Option<BuildId>) -> ImageId,
     ) -> ImageId {
-        let Wanted { path, build_id, device, inode, .. } = *wanted;
-        let key = Key { path: path.into(), build_id, device, inode };
+        let Wanted { path, build_id, .. } = *wanted;
+        let key = Key::of(wanted);
         if let Some(&id) = self.known.get(&key) {
             // It may be gone from one process's view and still be in another's.
             if !self.is_recorded
@@ -172,9 +190,17 @@ impl Images {
     }
 
     /// Opens the file of a mapping through the process that has it.
-    fn open(&mut self, wanted: &Wanted<'_>, refused: &mut Vec<Refused>) -> (Result<ElfImage, Unnamed>, Home) {
+    fn open(&mut self, wanted: &Wanted<'_>, refused: &mut Vec<Refused>) -> (Result<Arc<ElfImage>, Unnamed>, Home) {
         let root = self.roots.of(wanted.pid);
-        let result = as_seen::find(wanted, &root).and_then(|found| map_program(found, wanted.path, refused));
+        let key = Key::of(wanted);
+        let known = self.shared.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let result = known.ok_or(()).or_else(|()| {
+            let image = as_seen::find(wanted, &root).and_then(|found| map_program(found, wanted.path, refused))?;
+            let image = Arc::new(image);
+            // Another set may have opened it meanwhile; then there are two maps of it.
+            self.shared.lock().unwrap_or_else(PoisonError::into_inner).insert(key, image.clone());
+            Ok(image)
+        });
         let root = match root {
             RootOf::Other(root) => Some(root),
             RootOf::Own | RootOf::Passing(_) | RootOf::Gone | RootOf::Denied => None,
@@ -187,10 +213,10 @@ impl Images {
         Proven { found, by_path_only }: Proven,
         path: &[u8],
         refused: &mut Vec<Refused>,
-    ) -> Result<ElfImage, Unnamed> {
+    ) -> Result<Arc<ElfImage>, Unnamed> {
         let image = map_program(found, path, refused)?;
         self.unproven += usize::from(by_path_only);
-        Ok(image)
+        Ok(Arc::new(image))
     }
 
     /// In which a path of an image means something, best first.
@@ -234,7 +260,7 @@ impl Images {
             // The process may have been gone before anybody looked.
             let try_again = |missing: &Missing| !self.is_recorded && missing.tries < MOST_TRIES;
             if width == vdso::Width::Narrow && self.missing.get(&id).is_some_and(try_again) {
-                self.keep(id, vdso::read_of(wanted).ok_or(Unnamed::NoFile));
+                self.keep(id, vdso::read_of(wanted).map(Arc::new).ok_or(Unnamed::NoFile));
             }
             return id;
         }
@@ -258,7 +284,7 @@ impl Images {
         let build_id_found = result.as_ref().ok().and_then(|image| image.build_id());
         let id = add(ImageKind::Vdso, "[vdso]", build_id.or(build_id_found));
         self.vdsos.insert((width, build_id), id);
-        self.keep(id, result);
+        self.keep(id, result.map(Arc::new));
         id
     }
 
@@ -394,11 +420,11 @@ impl Images {
         self.missing.get(&id).map(|missing| missing.reason)
     }
 
-    fn keep(&mut self, id: ImageId, result: Result<ElfImage, Unnamed>) {
+    fn keep(&mut self, id: ImageId, result: Result<Arc<ElfImage>, Unnamed>) {
         match result {
             Ok(image) => {
                 self.missing.remove(&id);
-                self.opened.insert(id, Arc::new(image));
+                self.opened.insert(id, image);
             }
             Err(reason) => {
                 let missing = self.missing.entry(id).or_insert(Missing { reason, tries: 0 });
@@ -458,6 +484,9 @@ mod tests {
             assert_eq!(images.intern(&Wanted { build_id, inode: None, ..wanted }, no_row), id);
             assert_eq!(images.intern(&Wanted { device: Some((1, 2)), ..wanted }, no_row), id);
         }
+        let mut beside = images.beside();
+        assert_eq!(beside.intern(&wanted, |_, _, _| ImageId(2)), ImageId(2));
+        assert!(Arc::ptr_eq(beside.get(ImageId(2)).unwrap(), images.get(id).unwrap()));
         let other = Wanted { path: b"/bin/sh", inode: None, ..wanted };
         assert_eq!(images.intern(&other, |_, _, _| ImageId(8)), ImageId(8));
     }

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -47,6 +47,17 @@ impl MappedFile {
         let result = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
         // Whether the kernel heeds it changes nothing but memory.
         let _ = result;
+    }
+
+    /// The same of some of its bytes, and of the pages that they are in.
+    pub fn forget_some(&self, range: Range<usize>) {
+        let (start, end) = (range.start.min(self.map.len()), range.end.min(self.map.len()));
+        if start < end {
+            // SAFETY: as above.
+            let result =
+                unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
+            let _ = result;
+        }
     }
 
     /// Whether a reader has met the end of the file before the end of the map.
@@ -207,6 +218,9 @@ mod tests {
         let other = MappedFile::new(&file, page).unwrap();
         assert_eq!((map[0], map[5 * page + 9]), (7, 7));
         assert!(!map.was_cut());
+        map.forget_some(page + 3..2 * page);
+        map.forget_some(6 * page..usize::MAX);
+        assert_eq!((map[page], map[2 * page]), (7, 7), "it comes again");
         file.set_len(page as u64 + 1).unwrap();
         assert_eq!(map[page], 7);
         assert_eq!((map[page + 1], map[3 * page], map[5 * page + 9]), (0, 0, 0));

@@ -32,8 +32,6 @@ const SHORTER: [(usize, usize); 2] = [(MOST_QUEUED / 4 * 3, TRIMMED[1]), (MOST_Q
 /// How long the thread sleeps if no ring wakes it: records are at most that old. A new process must be found before it is
 /// gone, if its files are to be looked for in its own root.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
-/// The same where there is a ring beside that wakes nobody, and tells which processes are to be looked at.
-const SLEEP_BESIDE: Duration = Duration::from_millis(40);
 /// The same where a ring cannot wake it.
 const SLEEP_BY_THE_CLOCK: Duration = Duration::from_millis(100);
 
@@ -58,6 +56,18 @@ pub trait Beside: std::fmt::Debug + Send {
 
     /// What is readable when it is to be read at once.
     fn wakes(&self) -> BorrowedFd<'_>;
+
+    /// How often it is to be read.
+    fn pace(&self) -> Pace;
+}
+
+/// How often a ring is read that does not wake us as it fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// After so long at the latest.
+    pub sleep: Duration,
+    /// When it has woken us, not once more for so long: each time all rings are read.
+    pub rest: Duration,
 }
 
 /// A running drain thread.
@@ -208,9 +218,9 @@ fn run(
     let mut hung_up = vec![false; rings.len()];
     // Rounds that must still be ended for all records to have been released.
     let mut open_rounds = 0;
+    let mut woken = None;
     loop {
-        let wakes = beside.as_ref().map(|beside| beside.wakes());
-        let stopping = wait(&rings, stop, &mut hung_up, queue, wakes);
+        let stopping = wait(&rings, stop, &mut hung_up, queue, beside.as_deref(), &mut woken);
         let mut chunk = queue.fresh();
         for ring in &mut rings {
             // No more than there can be in it: one that fills as fast as it is read must not keep the round from its end.
@@ -250,21 +260,31 @@ fn run(
     }
 }
 
-/// Sleeps until a ring fills up, it is time, or `stop` is written to; says whether it is the last.
+/// Sleeps until a ring fills up, it is time, or `stop` is written to; says whether it is the last. `woken` is when the ring beside
+/// has woken us.
 fn wait(
     rings: &[RingBuffer],
     stop: BorrowedFd<'_>,
     hung_up: &mut [bool],
     queue: &Queue,
-    beside: Option<BorrowedFd<'_>>,
+    beside: Option<&dyn Beside>,
+    woken: &mut Option<Instant>,
 ) -> bool {
     let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(rings.len() + 2);
     polled.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
     let rows: Vec<usize> = (0..rings.len()).filter(|row| !hung_up[*row]).collect();
     polled.extend(rows.iter().map(|row| PollFd::from_borrowed_fd(rings[*row].event(), PollFlags::IN)));
-    polled.extend(beside.map(|beside| PollFd::from_borrowed_fd(beside, PollFlags::IN)));
-    let longest = if rows.len() == rings.len() { LONGEST_SLEEP } else { SLEEP_BY_THE_CLOCK };
-    let longest = if beside.is_some() { longest.min(SLEEP_BESIDE) } else { longest };
+    let mut longest = if rows.len() == rings.len() { LONGEST_SLEEP } else { SLEEP_BY_THE_CLOCK };
+    if let Some(beside) = beside {
+        let Pace { sleep, rest } = beside.pace();
+        let rest = woken.map_or(Duration::ZERO, |woken| rest.saturating_sub(woken.elapsed()));
+        if rest.is_zero() {
+            polled.push(PollFd::from_borrowed_fd(beside.wakes(), PollFlags::IN));
+            longest = longest.min(sleep);
+        } else {
+            longest = longest.min(rest);
+        }
+    }
     let is_hasty = queue.is_hasty();
     let end = Instant::now() + longest;
     loop {
@@ -280,6 +300,9 @@ fn wait(
         }
         let stopping = !polled[0].revents().is_empty();
         let is_called = polled.get(1 + rows.len()).is_some_and(|fd| !fd.revents().is_empty());
+        if is_called {
+            *woken = Some(Instant::now());
+        }
         // There is no haste while there is something to parse.
         let is_time = ready == 0 && (!is_hasty || is_over || queue.is_empty());
         // The kernel wakes us whenever half a ring has been written since it last did, however much of it we have read

@@ -24,7 +24,7 @@ mod tracing_data;
 
 pub use cpu_time::Denominator;
 pub use cpus::CpuList;
-pub use drain::{Beside, Chunk, Chunks, Drain};
+pub use drain::{Beside, Chunk, Chunks, Drain, Pace};
 pub use event::EventSpec;
 pub use open::{OpenRequest, Opened, OpenedEvent, Stacks, Switches, Tasks, open};
 pub use pmu::Sources;

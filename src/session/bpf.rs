@@ -20,7 +20,7 @@ use crate::recorder::{NumberedImages, Recorder, UserStacks};
 use crate::sampler::bpf::{Bpf, Programs, Request, Samples, Whom};
 use crate::sampler::choose::Side;
 use crate::sampler::event::EventKind;
-use crate::sampler::{Beside, Opened, Target};
+use crate::sampler::{Beside, Opened, Pace, Target};
 
 /// The attached program, and what is known for it.
 #[derive(Debug)]
@@ -41,6 +41,10 @@ pub(super) struct Walks {
 
 /// How long a recording of time off the CPU waits for tables before it begins.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Of a wait whose process is not known there is no copy of the stack.
+const PACE_OF_WAITS: Pace = Pace { sleep: Duration::from_millis(40), rest: Duration::ZERO };
+/// A ring of 8 MiB has room for ten times what 128 CPUs send at 999 Hz meanwhile.
+const PACE_OF_SAMPLES: Pace = Pace { sleep: Duration::from_millis(100), rest: Duration::from_millis(10) };
 /// How many events get a program at most: each takes a descriptor.
 const MOST_EVENTS: usize = 4096;
 
@@ -95,10 +99,12 @@ impl Walks {
         let (Some(ring), Some(tables)) = (bpf.take_ring(), bpf.take_tables()) else {
             return Err("the ring is gone".into());
         };
-        let keeper = TableKeeper::start(tables, images, numbered.clone())
+        // Of samples there are copies until a table is there; of a machine's files few are ever in a stack.
+        let is_lazy = waits.is_none() && matches!(options.target, Target::System | Target::Cgroup(_));
+        let keeper = TableKeeper::start(tables, images, numbered.clone(), is_lazy)
             .map_err(|error| format!("cannot start the thread that keeps tables: {error}"))?;
         let messages = keeper.messages();
-        let samples = Samples::new(ring, move |tgid| {
+        let samples = Samples::new(ring, if waits.is_some() { PACE_OF_WAITS } else { PACE_OF_SAMPLES }, move |tgid| {
             // It has ended only if the recording has.
             let _ = messages.send(Message::Look(tgid));
         });

@@ -11,6 +11,8 @@ mod bpf;
 #[cfg(feature = "bpf")]
 mod bpf_waits;
 mod command;
+#[cfg(feature = "bpf")]
+mod compile_tables;
 mod cpu_split;
 pub mod doctor;
 mod early;

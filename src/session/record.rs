@@ -146,7 +146,8 @@ fn record_to(
     let child_pid = waiting.as_ref().map(WaitingChild::pid);
     let mut subject = plan::subject(&options.target, child_pid)?;
     let is_file = perf_data.is_some();
-    let (plan, mut walks) = plan_of(options, is_file, sampling, &subject, &cpus, &facts)?;
+    let images = images(options);
+    let (plan, mut walks) = plan_of(options, (is_file, &images), sampling, &subject, &cpus, &facts)?;
     let tasks = plan::tasks(&mut subject, &plan, child_pid, cpus.as_slice().len())?;
     notes.extend(plan.choice.notes.iter().cloned());
 
@@ -197,7 +198,7 @@ fn record_to(
         opened.add_tasks(&Linux, &new).and_then(|()| opened.start_sampling(false)).map_err(explained)?;
     }
     let mut keeper = match perf_data {
-        None => Keeper::Profile(Box::new(Recorder::with_images(kept, images(options)))),
+        None => Keeper::Profile(Box::new(Recorder::with_images(kept, images))),
         Some(perf_data) => Keeper::File(Box::new(tap(perf_data, kept, &opened, &request, plan.choice.spec.kind)?)),
     };
     if let Some(pid) = child_pid {
@@ -333,7 +334,7 @@ fn record_to(
 /// Chooses the events, those of the time that is to be recorded; and loads BPF programs where they are of use.
 fn plan_of(
     options: &RecordOptions,
-    is_file: bool,
+    (is_file, images): (bool, &Images),
     sampling: Option<Sampling>,
     subject: &Subject,
     cpus: &CpuList,
@@ -348,7 +349,7 @@ fn plan_of(
         RecordedTime::Wall(_) => plan::plan(&on_clock, target, subject, facts)?,
     };
     let walks = match is_file {
-        false => Walks::load(options, &by_bpf, subject, images(options)),
+        false => Walks::load(options, &by_bpf, subject, images.beside()),
         true => Err("records are written as they come".into()),
     };
     let Some((waits, _)) = options.time.off_cpu().zip(walks.as_ref().err()) else { return Ok((by_bpf, walks)) };

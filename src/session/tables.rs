@@ -9,7 +9,6 @@
 //! Nobody is told of each new mapping: a program compares how much executable memory a process has with how much it had when its
 //! list was made, and asks for it to be read anew. Until then, and until a table is there, samples have copies of their stacks.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,19 +18,26 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::image::{ElfImage, Images, Wanted, is_deleted_scratch, is_file_path};
+use super::compile_tables::{Job, compile_all, price};
+use crate::image::{Images, Wanted, is_deleted_scratch, is_file_path};
 use crate::model::ImageId;
 use crate::process::proc::{self, MapsLine};
 use crate::recorder::{NumberedImage, NumberedImages};
-use crate::sampler::bpf::abi::RULES;
 use crate::sampler::bpf::mappings::{List, Mapped};
-use crate::sampler::bpf::{Limits, Refused, RulePool, Table, Tables};
+use crate::sampler::bpf::{Refused, Table, Tables};
 
 /// How often it is looked which processes have ended, and which tables were used.
 const SWEEP: Duration = Duration::from_secs(1);
 /// A process that is the same when it is looked at again is left alone for so long, then for twice as long, and so on.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 const LONGEST_REST: Duration = Duration::from_secs(5);
+/// So often at most it is seen whether a process that programs ask for again and again is the same, as one whose code nobody has
+/// a table of.
+const LONGEST_GLANCE: Duration = Duration::from_millis(20);
+/// To look at a process takes as long as a few copies of stacks: where those are there, a process is not looked at before.
+const CALLS_BEFORE_LOOK: u8 = 4;
+/// Of so many processes it is known how often they were asked for.
+const MOST_STRANGERS: usize = 4096;
 /// A table that was taken out for want of room is not made again for so long.
 const EVICTED_FOR: Duration = Duration::from_secs(10);
 /// Images have numbers of 16 bits.
@@ -81,8 +87,14 @@ pub(super) struct TableKeeper {
 }
 
 impl TableKeeper {
-    /// Starts it; frames are to be told by the numbers of `numbered`.
-    pub fn start(tables: Tables, images: Images, numbered: Arc<NumberedImages>) -> io::Result<TableKeeper> {
+    /// Starts it; frames are to be told by the numbers of `numbered`. If it is `lazy`, processes are looked at and tables made when walks
+    /// have ended for want of them often enough, else at once.
+    pub fn start(
+        tables: Tables,
+        images: Images,
+        numbered: Arc<NumberedImages>,
+        is_lazy: bool,
+    ) -> io::Result<TableKeeper> {
         let (messages, received) = channel();
         let (jobs, to_compile) = channel();
         let results = messages.clone();
@@ -96,6 +108,8 @@ impl TableKeeper {
             by_image: FxHashMap::default(),
             interned: 0,
             processes: FxHashMap::default(),
+            is_lazy,
+            strangers: FxHashMap::default(),
             kept: Kept::default(),
         };
         let thread = std::thread::Builder::new().name("tables".into()).spawn(move || keeper.run(&received))?;
@@ -132,39 +146,18 @@ impl Drop for TableKeeper {
     }
 }
 
-/// A file for which a table is wanted.
-struct Job {
-    number: u32,
-    file: Arc<ElfImage>,
-}
-
-/// Compiles what is asked for, the smallest file first.
-fn compile_all(jobs: &Receiver<Job>, results: &Sender<Message>) {
-    let mut pool = RulePool::new(RULES);
-    let mut told = 0;
-    let mut waiting: BTreeMap<(usize, u32), Job> = BTreeMap::new();
-    loop {
-        if waiting.is_empty() {
-            let Ok(job) = jobs.recv() else { return };
-            waiting.insert((job.file.data().len(), job.number), job);
-        }
-        waiting.extend(jobs.try_iter().map(|job| ((job.file.data().len(), job.number), job)));
-        let Some((_, Job { number, file })) = waiting.pop_first() else { continue };
-        let table = Table::compile(&file, &mut pool, Limits::default());
-        let rules = pool.rules()[told..].to_vec();
-        let first = std::mem::replace(&mut told, pool.rules().len()) as u32;
-        if results.send(Message::Compiled(number, table, first, rules)).is_err() {
-            return;
-        }
-    }
-}
-
 /// How far a file's table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// Nobody has asked for it.
+    Idle,
     Asked,
-    At { block: u32 },
-    Evicted { since: Instant },
+    At {
+        block: u32,
+    },
+    Evicted {
+        since: Instant,
+    },
     Refused,
 }
 
@@ -172,6 +165,9 @@ enum State {
 struct Row {
     image: Arc<NumberedImage>,
     state: State,
+    /// How often walks have ended, maybe, as it has no table; and how often they may until it gets one.
+    missed: u32,
+    price: u32,
 }
 
 /// What is known of a process.
@@ -183,6 +179,8 @@ struct Known {
     told_vm: u64,
     looked: Instant,
     rest: Duration,
+    glanced: Instant,
+    next_glance: Duration,
 }
 
 struct Keeper {
@@ -195,6 +193,9 @@ struct Keeper {
     by_image: FxHashMap<ImageId, u32>,
     interned: u32,
     processes: FxHashMap<u32, Known>,
+    is_lazy: bool,
+    /// How often processes were asked for that were not looked at yet.
+    strangers: FxHashMap<u32, u8>,
     kept: Kept,
 }
 
@@ -241,12 +242,26 @@ impl Keeper {
     fn look(&mut self, tgid: u32) {
         let is_known_there = matches!(self.tables.process(tgid), Ok(Some(_)));
         let now = Instant::now();
-        if let Some(known) = self.processes.get(&tgid)
-            && is_known_there
-            && now.duration_since(known.looked) < known.rest
-            && exec_vm(tgid) == Some(known.exec_vm)
-        {
-            return;
+        match self.processes.get_mut(&tgid) {
+            Some(known) if is_known_there => {
+                if now.duration_since(known.glanced) < known.next_glance {
+                    return self.missed(tgid);
+                }
+                known.glanced = now;
+                if now.duration_since(known.looked) < known.rest && exec_vm(tgid) == Some(known.exec_vm) {
+                    known.next_glance = (known.next_glance * 2).min(LONGEST_GLANCE);
+                    return self.missed(tgid);
+                }
+            }
+            _ if self.is_lazy => {
+                let calls = self.strangers.entry(tgid).or_default();
+                *calls += 1;
+                if *calls < CALLS_BEFORE_LOOK {
+                    return;
+                }
+                self.strangers.remove(&tgid);
+            }
+            _ => {}
         }
         self.kept.looks += 1;
         let Some((lines, exec_vm)) = read(tgid) else {
@@ -258,13 +273,13 @@ impl Keeper {
         };
         let lines: Vec<(MapsLine, u32)> =
             lines.into_iter().map(|line| (line.clone(), self.number_of(&line, tgid))).collect();
-        for (_, number) in &lines {
-            self.ask_again(*number);
-        }
         // Code that comes and goes all the time: it is found by looking it up, not by the size of all.
         let is_changing = lines.iter().any(|(line, number)| *number == 0 && line.path != b"[vsyscall]");
         let told_vm = if is_changing { 0 } else { exec_vm };
-        self.processes.insert(tgid, Known { lines, exec_vm, told_vm, looked: Instant::now(), rest });
+        let looked = Instant::now();
+        let known = Known { lines, exec_vm, told_vm, looked, rest, glanced: looked, next_glance: SHORTEST_REST };
+        self.processes.insert(tgid, known);
+        self.missed(tgid);
         self.tell(tgid);
     }
 
@@ -340,20 +355,29 @@ impl Keeper {
             used: AtomicBool::new(false),
         });
         let number = self.numbered.add(image.clone());
-        let asked = file.is_some_and(|file| self.jobs.send(Job { number, file }).is_ok());
-        self.rows.push(Row { image, state: if asked { State::Asked } else { State::Refused } });
+        let price = file.as_ref().map_or(0, |file| if self.is_lazy { price(file) } else { 0 });
+        let state = if file.is_some() { State::Idle } else { State::Refused };
+        self.rows.push(Row { image, state, missed: 0, price });
         self.by_image.insert(id, number);
         number
     }
 
-    /// Has a table made again that was taken out long ago.
-    fn ask_again(&mut self, number: u32) {
-        let Some(row) = (number as usize).checked_sub(1).and_then(|row| self.rows.get_mut(row)) else { return };
-        if let (State::Evicted { since }, Some(file)) = (row.state, &row.image.file)
-            && since.elapsed() >= EVICTED_FOR
-            && self.jobs.send(Job { number, file: file.clone() }).is_ok()
-        {
-            row.state = State::Asked;
+    /// A walk may have ended for want of a table of what a process has mapped: those are asked for that were missed often enough.
+    fn missed(&mut self, tgid: u32) {
+        let Some(known) = self.processes.get(&tgid) else { return };
+        for (_, number) in &known.lines {
+            let Some(row) = (*number as usize).checked_sub(1).and_then(|row| self.rows.get_mut(row)) else { continue };
+            let may_be_asked = match row.state {
+                State::Idle => true,
+                State::Evicted { since } => since.elapsed() >= EVICTED_FOR,
+                State::Asked | State::At { .. } | State::Refused => false,
+            };
+            row.missed += u32::from(may_be_asked);
+            if let (true, Some(file)) = (may_be_asked && row.missed > row.price, &row.image.file)
+                && self.jobs.send(Job { number: *number, file: file.clone() }).is_ok()
+            {
+                (row.state, row.missed) = (State::Asked, 0);
+            }
         }
     }
 
@@ -431,6 +455,11 @@ impl Keeper {
         for tgid in gone {
             self.forget(tgid);
         }
+        if self.strangers.len() > MOST_STRANGERS {
+            self.strangers.clear();
+        }
+        // What is given back only when there is no room left makes the heap grow to its end.
+        let _ = self.tables.tidy();
     }
 
     fn forget(&mut self, tgid: u32) {
@@ -439,20 +468,16 @@ impl Keeper {
     }
 }
 
-/// The executable mappings of a process, and how many pages that are by the kernel's own count, at one moment.
+/// The executable mappings of a process, and how many pages that are by the kernel's way to count (`is_exec_mapping`, mm/internal.h).
+///
+/// A text that was read while mappings changed has another number than the process then: programs see that, and it is read again.
 fn read(tgid: u32) -> Option<(Vec<MapsLine>, u64)> {
-    /// It is read again as long as it changes, and in the end used as it is: then a program sees that it is not the same.
-    const TRIES: u32 = 5;
-    let mut before = exec_vm(tgid)?;
-    for _ in 0..TRIES {
-        let lines = proc::maps(tgid).ok()?;
-        let after = exec_vm(tgid)?;
-        if after == before {
-            return Some((lines, after));
-        }
-        before = after;
-    }
-    None
+    const WRITE: u32 = 2;
+    let lines = proc::maps(tgid).ok()?;
+    // The gate page is no memory of the process; nor has one that has ended any.
+    let counted = lines.iter().filter(|line| line.protection & WRITE == 0 && line.path != b"[vsyscall]");
+    let pages = counted.map(|line| line.end - line.start).sum::<u64>() / rustix::param::page_size() as u64;
+    (pages > 0).then_some((lines, pages))
 }
 
 /// Executable pages of a process (`mm->exec_vm`): what `status` tells of the program and of libraries is the whole of it (`task_mem`,
@@ -474,8 +499,6 @@ mod tests {
     #[test]
     fn executable_pages_are_counted_as_the_kernel_does() {
         let (lines, pages) = read(std::process::id()).expect("it can be read");
-        // The gate page is no memory of the process.
-        let mapped = lines.iter().filter(|line| line.path != b"[vsyscall]").map(|line| line.end - line.start);
-        assert_eq!(mapped.sum::<u64>() / rustix::param::page_size() as u64, pages, "{lines:?}");
+        assert_eq!(exec_vm(std::process::id()), Some(pages), "{lines:?}");
     }
 }

@@ -141,7 +141,12 @@ impl Heap {
     /// How many blocks are taken, those that are retired with them.
     pub fn used(&self) -> u32 {
         let taken: u32 = self.taken.values().map(|taken| taken.blocks).sum();
-        taken + self.retired.iter().map(|run| run.blocks).sum::<u32>()
+        taken + self.retired()
+    }
+
+    /// How many are retired.
+    pub fn retired(&self) -> u32 {
+        self.retired.iter().map(|run| run.blocks).sum()
     }
 
     /// How many segments must be there for all blocks that were ever taken.

@@ -9,7 +9,7 @@ use super::ring::{Event, Ring};
 use crate::perf::Layout;
 use crate::perf::record::unwound::{self, push_sample, push_stack};
 use crate::perf::record::{Identity, Unwound};
-use crate::sampler::Beside;
+use crate::sampler::{Beside, Pace};
 
 /// The ring, read beside those of the events.
 pub struct Samples {
@@ -18,6 +18,7 @@ pub struct Samples {
     stale: Box<dyn FnMut(u32) + Send>,
     /// Stacks that fit into no record.
     unfit: Arc<AtomicU64>,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Samples {
@@ -28,8 +29,8 @@ impl std::fmt::Debug for Samples {
 
 impl Samples {
     /// Reads `ring`, and tells `stale` which processes' mappings are not those that programs know.
-    pub fn new(ring: Ring, stale: impl FnMut(u32) + Send + 'static) -> Samples {
-        Samples { ring, stale: Box::new(stale), unfit: Arc::default() }
+    pub fn new(ring: Ring, pace: Pace, stale: impl FnMut(u32) + Send + 'static) -> Samples {
+        Samples { ring, stale: Box::new(stale), unfit: Arc::default(), pace }
     }
 
     /// How many stacks fitted into no record so far; none do not, as long as stacks have so many frames at most.
@@ -40,7 +41,7 @@ impl Samples {
 
 impl Beside for Samples {
     fn drain(&mut self, layout: &Layout, limit: usize, out: &mut Vec<u8>) -> bool {
-        let Samples { ring, stale, unfit } = self;
+        let Samples { ring, stale, unfit, .. } = self;
         // A record is at most as large as twice its event: an event of a sample has 48 bytes and 8 more, its record 56.
         let most = (limit.saturating_sub(out.len()) / 2) as u64;
         if most == 0 {
@@ -68,6 +69,10 @@ impl Beside for Samples {
 
     fn wakes(&self) -> BorrowedFd<'_> {
         self.ring.descriptor()
+    }
+
+    fn pace(&self) -> Pace {
+        self.pace
     }
 }
 

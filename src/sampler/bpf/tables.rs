@@ -166,6 +166,16 @@ impl Tables {
         Ok(())
     }
 
+    /// Makes what was given back free again, if it is much; waits for programs that may look at it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn tidy(&mut self) -> io::Result<()> {
+        /// Half a segment.
+        const MUCH: u32 = SEGMENT_BLOCKS / 2;
+        if self.heap.retired() >= MUCH { self.rest() } else { Ok(()) }
+    }
+
     /// A run of blocks, with memory for all of them.
     fn take(&mut self, blocks: u32) -> io::Result<Option<Run>> {
         let mut run = self.heap.take(blocks);

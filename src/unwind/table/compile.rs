@@ -227,27 +227,40 @@ fn go_pieces(image: &ElfImage, processor: Processor) -> Result<Vec<GoPiece>, Ref
 }
 
 /// Single bytes of code that are those of a signal's trampoline by its instructions alone, from the lowest on, with their rules.
+///
+/// All code is read for it. What was read is given back as it goes, as it is mapped.
 fn signal_points(image: &ElfImage, processor: Processor, code: &[&Segment]) -> Vec<(u64, u64)> {
+    const PIECE: usize = 2 << 20;
     let mut points = Vec::new();
     for segment in code {
         let Some(bytes) = flow::code(image, segment.svma) else { continue };
-        match processor {
-            // The byte before it, as a return address to it is looked up.
-            Processor::X86_64 => {
-                for pattern in flow::SIGNAL_RETURNS {
-                    let begins = memchr::memmem::find_iter(bytes, pattern).filter(|at| *at > 0);
+        for start in (0..bytes.len()).step_by(PIECE) {
+            let end = (start + PIECE).min(bytes.len());
+            // All that begin in the piece.
+            let find = |pattern: &'static [u8]| {
+                let piece = &bytes[start..(end + pattern.len() - 1).min(bytes.len())];
+                memchr::memmem::find_iter(piece, pattern).map(move |at| start + at)
+            };
+            match processor {
+                // The byte before it, as a return address to it is looked up.
+                Processor::X86_64 => {
+                    let begins = flow::SIGNAL_RETURNS.into_iter().flat_map(find);
+                    let begins = begins.filter(|at| *at > 0);
                     points.extend(begins.map(|at| (segment.svma + at as u64 - 1, rules::SIGNAL_IF_RETURNED_TO)));
                 }
-            }
-            Processor::Aarch64 => {
-                for at in memchr::memmem::find_iter(bytes, &arm64_signal::TRAMPOLINE) {
-                    let offset = segment.offset + at as u64;
-                    let near = offset.saturating_sub(1)..offset.saturating_add(arm64_signal::TRAMPOLINE.len() as u64);
-                    let near = near.filter(|place| arm64_signal::is_trampoline(image.data(), *place));
-                    points.extend(near.filter_map(|place| Some((image.svma_of_offset(place)?, rules::SIGNAL))));
+                Processor::Aarch64 => {
+                    for at in find(&arm64_signal::TRAMPOLINE) {
+                        let offset = segment.offset + at as u64;
+                        let near =
+                            offset.saturating_sub(1)..offset.saturating_add(arm64_signal::TRAMPOLINE.len() as u64);
+                        let near = near.filter(|place| arm64_signal::is_trampoline(image.data(), *place));
+                        points.extend(near.filter_map(|place| Some((image.svma_of_offset(place)?, rules::SIGNAL))));
+                    }
                 }
+                Processor::X86 => {}
             }
-            Processor::X86 => {}
+            let first = usize::try_from(segment.offset).unwrap_or(usize::MAX);
+            image.forget(first.saturating_add(start)..first.saturating_add(end));
         }
     }
     points.sort_unstable();
