@@ -64,6 +64,16 @@ pub enum Rule {
         /// How far the CFA is from the base.
         cfa: i16,
     },
+    /// The CFA is the base plus `cfa`, further than `Offset` can say, and the return address is the word before it: a function
+    /// that keeps arrays of more than 256 KiB on the stack, as rustc's own does that all of it is called by.
+    Far {
+        /// From which register.
+        base: Base,
+        /// Where the caller's frame pointer is.
+        fp: Slot,
+        /// How far the CFA is from the base; less than [`Rule::FARTHEST`].
+        cfa: i32,
+    },
     /// The CFA is what stands at the base plus `at`, plus `add`.
     Deref {
         /// From which register.
@@ -129,6 +139,9 @@ impl Slot {
 }
 
 impl Rule {
+    /// How far the CFA may be: 32 MiB, in words of 8 bytes.
+    pub const FARTHEST: i32 = 1 << 22;
+
     /// The rule that a row of call frame information is.
     pub fn of_row(entry: &FrameEntry<'_>, row: &UnwindTableRow<usize>, processor: Processor) -> Rule {
         if entry.is_signal() {
@@ -183,7 +196,15 @@ impl Rule {
         };
         match row.cfa() {
             CfaRule::RegisterAndOffset { register, offset } => {
-                Some(Rule::Offset { base: base_of(*register)?, ra, fp, cfa: words(*offset)? })
+                let base = base_of(*register)?;
+                match words(*offset) {
+                    Some(cfa) => Some(Rule::Offset { base, ra, fp, cfa }),
+                    None if offset % word == 0 && ra == Slot(-1) => {
+                        let cfa = i32::try_from(offset / word).ok().filter(|cfa| cfa.abs() < Rule::FARTHEST)?;
+                        Some(Rule::Far { base, fp, cfa })
+                    }
+                    None => None,
+                }
             }
             CfaRule::Expression(expression) => match operations(entry, expression)?.as_slice() {
                 [

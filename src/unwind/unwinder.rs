@@ -185,7 +185,9 @@ impl Unwinder {
         let image = walk.walk.at.mapping.image;
         let offset = walk.walk.at.mapping.offset_of(here.address.lookup());
         let caller = match walk.rule(image, offset, here.address) {
-            rule @ (Rule::Offset { .. } | Rule::Deref { .. } | Rule::Plt { .. }) => walk.by_rule(&here, rule),
+            rule @ (Rule::Offset { .. } | Rule::Far { .. } | Rule::Deref { .. } | Rule::Plt { .. }) => {
+                walk.by_rule(&here, rule)
+            }
             Rule::Row => walk.by_row(&here, image, offset, &mut Some(*registers)),
             _ => return None,
         };
@@ -338,15 +340,19 @@ impl Walker<'_, '_> {
         let word = self.walk.processor.word();
         let words = |address: u64, words: i64| address.wrapping_add_signed(words * word as i64);
         let base = |base: Base| if base == Base::Sp { here.sp } else { here.fp };
+        const BEFORE: Option<Slot> = Slot::new(Saved::AtCfa(-1));
         let (cfa, ra, fp) = match rule {
             Rule::Offset { base: from, ra, fp, cfa } => (words(base(from), i64::from(cfa)), ra, fp),
+            Rule::Far { base: from, fp, cfa } => {
+                (words(base(from), i64::from(cfa)), BEFORE.ok_or(Stop::Registers)?, fp)
+            }
             Rule::Deref { base: from, add, ra, fp, at } => {
                 (words(self.walk.read(words(base(from), i64::from(at)))?, i64::from(add)), ra, fp)
             }
             Rule::Plt { from } => {
                 let pushed = u64::from(here.address.lookup() & 15 >= u64::from(from));
-                const { assert!(Slot::new(Saved::AtCfa(-1)).is_some()) };
-                let (Some(ra), Some(fp)) = (Slot::new(Saved::AtCfa(-1)), Slot::new(Saved::InRegister)) else {
+                const { assert!(BEFORE.is_some()) };
+                let (Some(ra), Some(fp)) = (BEFORE, Slot::new(Saved::InRegister)) else {
                     return Err(Stop::Registers);
                 };
                 (words(here.sp, 1 + pushed as i64), ra, fp)

@@ -23,6 +23,12 @@ pub fn encode(rule: Rule) -> u64 {
         Rule::Offset { base, ra, fp, cfa } => {
             words(if base == Base::Sp { RULE_SP } else { RULE_FP }, 0, cfa, slot(ra), slot(fp))
         }
+        Rule::Far { base, fp, cfa } => {
+            // What does not fit into the offset is in the argument.
+            let low = cfa as i16;
+            let high = (cfa - i32::from(low)) >> 16;
+            words(if base == Base::Sp { RULE_SP } else { RULE_FP }, high as u8, low, -1, slot(fp))
+        }
         Rule::Deref { base, add, ra, fp, at } => {
             let kind = if base == Base::Sp { RULE_SP_DEREF } else { RULE_FP_DEREF };
             words(kind, add as u8, at.into(), slot(ra), slot(fp))
@@ -136,6 +142,13 @@ mod tests {
         assert_eq!(apart(offset), (RULE_SP, 0, 300, -1, -2));
         let offset = Rule::Offset { base: Base::Fp, ra: in_register, fp: at_fp, cfa: -3 };
         assert_eq!(apart(offset), (RULE_FP, 0, -3, -32768, 32767));
+        // 0x83db0 bytes, and the farthest.
+        let far = |base: Base, cfa: i32| apart(Rule::Far { base, fp: slot(-2), cfa });
+        assert_eq!(far(Base::Sp, 0x83db0 / 8), (RULE_SP, 1, 0x7b6, -1, -2));
+        for cfa in [32_768, -32_769, Rule::FARTHEST - 1, 1 - Rule::FARTHEST] {
+            let (_, high, low, ..) = far(Base::Fp, cfa);
+            assert_eq!(high * 65_536 + low, i64::from(cfa));
+        }
         let deref = Rule::Deref { base: Base::Fp, add: -128, ra: slot(-1), fp: in_register, at: -7 };
         assert_eq!(apart(deref), (RULE_FP_DEREF, -128, -7, -1, -32768));
         assert_eq!(apart(Rule::Plt { from: 11 }), (RULE_PLT, 11, 0, 0, 0));

@@ -206,6 +206,7 @@ fn kind(rule: Rule) -> &'static str {
         Rule::NoInfo => "NoInfo",
         Rule::Root => "Root",
         Rule::Offset { .. } => "Offset",
+        Rule::Far { .. } => "Far",
         Rule::Deref { .. } => "Deref",
         Rule::Plt { .. } => "Plt",
         Rule::Go { .. } => "Go",
