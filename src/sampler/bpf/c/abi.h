@@ -33,8 +33,8 @@
 enum rule_kind {
     RULE_NO_INFO = 0,
     RULE_ROOT = 1,
-    RULE_SP = 2,       /* CFA = sp + cfa */
-    RULE_FP = 3,       /* CFA = fp + cfa */
+    RULE_SP = 2,       /* CFA = sp + cfa + (argument << 16) */
+    RULE_FP = 3,       /* CFA = fp + cfa + (argument << 16) */
     RULE_SP_DEREF = 4, /* CFA = *(sp + cfa) + argument */
     RULE_FP_DEREF = 5,
     RULE_PLT = 6,    /* CFA = sp + 1 + (address & 15 >= argument) */

@@ -446,6 +446,8 @@ __noinline long step(u32 which) {
             u64 word;
             if (read_word(scratch, cfa, &word)) return ends(walk, END_UNREADABLE);
             cfa = word + 8 * argument;
+        } else {
+            cfa += 8 * 65536 * argument;
         }
         if (ra_slot == SLOT_IN_REGISTER) {
             if (!walk->lr) return ends(walk, END_NO_PROGRESS);
