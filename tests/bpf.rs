@@ -120,12 +120,64 @@ fn stacks_of_go_are_the_same_both_ways() {
     agree("Go", &programs::go("nested", &[]), &["40"], 500);
 }
 
+/// Two libraries that stand at one address in turn, of a program that works in them, or waits in them.
+fn reuse(flags: &[&str], seconds: &str) -> Vec<std::ffi::OsString> {
+    let library = |name: &str| {
+        let name = format!("-Dlate_work={name}");
+        programs::c_with("late_library", &[&["-shared", "-fPIC", &name], flags].concat())
+    };
+    let program = programs::c_with("reuse", flags).into_os_string();
+    let libraries = ["only_in_first", "only_in_second"].map(library).map(Into::into);
+    [program, seconds.into()].into_iter().chain(libraries).collect()
+}
+
+/// Asserts that no stack of that program has what is in one library below what is called from the other.
+fn libraries_are_told_apart(name: &str, flags: &[&str], words: &[std::ffi::OsString]) {
+    let (mut command, folder) = (common::run::profile(Account::Own), common::account::folder());
+    let (out, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
+    command.args(["record", "-F", "997", "-f", "folded", "-o"]).arg(&out).arg("--stats").arg(&stats).args(flags);
+    command.arg("--").args(words).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let output = common::run::finish(command.spawn());
+    assert!(output.status.success(), "{}", common::run::stderr(&output));
+    let stats: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&stats).expect("it was written")).expect("it is JSON");
+    if !stats["bpf"]["why_not"].is_null() {
+        return common::skip::here(&format!("BPF cannot be used: {}", stats["bpf"]["why_not"]));
+    }
+    let text = std::fs::read_to_string(&out).expect("it was written");
+    let rows = common::folded::Folded::parse(&text).rows;
+    let weight = |pass: &dyn Fn(&common::folded::Row) -> bool| -> u64 {
+        rows.iter().filter(|row| pass(row)).map(|row| row.weight).sum()
+    };
+    let is_wrong = |row: &common::folded::Row| {
+        row.has("wants_first") && row.has("only_in_second") || row.has("wants_second") && row.has("only_in_first")
+    };
+    let (all, cut) = (weight(&|_| true), weight(&|row| row.mentions("[truncated: mappings changed]")));
+    println!(
+        "{name}: {} of {all} wrong, {cut} cut as mappings changed, {} otherwise; reused {}; {}",
+        weight(&is_wrong),
+        weight(&|row| row.mentions("[truncated: ")) - cut,
+        common::run::truth(&common::run::stdout(&output), "REUSED"),
+        stats["bpf"]["counts"],
+    );
+    assert!(common::run::truth(&common::run::stdout(&output), "REUSED") > 2.0, "{name}: they did not");
+    assert!(all > 0 && weight(&is_wrong) == 0, "{name}:\n{text}");
+}
+
+#[test]
+fn libraries_at_one_address_are_told_apart() {
+    libraries_are_told_apart("samples", &[], &reuse(&[], "1.5"));
+    // Waits have no copies to fall back on, so that all are walked by what is known then.
+    libraries_are_told_apart("both", &["--wall"], &reuse(&[], "1.5"));
+    libraries_are_told_apart("waits", &["--off-cpu"], &reuse(&["-DNAPS"], "3"));
+}
+
 #[test]
 fn nothing_stays_attached_when_it_is_killed() {
     let running = Program::start_silent(Account::Own, &programs::c("libc_heavy"), &["8"]);
     let pid = running.pid().to_string();
     let before = held();
-    let arguments = ["-p", &pid, "-d", "20", "-q", "--bpf", "samples", "-o", "/dev/null", "-f", "folded"];
+    let arguments = ["-p", &pid, "-d", "20", "-q", "--bpf", "auto", "-o", "/dev/null", "-f", "folded"];
     let mut profile = std::process::Command::new(binary()).args(arguments).spawn().expect("it starts");
     let mut most = Vec::new();
     for _ in 0..200 {

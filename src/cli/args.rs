@@ -129,7 +129,7 @@ pub struct RecordArgs {
     pub unwind: Unwind,
 
     /// Which stacks BPF programs walk in the kernel, where they are permitted
-    #[arg(long, value_enum, default_value_t = Bpf::Waits, help_heading = "How")]
+    #[arg(long, value_enum, default_value_t = Bpf::Auto, help_heading = "How")]
     pub bpf: Bpf,
     /// How much of the user stack each sample copies, a multiple of 8 from 512 to 65528 [default: 65528, less at high rates]
     #[arg(long, value_name = "BYTES", value_parser = stack_size, help_heading = "How")]
@@ -219,10 +219,11 @@ pub enum Unwind {
 /// Which stacks BPF programs walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Bpf {
-    /// Those of --off-cpu and --wall
+    /// All that they can walk, where that is permitted
+    #[value(alias = "samples")]
+    Auto,
+    /// Those of --off-cpu and --wall only
     Waits,
-    /// Those of samples too. On trial: a library that takes the place of another of the same size is not noticed yet
-    Samples,
     /// None
     Never,
 }
@@ -230,8 +231,8 @@ pub enum Bpf {
 impl From<Bpf> for UseBpf {
     fn from(bpf: Bpf) -> UseBpf {
         match bpf {
+            Bpf::Auto => UseBpf::Auto,
             Bpf::Waits => UseBpf::Waits,
-            Bpf::Samples => UseBpf::Samples,
             Bpf::Never => UseBpf::Never,
         }
     }

@@ -128,11 +128,13 @@ pub enum Truncation {
     OtherStack,
     /// It was walked in the kernel, and found no room on the way from there.
     LostStack,
+    /// It was walked in the kernel by mappings that were not those of the process any more.
+    MappingsChanged,
 }
 
 impl Truncation {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Truncation; 14] = [
+    pub const ALL: [Truncation; 15] = [
         Truncation::StackCopy,
         Truncation::NoUnwindInfo,
         Truncation::NotMapped,
@@ -147,6 +149,7 @@ impl Truncation {
         Truncation::Deferred,
         Truncation::OtherStack,
         Truncation::LostStack,
+        Truncation::MappingsChanged,
     ];
 
     /// The reason in words, as it is shown to the user and used as key in `--stats`.
@@ -166,6 +169,7 @@ impl Truncation {
             Truncation::Deferred => "deferred",
             Truncation::OtherStack => "other stack",
             Truncation::LostStack => "lost stack",
+            Truncation::MappingsChanged => "mappings changed",
         }
     }
 }

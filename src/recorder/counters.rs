@@ -41,6 +41,10 @@ pub struct Counters {
     pub unwound: u64,
     /// Of those, samples whose stack never came.
     pub lost_stacks: u64,
+    /// Of those, samples whose stack was cut where other code was mapped than the kernel was told.
+    pub mappings_changed: u64,
+    /// How often there was no room for all mappings that a process has made.
+    pub mappings_forgotten: u64,
     /// Frames by how they were found, each as often as a sample has it, in the order of [`FoundBy::ALL`].
     pub found: [u64; FoundBy::ALL.len()],
 }

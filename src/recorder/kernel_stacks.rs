@@ -37,6 +37,8 @@ pub struct SummedWaits {
     pub tid: u32,
     /// Key of the stack at which it went off the CPU, or what is known of it otherwise.
     pub stack: StackOf,
+    /// By which epoch of its process's address space that was walked; 0 if by none.
+    pub epoch: u32,
     /// Who woke it, if that was asked.
     pub waker: Option<WakerOf>,
     /// Whether it could have run.
@@ -71,6 +73,8 @@ pub enum StackOf {
 pub struct WakerOf {
     /// Key of its stack; nothing if it was lost, or nobody was seen.
     pub stack: Option<u64>,
+    /// By which epoch of its process's address space that was walked; 0 if by none.
+    pub epoch: u32,
     /// Its number; 0 for a CPU that was idle.
     pub tid: u32,
 }
@@ -115,6 +119,19 @@ impl Recorder {
         Some(known)
     }
 
+    /// The same, up to what is to be trusted.
+    fn trusted_stack(&mut self, key: u64, pid: u32, epoch: u32) -> Option<Known> {
+        let known = self.known_stack(key, pid)?;
+        if epoch == 0 {
+            return Some(known);
+        }
+        let Some(suspects) = self.suspects_of_wait(epoch) else { return Some(known) };
+        let space = self.processes.followed(pid).map(|process| process.space.clone()).unwrap_or_default();
+        let Some((stack, end)) = self.trusted(known.stack, &suspects, (&space, false)) else { return Some(known) };
+        self.counters.mappings_changed += 1;
+        Some(Known { stack, end, ..known })
+    }
+
     /// The name of a thread that has woken another, which may be anyone's, and may have ended.
     fn name_of_waker(&mut self, tid: u32) -> StringId {
         if let Some(name) = self.waits.as_ref().and_then(|waits| waits.stacks.wakers.get(&tid)) {
@@ -133,7 +150,7 @@ impl Recorder {
     pub fn add_summed_waits(&mut self, summed: &SummedWaits) -> bool {
         let lost = StackEnd::Truncated(Truncation::LostStack);
         let (stack, end) = match summed.stack {
-            StackOf::Key(key) => match self.known_stack(key, summed.pid) {
+            StackOf::Key(key) => match self.trusted_stack(key, summed.pid, summed.epoch) {
                 Some(known) => {
                     for (sum, count) in self.counters.found.iter_mut().zip(known.found) {
                         *sum = sum.saturating_add(u64::from(count).saturating_mul(summed.count));
@@ -146,9 +163,9 @@ impl Recorder {
             StackOf::Empty => (StackId(0), StackEnd::Root),
             StackOf::Lost => (StackId(0), lost),
         };
-        let waker = summed.waker.map(|WakerOf { stack, tid }| {
+        let waker = summed.waker.map(|WakerOf { stack, epoch, tid }| {
             // Whose addresses they are is not known, of what is in no file.
-            match stack.and_then(|key| self.known_stack(key, OUTSIDE)) {
+            match stack.and_then(|key| self.trusted_stack(key, OUTSIDE, epoch)) {
                 Some(Known { stack, interrupt: Some(count), .. }) => Waker::Interrupt(stack, count),
                 // Whatever an idle CPU does, it was not asked for by itself.
                 Some(Known { stack, .. }) if tid == OUTSIDE => Waker::Interrupt(stack, usize::MAX),

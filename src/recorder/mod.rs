@@ -13,9 +13,11 @@
 
 mod call_stack;
 mod called;
+mod changes;
 mod counters;
 mod deferred;
 mod ends;
+mod epochs;
 mod existing;
 mod feed;
 mod followed_maps;
@@ -32,14 +34,16 @@ mod waiting;
 mod waits;
 mod walk;
 
+pub use changes::Change;
 pub use counters::Counters;
 pub use ends::OFF_CPU;
+pub use epochs::{Code, Epoch, Epochs, Listed};
 pub use feed::{Feed, Sink};
 pub use kernel_stacks::{StackOf, SummedWaits, WakerOf};
 pub use on_cpu::ThreadTime;
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 pub use tap::{Tap, Tapped};
-pub use unwound::{NumberedImage, NumberedImages};
+pub use unwound::{KernelLists, Mapped, NumberedImage, NumberedImages};
 pub use waiting::{Found, WaitingThread};
 pub use waits::{WaitOptions, Waited, Waker};
 // What samples must carry to be unwound: who opens the events asks for it.
@@ -115,6 +119,7 @@ pub struct Recorder {
     /// Of processes that run.
     late: Option<Late>,
     unwound: unwound::UnwoundStacks,
+    changes: changes::Changes,
     counters: Counters,
     /// Samples before this time are not kept; `u64::MAX` until the recording has begun.
     begin: u64,
@@ -172,6 +177,7 @@ impl Recorder {
             incomplete: Incomplete::default(),
             late,
             unwound: unwound::UnwoundStacks::default(),
+            changes: changes::Changes::default(),
             counters: Counters::default(),
             begin: u64::MAX,
             events,
@@ -197,6 +203,7 @@ impl Recorder {
         Counters {
             completed_late: late.map_or(0, |late| late.completed),
             memory_denied: late.is_some_and(Late::was_denied),
+            mappings_forgotten: self.changes.forgotten,
             ..self.counters
         }
     }
@@ -219,11 +226,15 @@ impl Recorder {
                 self.add(&admitted, walked, &frames);
                 self.frames = frames;
             }
-            Record::Mmap(mmap) => self.mmap(mmap),
+            Record::Mmap(mmap) => {
+                self.changes.mapped(mmap);
+                self.mmap(mmap);
+            }
             Record::Comm(comm) if comm.pid == OUTSIDE => {}
             Record::Comm(comm) => {
                 let name = String::from_utf8_lossy(comm.name);
                 if comm.exec {
+                    self.changes.ended(comm.pid, comm.identity.time);
                     self.forget_memory(comm.pid);
                 }
                 let renamed = self.processes.rename(comm.pid, comm.tid, &name, comm.exec);
@@ -244,6 +255,7 @@ impl Recorder {
             Record::Fork(task) => {
                 // The number may have been another's.
                 if task.pid == task.tid {
+                    self.changes.forked(task.parent_pid, task.pid, task.time);
                     self.forget_memory(task.pid);
                 }
                 self.processes.fork(task.parent_pid, task.parent_tid, task.pid, task.tid);
@@ -251,6 +263,7 @@ impl Recorder {
             }
             Record::Exit(task) => {
                 if task.pid == task.tid {
+                    self.changes.leader_ended(task.pid);
                     self.forget_memory(task.pid);
                 }
                 self.off_cpu.ends(task.tid);
@@ -346,10 +359,17 @@ impl Recorder {
 
     /// Looks at a record whose turn comes later: what of its stack is not in the copy is read now.
     fn arrives(&mut self, bytes: &[u8], layout: &Layout) {
+        let kind = record::header(bytes, layout.order).map(|(kind, ..)| kind);
+        if self.unwound.mapped.is_some()
+            && matches!(kind, Some(record::kind::MMAP | record::kind::MMAP2))
+            && let Record::Mmap(mmap) = record::parse(bytes, layout)
+        {
+            return self.tell_mapped(&mmap);
+        }
         if self.late.is_none() || self.begin == u64::MAX || self.options.begins_with_exec_of.is_some() {
             return;
         }
-        if record::header(bytes, layout.order).is_none_or(|(kind, ..)| kind != record::kind::SAMPLE) {
+        if kind != Some(record::kind::SAMPLE) {
             return;
         }
         let Record::Sample(sample) = record::parse(bytes, layout) else { return };

@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 
+use super::changes::{Change, Changes, Suspects};
+use super::epochs::Epochs;
 use super::{Admitted, Recorder};
 use crate::image::{ElfImage, Wanted};
 use crate::model::{CodeAddress, FoundBy, ImageId, ProfileBuilder, Sample, StackEnd, StackId, Timestamp, Truncation};
@@ -60,6 +62,36 @@ impl NumberedImages {
     }
 }
 
+/// Whom each mapping of code is told as soon as its record has come.
+pub struct Mapped(Box<Told>);
+
+/// Whose, and what.
+type Told = dyn FnMut(u32, &Change) + Send;
+
+impl Mapped {
+    /// It is told by this.
+    pub fn new(told: impl FnMut(u32, &Change) + Send + 'static) -> Mapped {
+        Mapped(Box::new(told))
+    }
+}
+
+impl std::fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mapped")
+    }
+}
+
+/// By what stacks are walked in the kernel.
+#[derive(Debug)]
+pub struct KernelLists {
+    /// The images by the numbers that frames have.
+    pub numbered: Arc<NumberedImages>,
+    /// What was listed of processes.
+    pub epochs: Arc<Epochs>,
+    /// Who keeps the lists.
+    pub mapped: Mapped,
+}
+
 /// How often frames were found in each way, in the order of [`FoundBy::ALL`].
 type Found = [u32; FoundBy::ALL.len()];
 
@@ -76,6 +108,7 @@ pub(super) struct UnwoundStacks {
     numbered: Arc<NumberedImages>,
     /// By number, as far as they were asked for.
     known: Vec<Option<(ImageId, Arc<NumberedImage>)>>,
+    pub mapped: Option<Mapped>,
     pub stacks: FxHashMap<u64, Kept>,
 }
 
@@ -86,20 +119,35 @@ impl UnwoundStacks {
         // One that comes again was forgotten in the kernel, not here.
         self.stacks.entry(stack.key).or_insert(kept);
     }
+
+    /// Whether an image has this number.
+    pub fn is_of(&self, number: u32, image: ImageId) -> bool {
+        matches!(self.known.get(number as usize), Some(Some((known, _))) if *known == image)
+    }
 }
 
 impl Recorder {
-    /// Samples may come whose stacks were walked in the kernel, with images of these numbers.
-    pub fn set_numbered_images(&mut self, numbered: Arc<NumberedImages>) {
-        self.unwound.numbered = numbered;
+    /// Samples may come whose stacks were walked in the kernel.
+    pub fn set_kernel_lists(&mut self, lists: KernelLists) {
+        self.unwound.numbered = lists.numbered;
+        self.changes = Changes::new(lists.epochs);
+        self.unwound.mapped = Some(lists.mapped);
+    }
+
+    /// A mapping has been made, whose turn comes later.
+    pub(super) fn tell_mapped(&mut self, mmap: &record::Mmap<'_>) {
+        if let (Some(mapped), Some(change)) = (&mut self.unwound.mapped, Change::of(mmap)) {
+            (mapped.0)(mmap.pid, &change);
+        }
     }
 
     /// Adds a sample whose stack was walked in the kernel.
     pub(super) fn add_unwound(&mut self, unwound: &Unwound) {
-        let Unwound { identity, period, event, key, epoch: _ } = *unwound;
+        let Unwound { identity, period, event, key, epoch } = *unwound;
         let sample = record::Sample { identity, period, event, ..record::Sample::default() };
         let Some(admitted) = self.admit(&sample) else { return };
         self.counters.unwound += 1;
+        let suspects = self.suspects_of_sample(identity.pid, epoch);
         match self.unwound.stacks.remove(&key) {
             None => {
                 self.counters.lost_stacks += 1;
@@ -107,7 +155,7 @@ impl Recorder {
             }
             Some(Kept::Row(stack, end, found)) => {
                 self.counters.found.iter_mut().zip(*found).for_each(|(sum, count)| *sum += u64::from(count));
-                self.add_row(&admitted, stack, end);
+                self.add_trusted(&admitted, (stack, end), suspects.as_deref());
                 self.unwound.stacks.insert(key, Kept::Row(stack, end, found));
             }
             Some(Kept::AsItCame(kernel, words, end)) => {
@@ -117,12 +165,20 @@ impl Recorder {
                 let before = self.counters.found;
                 let stack = self.stack(&frames);
                 self.frames = frames;
-                self.add_row(&admitted, stack, end);
+                self.add_trusted(&admitted, (stack, end), suspects.as_deref());
                 let found = std::array::from_fn(|way| (self.counters.found[way] - before[way]) as u32);
                 let settled = Kept::Row(stack, end, Box::new(found));
                 self.unwound.stacks.insert(key, if is_settled { settled } else { Kept::AsItCame(kernel, words, end) });
             }
         }
+    }
+
+    /// Adds a row with what of a stack is to be trusted.
+    fn add_trusted(&mut self, admitted: &Admitted<'_>, (stack, end): (StackId, StackEnd), suspects: Option<&Suspects>) {
+        let trusted = suspects.and_then(|suspects| self.trusted(stack, suspects, (&admitted.space, true)));
+        self.counters.mappings_changed += u64::from(trusted.is_some());
+        let (stack, end) = trusted.unwrap_or((stack, end));
+        self.add_row(admitted, stack, end);
     }
 
     /// The frames of a stack; says whether they are the same for all samples of that stack.

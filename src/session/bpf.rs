@@ -12,11 +12,12 @@ use super::keeper::Keeper;
 use super::options::{RecordOptions, UseBpf};
 use super::plan::{Plan, Subject};
 use super::tables::{Kept, Message, TableKeeper};
-use crate::error::Error;
-use crate::error::Result as Fallible;
+use crate::error::{Error, ErrorKind, Result as Fallible};
 use crate::image::Images;
 use crate::model::KernelWalks;
-use crate::recorder::{NumberedImages, Recorder, UserStacks};
+use crate::recorder::{
+    Change, Counters as RecordCounters, Epochs, KernelLists, Mapped, NumberedImages, Recorder, UserStacks,
+};
 use crate::sampler::bpf::{Bpf, Programs, Request, Samples, Whom};
 use crate::sampler::choose::Side;
 use crate::sampler::event::EventKind;
@@ -28,6 +29,7 @@ pub(super) struct Walks {
     bpf: Bpf,
     keeper: TableKeeper,
     numbered: Arc<NumberedImages>,
+    epochs: Arc<Epochs>,
     beside: Option<Samples>,
     /// Whether samples are walked.
     on_cpu: bool,
@@ -45,6 +47,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const PACE_OF_WAITS: Pace = Pace { sleep: Duration::from_millis(40), rest: Duration::ZERO };
 /// A ring of 8 MiB has room for ten times what 128 CPUs send at 999 Hz meanwhile.
 const PACE_OF_SAMPLES: Pace = Pace { sleep: Duration::from_millis(100), rest: Duration::from_millis(10) };
+/// What the summary of a recording says that does not need it.
+const NOT_PERMITTED: &str = "BPF needs root, or CAP_BPF and CAP_PERFMON";
 /// How many events get a program at most: each takes a descriptor.
 const MOST_EVENTS: usize = 4096;
 
@@ -67,9 +71,11 @@ impl Walks {
         if options.bpf == UseBpf::Never {
             return Err("BPF is not to be used".into());
         }
-        let on_cpu = on_cpu && matches!(options.bpf, UseBpf::Samples | UseBpf::Both);
+        // From copies alone: what has no tables is not to be walked by frame pointers.
+        let on_cpu =
+            on_cpu && matches!(options.bpf, UseBpf::Auto | UseBpf::Both) && options.user_stacks != UserStacks::Dwarf;
         if !on_cpu && waits.is_none() {
-            return Err("samples are walked in the kernel with --bpf samples".into());
+            return Err("stacks of samples are not to be walked in the kernel".into());
         }
         let whom = match &options.target {
             _ if plan.per_task => Whom::All,
@@ -93,7 +99,10 @@ impl Walks {
             bpf_waits::ask(&mut request, waits, is_wide);
         }
         let on_cpu = request.programs.on_cpu;
-        let why_not = |error: Error| why(&error);
+        let why_not = |error: Error| match error.kind() {
+            ErrorKind::Permission if waits.is_none() => NOT_PERMITTED.into(),
+            _ => why(&error),
+        };
         let mut bpf = Bpf::load(&request).map_err(why_not)?;
         let numbered = Arc::<NumberedImages>::default();
         let (Some(ring), Some(tables)) = (bpf.take_ring(), bpf.take_tables()) else {
@@ -101,7 +110,8 @@ impl Walks {
         };
         // Of samples there are copies until a table is there; of a machine's files few are ever in a stack.
         let is_lazy = waits.is_none() && matches!(options.target, Target::System | Target::Cgroup(_));
-        let keeper = TableKeeper::start(tables, images, numbered.clone(), is_lazy)
+        let epochs = Arc::new(Epochs::new(waits.is_some()));
+        let keeper = TableKeeper::start(tables, images, (numbered.clone(), epochs.clone()), is_lazy, waits.is_none())
             .map_err(|error| format!("cannot start the thread that keeps tables: {error}"))?;
         let messages = keeper.messages();
         let samples = Samples::new(ring, if waits.is_some() { PACE_OF_WAITS } else { PACE_OF_SAMPLES }, move |tgid| {
@@ -116,12 +126,18 @@ impl Walks {
         let is_apart = options.bpf == UseBpf::Both;
         let waits = waits.map(BpfWaits::new);
         let unfit = samples.unfit();
-        Ok(Walks { waits, on_cpu, bpf, keeper, numbered, unfit, beside: Some(samples), begins_with, is_apart })
+        Ok(Walks { waits, on_cpu, bpf, keeper, numbered, epochs, unfit, beside: Some(samples), begins_with, is_apart })
     }
 
-    /// The images by the numbers that frames have.
-    pub fn numbered(&self) -> Arc<NumberedImages> {
-        self.numbered.clone()
+    /// By what stacks are walked.
+    pub fn lists(&self) -> KernelLists {
+        let messages = self.keeper.messages();
+        let mapped = move |pid, change: &Change| {
+            // It has ended only if the recording has.
+            let _ = messages.send(Message::Mapped(pid, *change));
+        };
+        let (numbered, epochs) = (self.numbered.clone(), self.epochs.clone());
+        KernelLists { numbered, epochs, mapped: Mapped::new(mapped) }
     }
 
     /// What is to be read beside the events' rings.
@@ -185,12 +201,22 @@ impl Walks {
         self.waits.as_ref().map_or(Ok(()), |waits| waits.add_rows(&self.bpf, recorder))
     }
 
-    /// What it did: `samples` came by it.
-    pub fn finish(self, samples: u64) -> KernelWalks {
+    /// What it did, and what was counted of it.
+    pub fn finish(self, counted: &RecordCounters) -> KernelWalks {
         let counters = self.bpf.counters();
         let programs = self.bpf.programs();
-        let Kept { tables, refused, evicted, no_room, looks, processes_full, left_out, used_bytes, heap_bytes } =
-            self.keeper.stop();
+        let Kept {
+            tables,
+            refused,
+            evicted,
+            no_room,
+            looks,
+            processes_full,
+            left_out,
+            replaced,
+            used_bytes,
+            heap_bytes,
+        } = self.keeper.stop();
         let mut counts: std::collections::BTreeMap<String, u64> =
             counters.named().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
         for (name, count) in [
@@ -201,6 +227,9 @@ impl Walks {
             ("processes_read", looks),
             ("processes_without_room", processes_full),
             ("mappings_left_out", left_out),
+            ("mappings_replaced", replaced),
+            ("stacks_of_changed_mappings", counted.mappings_changed),
+            ("mappings_forgotten", counted.mappings_forgotten),
             ("heap_used_bytes", used_bytes),
             ("heap_bytes", heap_bytes),
             ("stacks_too_large_for_records", self.unfit.load(Ordering::Relaxed)),
@@ -210,7 +239,7 @@ impl Walks {
                 counts.insert(name.to_owned(), count);
             }
         }
-        KernelWalks { samples, counts, mean_call_ns: counters.mean_call(), why_not: None }
+        KernelWalks { samples: counted.unwound, counts, mean_call_ns: counters.mean_call(), why_not: None }
     }
 }
 

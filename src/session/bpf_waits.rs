@@ -132,11 +132,12 @@ impl BpfWaits {
     fn summed(&self, key: &WaitKey, value: &WaitValue) -> SummedWaits {
         let runnable = key.state == STATE_RUNNABLE;
         // 1: nobody was seen.
-        let waker = WakerOf { stack: (key.waker > 1).then_some(key.waker), tid: key.waker_tid };
+        let waker = WakerOf { stack: (key.waker > 1).then_some(key.waker), epoch: key.waker_epoch, tid: key.waker_tid };
         SummedWaits {
             pid: key.tgid,
             tid: key.tid,
             stack: self.stack_of(key.tid, key.stack),
+            epoch: key.epoch,
             waker: (self.wakers && !runnable).then_some(waker),
             runnable,
             before: key.stack == STACK_BEFORE && !runnable,
@@ -160,6 +161,7 @@ impl BpfWaits {
             pid: record.tgid,
             tid: record.tid,
             stack: self.stack_of(record.tid, record.stack),
+            epoch: record.epoch,
             waker: None,
             runnable: false,
             before: record.stack == STACK_BEFORE,

@@ -1,9 +1,7 @@
 //! Where the records of a recording go: into a profile, or into a perf.data.
 
-use std::sync::Arc;
-
 use crate::perf::Layout;
-use crate::recorder::{Counters, NumberedImages, Recorder, Sink, Tap};
+use crate::recorder::{Counters, KernelLists, Recorder, Sink, Tap};
 
 /// Where the records of a recording go.
 #[derive(Debug)]
@@ -31,10 +29,10 @@ impl Keeper {
         }
     }
 
-    /// See [`Recorder::set_numbered_images`].
-    pub fn set_numbered_images(&mut self, numbered: Arc<NumberedImages>) {
+    /// See [`Recorder::set_kernel_lists`].
+    pub fn set_kernel_lists(&mut self, lists: KernelLists) {
         if let Keeper::Profile(recorder) = self {
-            recorder.set_numbered_images(numbered);
+            recorder.set_kernel_lists(lists);
         }
     }
 

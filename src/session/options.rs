@@ -14,12 +14,11 @@ use crate::symbolize::SymbolizeOptions;
 /// Which stacks are walked in the kernel by BPF programs, where those can be loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UseBpf {
-    /// Those of time off the CPU.
+    /// Those of time off the CPU and of samples on it.
     #[default]
+    Auto,
+    /// Those of time off the CPU.
     Waits,
-    /// Those of samples too. A library that takes the place of another one of the same size is not noticed yet: where programs do
-    /// that, stacks can be wrong.
-    Samples,
     /// None.
     Never,
     /// Samples come both ways, each one twice, to compare: those that were walked in the kernel are of an event `bpf`.
@@ -76,7 +75,7 @@ impl RecordOptions {
             side: Side::Both,
             user_stacks: UserStacks::Auto,
             stack_size: None,
-            bpf: UseBpf::Waits,
+            bpf: UseBpf::Auto,
             duration: None,
             names: SymbolizeOptions::default(),
             debug_dirs: Vec::new(),

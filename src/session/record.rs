@@ -213,7 +213,7 @@ fn record_to(
     let sides_matter = sides_matter(&plan, options) && options.time == RecordedTime::OnCpu;
     let mut split = if sides_matter { CpuSplit::start(&subject.pids) } else { CpuSplit::default() };
     if let Ok(attached) = &mut walks {
-        keeper.set_numbered_images(attached.numbered());
+        keeper.set_kernel_lists(attached.lists());
         if let Err(why_not) = attached.attach(&opened, &subject, &options.target) {
             if options.time.off_cpu().is_some() {
                 return Err(off_cpu::cannot_attach(&why_not));
@@ -311,7 +311,7 @@ fn record_to(
             if let Ok(walks) = &walks {
                 walks.add_waits(&mut recorder)?;
             }
-            let walks = walks.map(|walks| walks.finish(recorder.counters().unwound));
+            let walks = walks.map(|walks| walks.finish(&recorder.counters()));
             let (mut profile, late_names) = finish(*recorder, &observed, &plan, options, notes);
             let without = |why_not| KernelWalks { why_not: Some(why_not), ..KernelWalks::default() };
             profile.stats.kernel_walks = Some(walks.unwrap_or_else(without));

@@ -6,8 +6,12 @@
 //!                                            |                          ^
 //!                                            '--> compiler (a thread) --' the smallest first: a large one delays no small one
 //! ```
-//! Nobody is told of each new mapping: a program compares how much executable memory a process has with how much it had when its
-//! list was made, and asks for it to be read anew. Until then, and until a table is there, samples have copies of their stacks.
+//! A program compares how much executable memory a process has with how much it had when its list was made, and asks for it to be
+//! read anew. Other code in the same place is seen by the records of mappings, a moment later: which stacks were walked by what is not
+//! right any more is found out by `recorder/changes.rs`. Until a list is right, and until a table is there, samples have copies of
+//! their stacks.
+
+mod restless;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +22,14 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use restless::Restless;
+
 use super::compile_tables::{Job, compile_all, price};
 use crate::image::{Images, Wanted, is_deleted_scratch, is_file_path};
 use crate::model::ImageId;
+use crate::process::clock;
 use crate::process::proc::{self, MapsLine};
-use crate::recorder::{NumberedImage, NumberedImages};
+use crate::recorder::{Change, Epochs, Listed, NumberedImage, NumberedImages};
 use crate::sampler::bpf::mappings::{List, Mapped};
 use crate::sampler::bpf::{Refused, Table, Tables};
 
@@ -48,6 +55,8 @@ const MOST_IMAGES: u32 = u16::MAX as u32;
 pub(super) enum Message {
     /// The mappings of this process are not those that are known.
     Look(u32),
+    /// This process has mapped code.
+    Mapped(u32, Change),
     /// A table is there, or will not be; with rules that are new, from this number on.
     Compiled(u32, Result<Table, Refused>, u32, Vec<u64>),
     /// Something is to be sent when all tables are there that were asked for until now.
@@ -73,6 +82,8 @@ pub(super) struct Kept {
     pub processes_full: u64,
     /// Mappings that lists had no room for.
     pub left_out: u64,
+    /// Times that other code was where some was listed.
+    pub replaced: u64,
     /// Bytes that tables and lists took in the kernel at the end, and the most that there was room for.
     pub used_bytes: u64,
     /// See `used_bytes`.
@@ -87,13 +98,15 @@ pub(super) struct TableKeeper {
 }
 
 impl TableKeeper {
-    /// Starts it; frames are to be told by the numbers of `numbered`. If it is `lazy`, processes are looked at and tables made when walks
-    /// have ended for want of them often enough, else at once.
+    /// Starts it; frames are to be told by the numbers of `numbered`, and what was listed when by `epochs`. If it is `lazy`, processes are
+    /// looked at and tables made when walks have ended for want of them often enough, else at once. If there are `copies` of
+    /// stacks that cannot be walked, processes in which code takes the place of other code are left to them.
     pub fn start(
         tables: Tables,
         images: Images,
-        numbered: Arc<NumberedImages>,
+        (numbered, epochs): (Arc<NumberedImages>, Arc<Epochs>),
         is_lazy: bool,
+        has_copies: bool,
     ) -> io::Result<TableKeeper> {
         let (messages, received) = channel();
         let (jobs, to_compile) = channel();
@@ -103,6 +116,8 @@ impl TableKeeper {
             tables,
             images,
             numbered,
+            epochs,
+            restless: has_copies.then(Restless::default),
             jobs,
             rows: Vec::new(),
             by_image: FxHashMap::default(),
@@ -177,6 +192,9 @@ struct Known {
     exec_vm: u64,
     /// As the kernel was told.
     told_vm: u64,
+    epoch: u32,
+    /// Just before it was read, in nanoseconds of `CLOCK_MONOTONIC`.
+    read: u64,
     looked: Instant,
     rest: Duration,
     glanced: Instant,
@@ -187,6 +205,9 @@ struct Keeper {
     tables: Tables,
     images: Images,
     numbered: Arc<NumberedImages>,
+    epochs: Arc<Epochs>,
+    /// Those that are left to copies, if there are copies.
+    restless: Option<Restless>,
     jobs: Sender<Job>,
     /// By number, less one.
     rows: Vec<Row>,
@@ -214,6 +235,7 @@ impl Keeper {
             while let Some(message) = next {
                 match message {
                     Message::Look(tgid) => self.look(tgid),
+                    Message::Mapped(tgid, change) => self.mapped_over(tgid, &change),
                     Message::Compiled(number, table, first, rules) => {
                         self.tables.set_rules(first, &rules);
                         finished.extend(self.compiled(number, table));
@@ -240,10 +262,14 @@ impl Keeper {
 
     /// Reads what is mapped in a process, if that may have changed.
     fn look(&mut self, tgid: u32) {
-        let is_known_there = matches!(self.tables.process(tgid), Ok(Some(_)));
         let now = Instant::now();
+        if self.restless.as_ref().is_some_and(|restless| restless.has(tgid, now)) {
+            return;
+        }
+        // It may have its parent's list, or have had another one before it ran another program.
+        let there = self.epoch_there(tgid);
         match self.processes.get_mut(&tgid) {
-            Some(known) if is_known_there => {
+            Some(known) if there == Some(known.epoch) => {
                 if now.duration_since(known.glanced) < known.next_glance {
                     return self.missed(tgid);
                 }
@@ -264,6 +290,8 @@ impl Keeper {
             _ => {}
         }
         self.kept.looks += 1;
+        let before = self.processes.get(&tgid).map(|known| known.epoch).filter(|epoch| there == Some(*epoch));
+        let read_at = clock::now();
         let Some((lines, exec_vm)) = read(tgid) else {
             return self.forget(tgid);
         };
@@ -277,10 +305,33 @@ impl Keeper {
         let is_changing = lines.iter().any(|(line, number)| *number == 0 && line.path != b"[vsyscall]");
         let told_vm = if is_changing { 0 } else { exec_vm };
         let looked = Instant::now();
-        let known = Known { lines, exec_vm, told_vm, looked, rest, glanced: looked, next_glance: SHORTEST_REST };
-        self.processes.insert(tgid, known);
+        let listed: Vec<Listed> = lines.iter().map(|(line, number)| restless::listed(line, *number, read_at)).collect();
+        let epoch = self.epochs.of_list(tgid, before, &listed);
+        let known = Known {
+            lines,
+            exec_vm,
+            told_vm,
+            epoch,
+            read: read_at,
+            looked,
+            rest,
+            glanced: looked,
+            next_glance: SHORTEST_REST,
+        };
+        let former = self.processes.insert(tgid, known);
+        if before.is_some_and(|before| before != epoch) {
+            self.was_replaced(tgid);
+        }
         self.missed(tgid);
         self.tell(tgid);
+        if let Some(former) = former.filter(|former| former.epoch != epoch) {
+            self.epochs.retire(former.epoch, clock::now());
+        }
+    }
+
+    /// The epoch of the list that the kernel has for a process.
+    fn epoch_there(&self, tgid: u32) -> Option<u32> {
+        self.tables.process(tgid).ok()?.map(|process| process.epoch)
     }
 
     /// Gives the list of a process to the kernel.
@@ -289,11 +340,11 @@ impl Keeper {
         let mapped: Vec<Mapped> = known.lines.iter().map(|(line, number)| self.mapped(line, *number)).collect();
         let list = List::of(&mapped);
         self.kept.left_out += list.left_out.len() as u64;
-        match self.tables.set_process(tgid, &list, (known.told_vm, 0)) {
+        match self.tables.set_process(tgid, &list, (known.told_vm, known.epoch)) {
             Ok(true) => {}
             Ok(false) | Err(_) => {
                 self.kept.processes_full += 1;
-                self.processes.remove(&tgid);
+                self.forget(tgid);
             }
         }
     }
@@ -431,7 +482,7 @@ impl Keeper {
         let of: Vec<u32> = self.processes.iter().filter(|(_, known)| has_one(known)).map(|(tgid, _)| *tgid).collect();
         for tgid in of {
             // It may have run another program, or ended, since: then its list is gone, and is not to come back.
-            if matches!(self.tables.process(tgid), Ok(Some(_))) {
+            if self.epoch_there(tgid) == self.processes.get(&tgid).map(|known| known.epoch) {
                 self.tell(tgid);
             }
         }
@@ -463,8 +514,14 @@ impl Keeper {
     }
 
     fn forget(&mut self, tgid: u32) {
-        self.processes.remove(&tgid);
         let _ = self.tables.remove_process(tgid);
+        self.forget_known(tgid);
+    }
+
+    fn forget_known(&mut self, tgid: u32) {
+        if let Some(known) = self.processes.remove(&tgid) {
+            self.epochs.retire(known.epoch, clock::now());
+        }
     }
 }
 

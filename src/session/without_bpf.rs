@@ -1,14 +1,12 @@
 //! In place of samples whose stacks are walked in the kernel, where this program was built without that.
 
-use std::sync::Arc;
-
 use super::keeper::Keeper;
 use super::options::RecordOptions;
 use super::plan::{Plan, Subject};
 use crate::error::Result as Fallible;
 use crate::image::Images;
 use crate::model::KernelWalks;
-use crate::recorder::{NumberedImages, Recorder};
+use crate::recorder::{Counters, KernelLists, Recorder};
 use crate::sampler::{Beside, Opened, Target};
 
 /// There is none.
@@ -21,7 +19,7 @@ impl Walks {
         Err("built without the feature `bpf`".into())
     }
 
-    pub fn numbered(&self) -> Arc<NumberedImages> {
+    pub fn lists(&self) -> KernelLists {
         match *self {}
     }
 
@@ -45,7 +43,7 @@ impl Walks {
         match *self {}
     }
 
-    pub fn finish(self, _: u64) -> KernelWalks {
+    pub fn finish(self, _: &Counters) -> KernelWalks {
         match self {}
     }
 }

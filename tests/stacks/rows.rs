@@ -50,6 +50,13 @@ pub struct Row {
     pub asserted: bool,
 }
 
+impl Row {
+    /// The same, of which any stack may be cut that says so.
+    pub fn only_marked(&self) -> Row {
+        Row { goal: Goal::Marked, leaves: None, ..*self }
+    }
+}
+
 const fn row(name: &'static str, goal: Goal, program: fn(&str) -> Program) -> Row {
     Row {
         name,

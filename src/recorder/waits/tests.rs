@@ -163,7 +163,19 @@ fn time_on_and_off_add_up() {
 /// A program's sums, of a process that is known by its name.
 fn summed(stack: StackOf, waker: Option<WakerOf>) -> SummedWaits {
     let (time, count) = (500, 5);
-    SummedWaits { pid: 10, tid: 11, stack, waker, runnable: false, before: false, still: false, time, count, at: 100 }
+    SummedWaits {
+        pid: 10,
+        tid: 11,
+        stack,
+        epoch: 0,
+        waker,
+        runnable: false,
+        before: false,
+        still: false,
+        time,
+        count,
+        at: 100,
+    }
 }
 
 fn keyed(recorder: &mut Recorder, key: u64, kernel: &[u64]) {
@@ -188,7 +200,7 @@ fn wakers_stand_above_who_they_woke() {
     keyed(&mut recorder, 5, &[0x310, 0xa01, 0xb01]);
     keyed(&mut recorder, 6, &[0x310, 0xc01, 0xd01]);
     keyed(&mut recorder, 7, &[0x310, 0xe01, 0x111, 0xf01]);
-    let by = |stack, tid| Some(WakerOf { stack, tid });
+    let by = |stack, tid| Some(WakerOf { stack, epoch: 0, tid });
     for waker in [by(Some(6), 12), by(Some(7), 12), by(Some(6), 0), by(None, 0)] {
         assert!(recorder.add_summed_waits(&summed(StackOf::Key(5), waker)));
     }

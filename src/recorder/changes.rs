@@ -1,0 +1,548 @@
+//! Whether stacks that were walked in the kernel were walked by what was mapped: records of mappings beside what was listed.
+//!
+//! ```text
+//! list of a process, read at time r:  [ A at 1000 ]            epoch E
+//! record of a mapping at time t:                  [ B at 1000 ]
+//! stack by E, at time s:               r <= s < t: A is A      s >= t > r: what is said to be in A is not to be trusted
+//! ```
+//! Mostly nothing is mapped over what is listed. Then all of this costs one look-up for each sample.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::Recorder;
+use super::epochs::{Code, Epoch, Epochs, Listed};
+use super::unwound::UnwoundStacks;
+use crate::model::{CodeAddress, FoundBy, FrameKey, ImageId, ImageKind, ProfileBuilder, StackEnd, StackId, Truncation};
+use crate::perf::record::{self, CpuMode};
+use crate::process::AddressSpace;
+use crate::unwind::WalkedFrame;
+
+/// So many mappings are remembered of a process.
+const MOST_CHANGES: usize = 1024;
+/// So many processes are remembered that have ended, or have lost their first thread.
+const KEPT_ENDED: usize = 1024;
+
+/// Code that was mapped while it was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When, in nanoseconds of the records' clock.
+    pub time: u64,
+    /// First address.
+    pub start: u64,
+    /// One past the last.
+    pub end: u64,
+    /// Its code.
+    pub code: Code,
+}
+
+impl Change {
+    /// What a record says; nothing if it is of no code of a process.
+    pub fn of(mmap: &record::Mmap<'_>) -> Option<Change> {
+        if !mmap.executable || !matches!(mmap.mode, CpuMode::User | CpuMode::Unknown) || mmap.pid == super::OUTSIDE {
+            return None;
+        }
+        let (device, inode) = mmap.device_inode.unwrap_or_default();
+        let code = Code::of(mmap.path, device, inode, (mmap.start, mmap.offset));
+        let end = mmap.start.saturating_add(mmap.length);
+        Some(Change { time: mmap.identity.time, start: mmap.start, end, code })
+    }
+
+    fn overlaps(&self, listed: &Listed) -> bool {
+        self.start < listed.range.end && listed.range.start < self.end
+    }
+
+    fn covers(&self, listed: &Listed) -> bool {
+        self.start <= listed.range.start && listed.range.end <= self.end
+    }
+}
+
+/// What of an epoch is not to be trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Suspects {
+    /// All of it: what is known of it is not enough.
+    all: bool,
+    /// The ranges whose code was not there any more.
+    ranges: Vec<Listed>,
+}
+
+impl Suspects {
+    fn is_empty(&self) -> bool {
+        !self.all && self.ranges.is_empty()
+    }
+
+    fn add(&mut self, others: &Suspects) {
+        self.all |= others.all;
+        for range in &others.ranges {
+            if !self.ranges.contains(range) {
+                self.ranges.push(range.clone());
+            }
+        }
+    }
+
+    /// Whether a frame is in what is not to be trusted; if that is known, with its address.
+    fn at(
+        &self,
+        (image, kind, offset): (ImageId, ImageKind, u64),
+        of: &UnwoundStacks,
+        space: &AddressSpace,
+    ) -> Option<Option<u64>> {
+        if kind == ImageKind::Kernel {
+            return None;
+        }
+        for listed in &self.ranges {
+            let is_in = |address: &u64| listed.range.contains(address);
+            let found = match listed.code {
+                Code::File { bias, .. } => {
+                    of.is_of(listed.image, image).then(|| offset.checked_add(bias).filter(is_in))
+                }
+                Code::Vdso { start } => of.is_of(listed.image, image).then(|| offset.checked_add(start).filter(is_in)),
+                Code::Other if kind == ImageKind::Unmapped => is_in(&offset).then_some(Some(offset)),
+                // It is found by what is mapped there.
+                Code::Other => space
+                    .mappings()
+                    .iter()
+                    .filter(|mapping| mapping.image == image)
+                    .filter_map(|mapping| {
+                        let within = offset.checked_sub(mapping.offset)?;
+                        (within < mapping.end - mapping.start).then_some(mapping.start + within)
+                    })
+                    .find(is_in)
+                    .map(Some),
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        self.all.then_some(None)
+    }
+}
+
+/// Of one process.
+#[derive(Clone, Debug, Default)]
+struct Process {
+    /// In order of time.
+    changes: Arc<Vec<Change>>,
+    /// Changes were forgotten up to this time.
+    forgotten: u64,
+    /// Epochs of waits for which those were looked at before.
+    judged_before: Vec<u32>,
+    /// How many of the changes are its parent's.
+    of_parent: usize,
+    /// The epochs that it may have had from its parent.
+    from_parent: Vec<u32>,
+    /// Whether its first thread has ended, and nothing has come of it since.
+    has_ended: bool,
+    judged: Option<Judged>,
+}
+
+/// What was found out last, of samples.
+#[derive(Clone, Debug)]
+struct Judged {
+    number: u32,
+    epoch: Option<Arc<Epoch>>,
+    version: u32,
+    suspects: Option<Arc<Suspects>>,
+}
+
+impl Process {
+    /// What of an epoch was not there any more, by changes up to `until`; `by_last`: of changes at one place the last one counts.
+    /// `forgotten`: until when changes are not known.
+    fn judge(&self, epoch: Option<&Epoch>, until: u64, by_last: bool, forgotten: u64) -> Suspects {
+        let Some(epoch) = epoch else { return Suspects { all: true, ranges: Vec::new() } };
+        let mut suspects = Suspects::default();
+        for listed in epoch.ranges() {
+            let later = self.changes.iter().rev().take_while(|change| change.time > listed.read);
+            let mut is_settled = false;
+            for change in later.filter(|change| change.time <= until && change.overlaps(&listed)) {
+                if change.code != listed.code {
+                    suspects.ranges.push(listed.clone());
+                    is_settled = true;
+                    break;
+                }
+                if by_last && change.covers(&listed) {
+                    is_settled = true;
+                    break;
+                }
+            }
+            suspects.all |= !is_settled && forgotten > listed.read;
+        }
+        suspects
+    }
+
+    /// The same of an epoch of waits, of which some changes may have been looked at before.
+    fn judge_waits(&self, number: u32, epoch: Option<&Epoch>, until: u64) -> Suspects {
+        let forgotten = if self.judged_before.contains(&number) { 0 } else { self.forgotten };
+        self.judge(epoch, until, false, forgotten)
+    }
+
+    /// Forgets half of the changes.
+    fn forget(&mut self) {
+        let gone = self.changes.len() / 2;
+        let Some(last) = gone.checked_sub(1) else { return };
+        self.forgotten = self.changes[last].time;
+        self.of_parent = self.of_parent.saturating_sub(gone);
+        Arc::make_mut(&mut self.changes).drain(..gone);
+    }
+
+    fn push(&mut self, change: Change) {
+        (self.judged, self.has_ended) = (None, false);
+        let changes = Arc::make_mut(&mut self.changes);
+        // Records come in order of time, but for a few that come late.
+        let at = changes.iter().rposition(|before| before.time <= change.time).map_or(0, |at| at + 1);
+        changes.insert(at, change);
+    }
+}
+
+/// The changes of all processes.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    epochs: Arc<Epochs>,
+    /// Whether stacks are walked in the kernel at all.
+    is_on: bool,
+    with_waits: bool,
+    processes: FxHashMap<u32, Process>,
+    /// Processes whose first thread has ended: of others, and of the last moment, something may still come.
+    ended: VecDeque<u32>,
+    /// How often there was no room for all changes of a process.
+    pub forgotten: u64,
+    /// By epoch, of processes that have ended or run another program.
+    of_waits: FxHashMap<u32, Suspects>,
+}
+
+impl Changes {
+    pub fn new(epochs: Arc<Epochs>) -> Changes {
+        Changes { with_waits: epochs.with_waits(), epochs, is_on: true, ..Changes::default() }
+    }
+
+    /// Code was mapped.
+    pub fn mapped(&mut self, mmap: &record::Mmap<'_>) {
+        if self.is_on
+            && let Some(change) = Change::of(mmap)
+        {
+            let process = self.processes.entry(mmap.pid).or_default();
+            process.push(change);
+            if process.changes.len() >= MOST_CHANGES {
+                self.forget_some(mmap.pid);
+            }
+        }
+    }
+
+    /// A process was forked: what is mapped in it is what is mapped in its parent.
+    pub fn forked(&mut self, parent: u32, pid: u32, time: u64) {
+        if !self.is_on || parent == pid {
+            return;
+        }
+        self.ended(pid, time);
+        let Some(from) = self.processes.get(&parent) else { return };
+        let mut from_parent = if self.with_waits { self.epochs.last_told(parent) } else { Vec::new() };
+        if self.with_waits && from_parent.len() < 2 {
+            from_parent.extend(&from.from_parent);
+        }
+        let changes = from.changes.clone();
+        let process = Process {
+            of_parent: changes.len(),
+            changes,
+            forgotten: from.forgotten,
+            judged_before: from.judged_before.clone(),
+            from_parent,
+            ..Process::default()
+        };
+        self.processes.insert(pid, process);
+    }
+
+    /// A process runs another program, or has ended: nothing of what was mapped is any more.
+    pub fn ended(&mut self, pid: u32, time: u64) {
+        if !self.is_on {
+            return;
+        }
+        let process = self.processes.remove(&pid);
+        if self.with_waits {
+            self.settle(pid, process.as_ref(), time);
+        }
+    }
+
+    /// The first thread of a process has ended.
+    pub fn leader_ended(&mut self, pid: u32) {
+        if !self.is_on {
+            return;
+        }
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.has_ended = true;
+        } else if !self.with_waits {
+            return;
+        }
+        self.ended.push_back(pid);
+        if self.ended.len() > KEPT_ENDED
+            && let Some(pid) = self.ended.pop_front()
+            && self.processes.get(&pid).is_none_or(|process| process.has_ended)
+        {
+            self.ended(pid, u64::MAX);
+        }
+    }
+
+    /// Finds out which stacks of waits of a process are not to be trusted.
+    fn settle(&mut self, pid: u32, process: Option<&Process>, time: u64) {
+        let told = self.epochs.take_told(pid, time);
+        let Some(process) = process else { return };
+        for (number, _) in &told {
+            self.settle_epoch(*number, process, true);
+        }
+        // Until it had a list of its own.
+        if process.changes.len() > process.of_parent {
+            for number in &process.from_parent {
+                self.settle_epoch(*number, process, false);
+            }
+        }
+    }
+
+    fn settle_epoch(&mut self, number: u32, process: &Process, is_own: bool) {
+        let epoch = self.epochs.get(number);
+        // A process that it has forked may have it for longer.
+        let until = epoch.as_ref().filter(|_| is_own).map_or(u64::MAX, |epoch| epoch.until());
+        let suspects = process.judge_waits(number, epoch.as_deref(), until);
+        if !suspects.is_empty() {
+            self.of_waits.entry(number).or_default().add(&suspects);
+        }
+    }
+
+    /// There is no room for more changes of a process: what they say of waits is found out now.
+    fn forget_some(&mut self, pid: u32) {
+        let Some(mut process) = self.processes.remove(&pid) else { return };
+        if self.with_waits {
+            let all = self.epochs.told_of(pid);
+            for (number, _) in &all {
+                self.settle_epoch(*number, &process, true);
+            }
+            for number in process.from_parent.clone() {
+                self.settle_epoch(number, &process, false);
+            }
+            process.judged_before = all.iter().map(|(number, _)| *number).chain(process.from_parent.clone()).collect();
+            // Of those that ended before what is kept, nothing else will be found.
+            let kept = process.changes[process.changes.len() / 2].time;
+            self.epochs.forget_told(pid, kept);
+        }
+        process.forget();
+        self.forgotten += 1;
+        self.processes.insert(pid, process);
+    }
+
+    /// No more records come.
+    fn settle_all(&mut self) {
+        for (pid, process) in std::mem::take(&mut self.processes) {
+            self.settle(pid, Some(&process), u64::MAX);
+        }
+    }
+
+    /// What is not to be trusted of a sample that is the next one in order of time; mostly nothing.
+    fn of_sample(&mut self, pid: u32, number: u32) -> Option<Arc<Suspects>> {
+        let process = self.processes.get_mut(&pid)?;
+        process.has_ended = false;
+        if let Some(judged) = &process.judged
+            && judged.number == number
+            && judged.epoch.as_ref().is_none_or(|epoch| epoch.version() == judged.version)
+        {
+            return judged.suspects.clone();
+        }
+        let epoch = self.epochs.get(number);
+        let version = epoch.as_ref().map_or(0, |epoch| epoch.version());
+        let suspects = process.judge(epoch.as_deref(), u64::MAX, true, process.forgotten);
+        let suspects = (!suspects.is_empty()).then(|| Arc::new(suspects));
+        process.judged = Some(Judged { number, epoch, version, suspects: suspects.clone() });
+        suspects
+    }
+}
+
+impl Recorder {
+    /// What is not to be trusted of a sample's stack; mostly nothing.
+    pub(super) fn suspects_of_sample(&mut self, pid: u32, epoch: u32) -> Option<Arc<Suspects>> {
+        if epoch == 0 { None } else { self.changes.of_sample(pid, epoch) }
+    }
+
+    /// What is not to be trusted of the stack of a wait, when all records have come; mostly nothing.
+    pub(super) fn suspects_of_wait(&mut self, epoch: u32) -> Option<Arc<Suspects>> {
+        self.changes.settle_all();
+        self.changes.of_waits.get(&epoch).cloned().map(Arc::new)
+    }
+
+    /// A stack up to the first frame that is not to be trusted. That one is where the stack says, but of what is mapped there by
+    /// `space`, and left out if that is not of the same time; who called it is not known. Nothing if all of it is to be trusted.
+    pub(super) fn trusted(
+        &mut self,
+        stack: StackId,
+        suspects: &Suspects,
+        (space, is_of_then): (&AddressSpace, bool),
+    ) -> Option<(StackId, StackEnd)> {
+        let mut kept = Vec::new();
+        let mut cut = None;
+        let profile = self.builder.profile();
+        for frame in profile.frames_of(stack) {
+            if let FrameKey::Code { image, offset } = profile.frames[frame.index()].key {
+                let kind = profile.images[image.index()].kind;
+                if let Some(address) = suspects.at((image, kind, offset), &self.unwound, space) {
+                    cut = Some((frame, address));
+                    break;
+                }
+            }
+            kept.push(frame);
+        }
+        let (frame, address) = cut?;
+        let mut trusted = StackId(0);
+        if let Some(address) = address.filter(|_| is_of_then) {
+            let there = WalkedFrame::at(space, ProfileBuilder::UNMAPPED, CodeAddress::Ip(address), FoundBy::Sample);
+            let frame = self.builder.frame_in(frame, there.image, there.offset);
+            trusted = self.builder.stack(trusted, frame);
+        }
+        for frame in kept.into_iter().rev() {
+            trusted = self.builder.stack(trusted, frame);
+        }
+        Some((trusted, StackEnd::Truncated(Truncation::MappingsChanged)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PID: u32 = 7;
+    const NONE: [u32; 0] = [];
+
+    fn mmap(time: u64, start: u64, inode: u64) -> record::Mmap<'static> {
+        record::Mmap {
+            identity: record::Identity { time, ..record::Identity::default() },
+            pid: PID,
+            start,
+            length: 0x1000,
+            executable: true,
+            device_inode: Some(((8, 1), inode)),
+            path: if inode == 0 { b"//anon" } else { b"/lib/x.so" },
+            ..record::Mmap::default()
+        }
+    }
+
+    fn listed(start: u64, inode: u64, read: u64) -> Listed {
+        let path: &[u8] = if inode == 0 { b"" } else { b"/lib/x.so" };
+        Listed {
+            range: start..start + 0x1000,
+            code: Code::of(path, (8, 1), inode, (start, 0)),
+            image: inode as u32,
+            read,
+        }
+    }
+
+    /// What of a sample is suspect now, by images.
+    fn images(changes: &mut Changes, pid: u32, epoch: u32) -> Vec<u32> {
+        let suspects = changes.of_sample(pid, epoch);
+        suspects.map_or(Vec::new(), |found| found.ranges.iter().map(|listed| listed.image).collect())
+    }
+
+    #[test]
+    fn other_code_in_the_same_place_is_suspect_until_it_is_gone() {
+        let epochs = Arc::new(Epochs::new(false));
+        let mut changes = Changes::new(epochs.clone());
+        let first = epochs.of_list(PID, None, &[listed(0x1000, 1, 10), listed(0x3000, 2, 10)]);
+        assert_eq!(images(&mut changes, PID, first), NONE);
+        // Before it was read, elsewhere, and the same once more.
+        for mmap in [mmap(5, 0x1000, 3), mmap(11, 0x5000, 3), mmap(12, 0x1000, 1)] {
+            changes.mapped(&mmap);
+            assert_eq!(images(&mut changes, PID, first), NONE, "{mmap:?}");
+        }
+        changes.mapped(&mmap(13, 0x1000, 3));
+        assert_eq!(images(&mut changes, PID, first), [1]);
+        assert_eq!(images(&mut changes, 8, first), NONE);
+        changes.mapped(&mmap(14, 0x1000, 1));
+        assert_eq!(images(&mut changes, PID, first), NONE);
+        // A range that the epoch gets later is judged too.
+        changes.mapped(&mmap(15, 0x7000, 3));
+        assert_eq!(images(&mut changes, PID, first), NONE);
+        assert_eq!(epochs.of_list(PID, Some(first), &[listed(0x7000, 4, 14)]), first);
+        assert_eq!(images(&mut changes, PID, first), [4]);
+        // Memory of no file, and a file's code in it.
+        let second = epochs.of_list(PID, None, &[listed(0x9000, 0, 20)]);
+        changes.mapped(&mmap(21, 0x9000, 0));
+        assert_eq!(changes.of_sample(PID, second), None);
+        changes.mapped(&mmap(22, 0x9000, 5));
+        assert!(changes.of_sample(PID, second).is_some());
+        // Nothing is known of that.
+        assert!(changes.of_sample(PID, 99).is_some_and(|suspects| suspects.all));
+    }
+
+    #[test]
+    fn forked_process_has_the_changes_of_its_parent() {
+        let epochs = Arc::new(Epochs::new(false));
+        let mut changes = Changes::new(epochs.clone());
+        let epoch = epochs.of_list(PID, None, &[listed(0x1000, 1, 10)]);
+        changes.mapped(&mmap(11, 0x1000, 2));
+        changes.forked(PID, 8, 12);
+        changes.mapped(&mmap(13, 0x1000, 1));
+        assert_eq!((images(&mut changes, PID, epoch), images(&mut changes, 8, epoch)), (NONE.to_vec(), vec![1]));
+        changes.ended(8, 14);
+        assert_eq!(images(&mut changes, 8, epoch), NONE);
+    }
+
+    #[test]
+    fn changes_that_were_forgotten_are_suspect() {
+        let epochs = Arc::new(Epochs::new(false));
+        let mut changes = Changes::new(epochs.clone());
+        let epoch = epochs.of_list(PID, None, &[listed(0x1000, 1, 10), listed(0x3000, 2, 3000)]);
+        for time in 0..MOST_CHANGES as u64 - 1 {
+            changes.mapped(&mmap(100 + time, 0x8000, 3));
+        }
+        assert_eq!((changes.of_sample(PID, epoch), changes.forgotten), (None, 0));
+        changes.mapped(&mmap(2000, 0x8000, 3));
+        assert_eq!(changes.forgotten, 1);
+        assert!(changes.of_sample(PID, epoch).is_some_and(|suspects| suspects.all && suspects.ranges.is_empty()));
+        // What came since is known to be there.
+        changes.mapped(&mmap(2001, 0x1000, 1));
+        assert_eq!(changes.of_sample(PID, epoch), None);
+    }
+
+    #[test]
+    fn wait_is_suspect_if_other_code_came_while_its_epoch_lasted() {
+        let epochs = Arc::new(Epochs::new(true));
+        let mut changes = Changes::new(epochs.clone());
+        let first = epochs.of_list(PID, None, &[listed(0x1000, 1, 10), listed(0x3000, 2, 10)]);
+        changes.mapped(&mmap(20, 0x1000, 3));
+        // A process that was forked, before and after it had a list of its own.
+        changes.forked(PID, 8, 21);
+        changes.mapped(&record::Mmap { pid: 8, ..mmap(22, 0x3000, 4) });
+        let second = epochs.of_list(PID, Some(first), &[listed(0x1000, 3, 30)]);
+        epochs.retire(first, 31);
+        changes.mapped(&mmap(40, 0x3000, 5));
+        changes.mapped(&mmap(41, 0x1000, 3));
+        let found = |changes: &Changes, epoch: u32| {
+            let images = |suspects: &Suspects| suspects.ranges.iter().map(|listed| listed.image).collect::<Vec<_>>();
+            changes.of_waits.get(&epoch).map(images)
+        };
+        changes.ended(PID, 50);
+        assert_eq!((found(&changes, first), found(&changes, second)), (Some(vec![1]), None));
+        changes.settle_all();
+        assert_eq!(found(&changes, first), Some(vec![1, 2]));
+        assert!(changes.processes.is_empty());
+    }
+
+    #[test]
+    fn many_changes_are_judged_for_waits_before_they_are_forgotten() {
+        let epochs = Arc::new(Epochs::new(true));
+        let mut changes = Changes::new(epochs.clone());
+        let (mut before, mut seen) = (None, Vec::new());
+        for time in 0..3000 {
+            let (inode, now) = (1 + time % 2, 100 * time);
+            changes.mapped(&mmap(now + 1, 0x1000, inode));
+            let epoch = epochs.of_list(PID, before, &[listed(0x1000, inode, now + 5), listed(0x3000, 9, now + 5)]);
+            if let Some(before) = before.replace(epoch) {
+                epochs.retire(before, now + 10);
+            }
+            seen.push(epoch);
+        }
+        changes.settle_all();
+        assert!(changes.forgotten > 3);
+        for epoch in &seen[..seen.len() - 1] {
+            let suspects = changes.of_waits.get(epoch).unwrap_or_else(|| panic!("{epoch} is not found"));
+            assert!(!suspects.all && suspects.ranges.len() == 1 && suspects.ranges[0].image != 9, "{suspects:?}");
+        }
+        assert!(!changes.of_waits.contains_key(&seen[seen.len() - 1]));
+    }
+}

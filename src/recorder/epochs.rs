@@ -1,0 +1,308 @@
+//! Epochs of address spaces: what was listed of a process when stacks of it were walked in the kernel.
+//!
+//! A program in the kernel walks by lists of mappings that were read from `/proc/PID/maps` some time before. A list has an *epoch*,
+//! which stays the same as long as each range of addresses that was in it has the same code in it. So all that is to be known of an
+//! epoch is which code was listed where, and when that was read first; by the records of mappings it can be told then whether other
+//! code was there when a stack was walked ([`super::changes`]).
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rustc_hash::FxHashMap;
+
+use crate::image::{is_deleted_scratch, is_file_path};
+
+/// So many ranges of epochs are kept that are not used any more: the last stacks of those may still be on their way, and waits are
+/// judged at the end. A range takes 64 bytes.
+const MOST_RETIRED: usize = 100_000;
+
+/// What the code of a mapping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// That of a file.
+    File {
+        /// Major and minor number of its device.
+        device: (u32, u32),
+        /// Its inode number.
+        inode: u64,
+        /// Address less file offset.
+        bias: u64,
+    },
+    /// The kernel's own, at its place.
+    Vdso {
+        /// Its first address.
+        start: u64,
+    },
+    /// Of no file that has tables: what is there is walked without them, whatever it is.
+    Other,
+}
+
+impl Code {
+    /// The code of a mapping as `/proc/PID/maps` or a record of it says.
+    pub fn of(path: &[u8], device: (u32, u32), inode: u64, (start, offset): (u64, u64)) -> Code {
+        if path == b"[vdso]" {
+            return Code::Vdso { start };
+        }
+        // A JIT keeps its code in such a file, to map it twice.
+        match is_file_path(path) && inode != 0 && !is_deleted_scratch(path) {
+            true => Code::File { device, inode, bias: start.wrapping_sub(offset) },
+            false => Code::Other,
+        }
+    }
+}
+
+/// A range that is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Where.
+    pub range: Range<u64>,
+    /// Its code.
+    pub code: Code,
+    /// The number of its image; 0 of what is no file.
+    pub image: u32,
+    /// Just before it was read first, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub read: u64,
+}
+
+/// What was listed in an epoch.
+#[derive(Debug)]
+pub struct Epoch {
+    ranges: RwLock<Vec<Listed>>,
+    version: AtomicU32,
+    until: AtomicU64,
+}
+
+impl Epoch {
+    /// A number that changes whenever a range comes.
+    pub fn version(&self) -> u32 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Until when it may have been used, in nanoseconds of `CLOCK_MONOTONIC`, by the process that it was made for.
+    pub fn until(&self) -> u64 {
+        self.until.load(Ordering::Relaxed)
+    }
+
+    /// All ranges that were listed.
+    pub fn ranges(&self) -> Vec<Listed> {
+        self.ranges.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes in what is listed now; says whether that can be: nothing of it is where other code was.
+    fn grow(&self, listed: &[Listed]) -> bool {
+        let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
+        if listed.iter().any(|new| ranges[overlapping(&ranges, &new.range)].iter().any(|known| known.code != new.code))
+        {
+            return false;
+        }
+        let mut has_grown = false;
+        for new in listed {
+            has_grown |= add(&mut ranges, new);
+        }
+        if has_grown {
+            self.version.fetch_add(1, Ordering::Release);
+        }
+        true
+    }
+}
+
+/// Which of ranges that are in order and apart overlap with one.
+fn overlapping(ranges: &[Listed], with: &Range<u64>) -> Range<usize> {
+    let first = ranges.partition_point(|known| known.range.end <= with.start);
+    first..first + ranges[first..].partition_point(|known| known.range.start < with.end)
+}
+
+/// Puts a range where others of the same code may be already: one of all them, since the earliest was read. Says whether that is more.
+fn add(ranges: &mut Vec<Listed>, new: &Listed) -> bool {
+    let there = overlapping(ranges, &new.range);
+    let known = &ranges[there.clone()];
+    let mut all = new.clone();
+    if let (Some(first), Some(last)) = (known.first(), known.last()) {
+        all.range = all.range.start.min(first.range.start)..all.range.end.max(last.range.end);
+        all.read = known.iter().map(|known| known.read).fold(all.read, u64::min);
+        if known.len() == 1 && all == *first {
+            return false;
+        }
+    }
+    ranges.splice(there, [all]);
+    true
+}
+
+/// The epochs, by their numbers; shared between who reads lists and who judges stacks.
+#[derive(Debug, Default)]
+pub struct Epochs {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    last: u32,
+    epochs: FxHashMap<u32, Arc<Epoch>>,
+    /// By process, of recordings of waits: its epochs, with the time at which each was read first.
+    told: Option<FxHashMap<u32, Vec<(u32, u64)>>>,
+    retired: VecDeque<(u32, usize)>,
+    retired_ranges: usize,
+}
+
+impl Epochs {
+    /// None yet. `with_waits`: it is to be known which epochs a process had.
+    pub fn new(with_waits: bool) -> Epochs {
+        let told = with_waits.then(FxHashMap::default);
+        Epochs { known: Mutex::new(Known { told, ..Known::default() }) }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The epoch of a process whose mappings were read anew: `before`, if no other code is where some was listed in that, or a new
+    /// one. It is to be told to the kernel after this only.
+    pub fn of_list(&self, pid: u32, before: Option<u32>, listed: &[Listed]) -> u32 {
+        if let Some(before) = before
+            && let Some(epoch) = self.get(before)
+            && epoch.grow(listed)
+        {
+            return before;
+        }
+        let mut known = self.known();
+        known.last += 1;
+        let number = known.last;
+        let mut ranges = Vec::with_capacity(listed.len());
+        for listed in listed {
+            add(&mut ranges, listed);
+        }
+        let epoch = Epoch { ranges: RwLock::new(ranges), version: AtomicU32::new(0), until: AtomicU64::new(u64::MAX) };
+        known.epochs.insert(number, Arc::new(epoch));
+        if let Some(told) = &mut known.told {
+            let read = listed.iter().map(|listed| listed.read).min().unwrap_or_default();
+            told.entry(pid).or_default().push((number, read));
+        }
+        number
+    }
+
+    /// An epoch is not that of its process any more, since now.
+    pub fn retire(&self, number: u32, now: u64) {
+        let mut known = self.known();
+        let Some(epoch) = known.epochs.get(&number) else { return };
+        epoch.until.store(now, Ordering::Relaxed);
+        let ranges = epoch.ranges.read().unwrap_or_else(PoisonError::into_inner).len() + 1;
+        known.retired.push_back((number, ranges));
+        known.retired_ranges += ranges;
+        while known.retired_ranges > MOST_RETIRED
+            && let Some((oldest, ranges)) = known.retired.pop_front()
+        {
+            known.epochs.remove(&oldest);
+            known.retired_ranges -= ranges;
+        }
+    }
+
+    /// What was listed in an epoch; nothing if that was long ago.
+    pub fn get(&self, number: u32) -> Option<Arc<Epoch>> {
+        self.known().epochs.get(&number).cloned()
+    }
+
+    /// The epochs of a process that were read first by then, with the time of that; they are not told again.
+    pub(super) fn take_told(&self, pid: u32, by: u64) -> Vec<(u32, u64)> {
+        let mut known = self.known();
+        let Some(told) = &mut known.told else { return Vec::new() };
+        let Some(all) = told.get_mut(&pid) else { return Vec::new() };
+        let (taken, left) = all.iter().partition(|(_, read)| *read <= by);
+        *all = left;
+        if all.is_empty() {
+            told.remove(&pid);
+        }
+        taken
+    }
+
+    /// The epochs of a process that were not taken yet.
+    pub(super) fn told_of(&self, pid: u32) -> Vec<(u32, u64)> {
+        let known = self.known();
+        known.told.as_ref().and_then(|told| told.get(&pid).cloned()).unwrap_or_default()
+    }
+
+    /// The epochs of a process that ended before that time are not told again.
+    pub(super) fn forget_told(&self, pid: u32, time: u64) {
+        let mut known = self.known();
+        let Known { told: Some(told), epochs, .. } = &mut *known else { return };
+        if let Some(all) = told.get_mut(&pid) {
+            all.retain(|(number, _)| epochs.get(number).is_some_and(|epoch| epoch.until() >= time));
+        }
+    }
+
+    /// The last epochs of a process, of which a process that it has forked has one.
+    pub(super) fn last_told(&self, pid: u32) -> Vec<u32> {
+        let known = self.known();
+        let all = known.told.as_ref().and_then(|told| told.get(&pid));
+        all.map(|all| all.iter().rev().take(2).map(|(epoch, _)| *epoch).collect()).unwrap_or_default()
+    }
+
+    /// Whether it is known which epochs a process had.
+    pub(super) fn with_waits(&self) -> bool {
+        self.known().told.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(start: u64, inode: u64, read: u64) -> Listed {
+        let code = Code::of(b"/lib/x.so", (8, 1), inode, (start, 0x1000));
+        Listed { range: start..start + 0x1000, code, image: inode as u32, read }
+    }
+
+    #[test]
+    fn code_is_told_apart_by_file_and_place() {
+        let of = |path: &[u8], inode, start, offset| Code::of(path, (8, 1), inode, (start, offset));
+        assert_eq!(of(b"/lib/x.so", 1, 0x5000, 0x1000), of(b"/lib/x.so", 1, 0x6000, 0x2000));
+        assert_ne!(of(b"/lib/x.so", 1, 0x5000, 0x1000), of(b"/lib/x.so", 1, 0x5000, 0x2000));
+        assert_ne!(of(b"/lib/x.so", 1, 0x5000, 0x1000), of(b"/lib/x.so", 2, 0x5000, 0x1000));
+        assert_eq!(of(b"//anon", 0, 0x5000, 0), Code::Other);
+        assert_eq!(of(b"", 0, 0x5000, 0), Code::Other);
+        assert_eq!(of(b"/memfd:doublemapper (deleted)", 7, 0x5000, 0), Code::Other);
+        assert_eq!(of(b"[vdso]", 0, 0x5000, 0), Code::Vdso { start: 0x5000 });
+    }
+
+    #[test]
+    fn epoch_lasts_until_other_code_is_where_some_was() {
+        let epochs = Epochs::new(true);
+        let first = epochs.of_list(7, None, &[listed(0x1000, 1, 10)]);
+        let version = epochs.get(first).expect("it is there").version();
+        assert_eq!(epochs.of_list(7, Some(first), &[listed(0x1000, 1, 20), listed(0x3000, 2, 20)]), first);
+        let epoch = epochs.get(first).expect("it is there");
+        assert_ne!(epoch.version(), version);
+        assert_eq!(epoch.ranges(), [listed(0x1000, 1, 10), listed(0x3000, 2, 20)]);
+        // A larger one was not read to be there before.
+        let large = Listed { range: 0x1000..0x2800, ..listed(0x1000, 1, 25) };
+        assert_eq!(epochs.of_list(7, Some(first), &[large]), first);
+        assert_eq!(epoch.ranges()[0], Listed { range: 0x1000..0x2800, ..listed(0x1000, 1, 10) });
+        // What is not listed any more is still that of the epoch.
+        assert_eq!(epochs.of_list(7, Some(first), &[listed(0x1000, 1, 30)]), first);
+        assert_eq!(epochs.last_told(7), [first]);
+        let second = epochs.of_list(7, Some(first), &[listed(0x1000, 1, 40), listed(0x3000, 3, 40)]);
+        assert_ne!(second, first);
+        assert_eq!(epochs.get(second).expect("it is there").ranges()[0].read, 40);
+        assert_eq!(epochs.last_told(7), [second, first]);
+        assert_eq!(epochs.take_told(7, 30), [(first, 10)]);
+        assert_eq!(epochs.take_told(7, 40), [(second, 40)]);
+        assert!(epochs.last_told(7).is_empty());
+        assert_eq!((epoch.until(), epochs.retire(first, 50), epoch.until()), (u64::MAX, (), 50));
+        assert!(Epochs::new(false).last_told(7).is_empty());
+    }
+
+    #[test]
+    fn epochs_of_long_ago_are_forgotten() {
+        let epochs = Epochs::new(false);
+        let first = epochs.of_list(1, None, &[listed(0x1000, 1, 1)]);
+        epochs.retire(first, 2);
+        for pid in 0..MOST_RETIRED as u32 / 2 {
+            assert!(epochs.get(first).is_some(), "{pid}");
+            let next = epochs.of_list(pid, None, &[listed(0x1000, 1, 1)]);
+            epochs.retire(next, 2);
+        }
+        assert!(epochs.get(first).is_none());
+        assert!(epochs.known().retired_ranges <= MOST_RETIRED);
+    }
+}
