@@ -1,4 +1,5 @@
-//! Stacks that are larger than their copies: whole where the process still has the rest, marked where not.
+//! Stacks that are larger than their copies: whole where the process still has the rest, marked where not. In the kernel they are walked
+//! without copies.
 
 use crate::common::account::Account;
 use crate::common::folded::Row;
@@ -11,7 +12,12 @@ const LOADED: f64 = 0.9;
 /// `profile` with small copies of `deep`'s stacks, each of whose frames has `frame` bytes of its own.
 fn deep(frame: u32, depth: u32) -> Recording {
     let program = programs::c_with("deep", &[&format!("-DFRAME={frame}")]);
-    record(Account::Own, &["-F", "199", "--stack-size", "8192"], &program, &["1.5", &depth.to_string()])
+    record(
+        Account::Own,
+        &["-F", "199", "--bpf", "never", "--stack-size", "8192"],
+        &program,
+        &["1.5", &depth.to_string()],
+    )
 }
 
 fn count(row: &Row, name: &str) -> usize {
@@ -77,7 +83,7 @@ fn recursion_of_fifty_thousand_is_marked() {
 fn stacks_that_change_all_the_time_are_hardly_ever_put_together_wrongly() {
     let program = programs::c("restless");
     for (act, depth) in [("turns", "500"), ("turns", "70"), ("wide", "120"), ("narrow", "800"), ("ways", "1")] {
-        let flags = ["-F", "997", "--stack-size", "4096"];
+        let flags = ["-F", "997", "--bpf", "never", "--stack-size", "4096"];
         let recording = record(Account::Own, &flags, &program, &[act, "1", depth]);
         let expected: usize = depth.parse().unwrap();
         let good = |row: &Row| {
