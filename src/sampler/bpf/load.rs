@@ -11,6 +11,7 @@ use aya::{Btf, EbpfLoader};
 
 use super::abi::{self, OnCpu, TASK_FRAMES, TASK_REGISTERS, TaskRecord, WaitKey, WaitValue};
 use super::counters::Counters;
+use super::namespace::PidNamespace;
 use super::ring::{Event, Ring};
 use super::sys::{self, Map, ProgramInfo};
 use super::tables::Tables;
@@ -148,13 +149,23 @@ impl Bpf {
         if OBJECT.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "there are no BPF programs for this processor"));
         }
+        Bpf::load_object(OBJECT, request)
+    }
+
+    /// Loads the programs of an object file.
+    fn load_object(object: &[u8], request: &Request) -> Result<Bpf> {
         let btf = Btf::from_sys_fs().map_err(|error| {
             Error::new(ErrorKind::Unsupported, "the kernel's types (BTF) cannot be read from /sys/kernel/btf/vmlinux")
                 .with_source(error)
                 .with_hint("a kernel with CONFIG_DEBUG_INFO_BTF is needed for BPF")
         })?;
         let possible_cpus = possible_cpus();
-        let globals = Globals::of(request, possible_cpus as u32);
+        let own = PidNamespace::own().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "how deep this pid namespace is nested cannot be told").with_hint(
+                "clone3(2) tells it, which a filter of system calls may forbid: run outside of the container",
+            )
+        })?;
+        let globals = Globals::of(request, possible_cpus as u32, own);
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&btf)).allow_unsupported_maps();
         for (name, value) in &globals.words {
@@ -171,7 +182,7 @@ impl Bpf {
         if !request.programs.off_cpu {
             loader.map_max_entries("on_cpu", 1);
         }
-        let mut ebpf = loader.load(OBJECT).map_err(cannot_load)?;
+        let mut ebpf = loader.load(object).map_err(cannot_load)?;
         let mut programs = HashMap::new();
         for (name, program) in ebpf.programs_mut() {
             if !is_wanted(name, request) {
@@ -417,7 +428,7 @@ struct Globals {
 }
 
 impl Globals {
-    fn of(request: &Request, cpus: u32) -> Globals {
+    fn of(request: &Request, cpus: u32, own: PidNamespace) -> Globals {
         let (cgroup, cgroup_level) = match request.whom {
             Whom::Cgroup { id, level } => (id, level),
             _ => (0, 0),
@@ -429,14 +440,13 @@ impl Globals {
             Whom::Threads(_) => 2,
             Whom::Cgroup { .. } => 3,
         };
-        let (namespace, level) = pid_namespace();
         let words = vec![
             ("whom", whom),
             ("cpus", cpus),
             ("own_tgid", std::process::id()),
             ("target_cgroup_level", cgroup_level),
-            ("namespace_level", level),
-            ("namespace_inode", namespace),
+            ("namespace_level", own.level),
+            ("namespace_inode", own.inode),
             ("with_kernel_threads", u32::from(request.kernel_threads)),
             ("with_kernel_stacks", u32::from(request.kernel_stacks)),
             ("with_user_stacks", u32::from(request.user_stacks)),
@@ -450,17 +460,6 @@ impl Globals {
             vec![("target_cgroup", cgroup), ("min_block", request.min_block), ("max_block", request.max_block)];
         Globals { words, long_words }
     }
-}
-
-/// Inode and level of the pid namespace that we are in; level 0 is that of the machine.
-fn pid_namespace() -> (u32, u32) {
-    use std::os::unix::fs::MetadataExt;
-    /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
-    const OF_MACHINE: u64 = 0xEFFF_FFFC;
-    let inode = std::fs::metadata("/proc/self/ns/pid").map_or(OF_MACHINE, |file| file.ino());
-    // How deep ours is, nobody tells; mostly it is that of a container. If it is not, ids are nobody's, and samples are left to
-    // the perf events.
-    (inode as u32, u32::from(inode != OF_MACHINE))
 }
 
 /// How many CPUs the kernel could have: values for each CPU are for so many.
@@ -516,21 +515,24 @@ fn errno_below(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     None
 }
 
-const NO_PERMISSION: &str = "BPF needs root, or CAP_BPF and CAP_PERFMON: `profile doctor` says what is missing";
+/// What else the loader says of a refusal is that of one map or another.
+fn not_permitted(what: &str, errno: i32) -> Error {
+    Error::new(ErrorKind::Permission, what)
+        .with_source(io::Error::from_raw_os_error(errno))
+        .with_hint("BPF needs root, or CAP_BPF and CAP_PERFMON: `profile doctor` says what is missing")
+}
 
 fn cannot_load(error: aya::EbpfError) -> Error {
-    let denied = matches!(errno_below(&error), Some(libc::EPERM | libc::EACCES));
-    let kind = if denied { ErrorKind::Permission } else { ErrorKind::Unsupported };
-    let loaded = Error::new(kind, "cannot load BPF programs").with_source(error);
-    if denied { loaded.with_hint(NO_PERMISSION) } else { loaded }
+    match errno_below(&error) {
+        Some(errno @ (libc::EPERM | libc::EACCES)) => not_permitted("cannot load BPF programs", errno),
+        _ => Error::new(ErrorKind::Unsupported, "cannot load BPF programs").with_source(error),
+    }
 }
 
 /// A program that was not loaded; what the verifier said is saved.
 fn refused(name: &str, error: ProgramError) -> Error {
-    if let Some(libc::EPERM) = errno_below(&error) {
-        return Error::new(ErrorKind::Permission, format!("cannot load the BPF program {name}"))
-            .with_source(error)
-            .with_hint(NO_PERMISSION);
+    if let Some(errno @ libc::EPERM) = errno_below(&error) {
+        return not_permitted(&format!("cannot load the BPF program {name}"), errno);
     }
     let ProgramError::LoadError { io_error, verifier_log } = &error else {
         return Error::new(ErrorKind::Unsupported, format!("cannot load the BPF program {name}")).with_source(error);

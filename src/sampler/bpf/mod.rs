@@ -15,6 +15,7 @@ mod counters;
 pub mod heap;
 mod load;
 pub mod mappings;
+mod namespace;
 mod ring;
 mod samples;
 mod sys;

@@ -84,3 +84,50 @@ fn what_is_given_back_is_used_again_after_a_rest() {
     tables.remove_process(77).expect("it can be removed");
     assert_eq!(tables.process(77).expect("it can be read"), None);
 }
+
+/// What the verifier says of a program that it refuses is in a file, whose name is told.
+#[test]
+fn what_the_verifier_says_is_saved() {
+    use object::{Object, ObjectSection};
+    let request = Request { programs: Programs { on_cpu: false, off_cpu: true }, ..Request::default() };
+    if load(&request).is_none() {
+        return;
+    }
+    let mut object = OBJECT.to_vec();
+    let section = object::File::parse(OBJECT).expect("it is one");
+    let section =
+        section.section_by_name("tp_btf/sched_wakeup").expect("it is there").file_range().expect("it has bytes");
+    // r0 = *(u64 *)(r9 + 0): nobody has given it a value. `struct bpf_insn`, include/uapi/linux/bpf.h.
+    object[section.0 as usize..][..8].copy_from_slice(&[0x79, 0x90, 0, 0, 0, 0, 0, 0]);
+    let refusal = Bpf::load_object(&object, &request).expect_err("it is refused");
+    assert!(refusal.to_string().contains("sched_wakeup"), "{refusal}");
+    let hint = refusal.hint().expect("it says where");
+    let path = PathBuf::from(hint.rsplit(' ').next().expect("it ends in the path"));
+    let log = std::fs::read_to_string(&path).expect("it is there");
+    assert!(log.contains("R9 !read_ok"), "{log}");
+    std::fs::remove_file(path).expect("it is ours");
+}
+
+/// What finds no room is counted, with its time.
+#[test]
+fn waits_without_room_are_counted() {
+    let programs = Programs { on_cpu: false, off_cpu: true };
+    let whom = Whom::Processes(vec![std::process::id()]);
+    let Some(mut bpf) = load(&Request { whom, programs, waits: 1, ..Request::default() }) else { return };
+    bpf.attach_switches().expect("it attaches");
+    bpf.start().expect("it starts");
+    // Each of them is a row: another stack, or another thread.
+    let began = Instant::now();
+    let threads: Vec<_> =
+        (0..20).map(|_| std::thread::spawn(|| std::thread::sleep(Duration::from_millis(20)))).collect();
+    for thread in threads {
+        thread.join().expect("it sleeps");
+    }
+    let taken = began.elapsed().as_nanos() as u64;
+    bpf.end().expect("it ends");
+    let (waits, counters) = (bpf.waits().expect("they can be read"), bpf.counters());
+    let (lost, time) = (counters.get(abi::WAITS_FULL), counters.get(abi::WAITS_FULL_TIME));
+    assert!(lost >= 10 && time >= 10_000_000 * lost.min(15) && time < taken * 60, "{lost}, {time}: {waits:?}");
+    let kept: u64 = waits.iter().map(|(_, value)| value.count).sum();
+    assert!(waits.len() <= 8 && kept + lost >= 20, "{kept} kept, {lost} lost: {waits:?}");
+}
