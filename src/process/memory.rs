@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 
 use rustc_hash::FxHashMap;
 
+use super::proc;
+
 /// So many processes' memory is kept open.
 const MOST_OPEN: usize = 64;
 
@@ -59,7 +61,7 @@ impl ProcessMemory {
             {
                 self.files.remove(&oldest);
             }
-            let file = File::open(format!("/proc/{pid}/mem"));
+            let file = proc::open_memory(pid);
             self.denied |= file.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
             self.files.insert(pid, file.ok());
             self.order.push_back(pid);

@@ -39,6 +39,13 @@ pub struct Status {
     pub uid: u32,
 }
 
+impl Status {
+    /// Whether it is a zombie, or is being taken away.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
 /// The executable mappings of a process.
 pub fn maps(pid: u32) -> io::Result<Vec<MapsLine>> {
     let mut lines = all_maps(pid)?;
@@ -48,7 +55,57 @@ pub fn maps(pid: u32) -> io::Result<Vec<MapsLine>> {
 
 /// All mappings of a process.
 pub fn all_maps(pid: u32) -> io::Result<Vec<MapsLine>> {
-    Ok(parse_maps(&fs::read(format!("/proc/{pid}/maps"))?).collect())
+    let mut text = fs::read(format!("/proc/{pid}/maps"))?;
+    if text.is_empty() {
+        // The first thread has ended and others run on, or it is one of the kernel's.
+        text = of_other_thread(pid, "maps").unwrap_or_default();
+    }
+    Ok(parse_maps(&text).collect())
+}
+
+/// A file of `/proc/PID/task/TID` of a thread that is not the first, if there is one: that one has no memory once it has ended.
+fn of_other_thread(pid: u32, name: &str) -> Option<Vec<u8>> {
+    let mut others = threads(pid).ok()?.into_iter().filter(|tid| *tid != pid);
+    others.find_map(|tid| fs::read(format!("/proc/{pid}/task/{tid}/{name}")).ok().filter(|text| !text.is_empty()))
+}
+
+/// The memory of a process, for reading (`proc_pid_mem(5)`).
+pub fn open_memory(pid: u32) -> io::Result<fs::File> {
+    let others = || threads(pid).ok().into_iter().flatten().filter(|tid| *tid != pid);
+    match has_ended(pid).then(others).into_iter().flatten().next() {
+        Some(tid) => fs::File::open(format!("/proc/{pid}/task/{tid}/mem")),
+        None => fs::File::open(format!("/proc/{pid}/mem")),
+    }
+}
+
+/// Whether a thread has ended, and its number is not free yet; of one that is gone, no.
+pub fn has_ended(tid: u32) -> bool {
+    status(tid).is_ok_and(|status| status.has_ended())
+}
+
+/// The threads of a process that run: the first one may have ended, and is there as long as others are.
+pub fn running_threads(pid: u32) -> Vec<u32> {
+    let mut ids = threads(pid).unwrap_or_default();
+    if ids.len() > 1 && has_ended(pid) {
+        ids.retain(|tid| *tid != pid);
+    }
+    ids
+}
+
+/// Executable pages of a process (`mm->exec_vm`): what `status` tells of the program and of libraries is the whole of it (`task_mem`,
+/// fs/proc/task_mmu.c).
+pub fn executable_pages(pid: u32) -> Option<u64> {
+    let pages = |status: &[u8]| {
+        let status = String::from_utf8_lossy(status);
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        };
+        let page = rustix::param::page_size() as u64 / 1024;
+        Some((kib("VmExe:")? + kib("VmLib:")?) / page)
+    };
+    let first = fs::read(format!("/proc/{pid}/status")).ok()?;
+    pages(&first).or_else(|| pages(&of_other_thread(pid, "status")?))
 }
 
 /// Reads the text of a `maps` file; lines that are not as they should be are passed over.

@@ -82,6 +82,11 @@ impl ProcessState {
         }
     }
 
+    /// The ids of its threads that are known.
+    pub fn threads(&self) -> impl Iterator<Item = u32> {
+        self.threads.keys().copied()
+    }
+
     /// The thread `tid`; an unknown one begins with the process's name.
     pub fn thread(&mut self, tid: u32) -> &mut ThreadState {
         self.threads.entry(tid).or_insert_with(|| ThreadState { name: self.name.clone(), id: None })

@@ -37,6 +37,8 @@ pub struct Counters {
     pub completed_late: u64,
     /// Whether the memory of a process was not ours to read for that.
     pub memory_denied: bool,
+    /// Whether threads waited already when the recording began, in processes whose memory could not be read for want of permission.
+    pub waiting_denied: bool,
     /// Samples whose stacks were walked in the kernel.
     pub unwound: u64,
     /// Of those, samples whose stack never came.

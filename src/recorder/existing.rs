@@ -45,4 +45,11 @@ impl Recorder {
         }
         true
     }
+    /// Adds a process that came to those that are recorded by no record that tells, as one that was moved into a cgroup; unless it is
+    /// there, or strangers are not recorded.
+    pub fn add_missed(&mut self, pid: u32) {
+        if self.processes.followed(pid).is_some_and(|process| process.name.is_empty()) {
+            self.add_existing(pid);
+        }
+    }
 }

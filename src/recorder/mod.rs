@@ -204,6 +204,7 @@ impl Recorder {
             completed_late: late.map_or(0, |late| late.completed),
             memory_denied: late.is_some_and(Late::was_denied),
             mappings_forgotten: self.changes.forgotten,
+            waiting_denied: self.waits.as_ref().is_some_and(|waits| waits.memory.was_denied()),
             ..self.counters
         }
     }
@@ -236,6 +237,7 @@ impl Recorder {
                 if comm.exec {
                     self.changes.ended(comm.pid, comm.identity.time);
                     self.forget_memory(comm.pid);
+                    self.runs_program(comm.pid, comm.identity.time);
                 }
                 let renamed = self.processes.rename(comm.pid, comm.tid, &name, comm.exec);
                 if let Some(process) = renamed {

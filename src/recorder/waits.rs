@@ -248,10 +248,14 @@ impl Recorder {
             if self.processes.sampled(pid, tid).is_none() {
                 continue;
             }
+            let status = proc::status(tid).ok();
+            if status.as_ref().is_some_and(proc::Status::has_ended) {
+                continue;
+            }
             if let Some(waits) = &mut self.waits {
                 waits.lives.insert((pid, tid), begin);
             }
-            if proc::status(tid).map_or('R', |status| status.state) == 'R' {
+            if status.map_or('R', |status| status.state) == 'R' {
                 if let Some(waits) = &mut self.waits {
                     waits.on.runs(pid, tid, begin);
                 }
@@ -418,6 +422,12 @@ impl Recorder {
         Some(self.waits.as_ref()?.ended.get(&(pid, tid))?.time)
     }
 
+    /// Whether it is known since when a thread is recorded.
+    pub fn has_life(&self, pid: u32, tid: u32) -> bool {
+        let ids = (pid, tid);
+        self.waits.as_ref().is_some_and(|waits| waits.lives.contains_key(&ids) || waits.ended.contains_key(&ids))
+    }
+
     /// A thread is recorded that was there at `time`.
     pub fn add_life(&mut self, pid: u32, tid: u32, time: u64) {
         if self.processes.sampled(pid, tid).is_none() {
@@ -457,6 +467,24 @@ impl Recorder {
         let name = self.builder.string(name);
         let process_name = self.builder.string(&process_name);
         waits.ended.insert((pid, tid), Ended { id, process: process_id, name, process_name, time });
+    }
+
+    /// A process runs another program. The thread that does has the process's number from then on (execve(2)); that its own is gone
+    /// nobody tells.
+    pub(super) fn runs_program(&mut self, pid: u32, time: u64) {
+        let Some(waits) = &self.waits else { return };
+        let has_switches = waits.options.has_switches;
+        let Some(process) = self.processes.followed(pid) else { return };
+        let others: Vec<u32> = process.threads().filter(|tid| *tid != pid).collect();
+        for tid in &others {
+            self.keep_name(pid, *tid, time);
+        }
+        if !others.is_empty() {
+            self.begins(pid, pid, time, false);
+            if let Some(waits) = self.waits.as_mut().filter(|_| has_switches) {
+                waits.on.comes_on(pid, time);
+            }
+        }
     }
 
     /// A thread begins, whose number may have been that of another; or a command that is to be recorded, which runs already.

@@ -79,9 +79,10 @@ impl Walks {
         }
         let whom = match &options.target {
             _ if plan.per_task => Whom::All,
-            Target::Cgroup(_) if waits.is_some() => {
-                subject.cgroup.as_ref().map_or(Whom::All, |(path, _)| bpf_waits::cgroup(path))
-            }
+            Target::Cgroup(_) if waits.is_some() => match &subject.cgroup {
+                Some((path, _)) => bpf_waits::cgroup(path)?,
+                None => Whom::All,
+            },
             Target::System | Target::Cgroup(_) => Whom::All,
             Target::Threads(_) => Whom::Threads(subject.tids.clone()),
             Target::Processes(_) | Target::Command(_) => Whom::Processes(subject.pids.clone()),
@@ -248,7 +249,11 @@ fn why(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        text = format!("{text}: {error}");
+        // Some say what they are from as well.
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
         source = error.source();
     }
     match error.hint() {

@@ -7,6 +7,11 @@
 //! rows     waits that were added up are read
 //! ```
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::{Component, Path};
+use std::time::Duration;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::off_cpu::OffCpuOptions;
@@ -23,6 +28,8 @@ use crate::sampler::bpf::{Bpf, OffTask, Request, Whom};
 #[derive(Debug)]
 pub(super) struct BpfWaits {
     wakers: bool,
+    /// How long waits are that are asked for, in nanoseconds.
+    lengths: RangeInclusive<u64>,
     /// By thread: where it waited when the recording began.
     before: FxHashMap<u32, Found>,
     /// By thread that ran when the recording began: its process, and its time on the CPU until then.
@@ -35,7 +42,8 @@ pub(super) struct BpfWaits {
 impl BpfWaits {
     pub fn new(waits: &OffCpuOptions) -> BpfWaits {
         let (before, ran) = (FxHashMap::default(), FxHashMap::default());
-        BpfWaits { wakers: waits.wakers, before, ran, began: 0, still: (Vec::new(), 0) }
+        let lengths = nanoseconds(waits.min_block)..=nanoseconds(waits.max_block);
+        BpfWaits { wakers: waits.wakers, lengths, before, ran, began: 0, still: (Vec::new(), 0) }
     }
 
     /// Lists the threads that are off since before `began`, when the programs began, and reads their stacks; those that run are noted.
@@ -68,7 +76,7 @@ impl BpfWaits {
         pids.dedup();
         let is_off: FxHashSet<u32> = off.iter().map(|task| task.record.tid).collect();
         for pid in pids {
-            for tid in proc::threads(pid).unwrap_or_default() {
+            for tid in proc::running_threads(pid) {
                 recorder.add_life(pid, tid, self.began);
                 if !is_off.contains(&tid)
                     && let Some(time) = proc::time_on_cpu(pid, tid)
@@ -97,7 +105,8 @@ impl BpfWaits {
         let (still, now) = &self.still;
         let counters = bpf.counters();
         let mut lost = (counters.get(abi::WAITS_FULL), counters.get(abi::WAITS_FULL_TIME));
-        let left_out = [abi::BELOW_MIN, abi::ABOVE_MAX, abi::OTHER_STATE].map(|number| counters.get(number));
+        let mut left_out: u64 =
+            [abi::BELOW_MIN, abi::ABOVE_MAX, abi::OTHER_STATE].into_iter().map(|number| counters.get(number)).sum();
         let mut add = |recorder: &mut Recorder, summed: &SummedWaits| {
             if !recorder.add_summed_waits(summed) {
                 lost = (lost.0 + summed.count, lost.1 + summed.time);
@@ -106,6 +115,8 @@ impl BpfWaits {
         let mut waits = bpf.waits()?;
         waits.sort_unstable_by_key(|(key, _)| (key.tgid, key.tid, key.state, key.stack, key.waker, key.waker_tid));
         let mut processes: FxHashMap<u32, u32> = FxHashMap::default();
+        let seen: BTreeSet<u32> = waits.iter().map(|(key, _)| key.tgid).collect();
+        seen.into_iter().for_each(|pid| recorder.add_missed(pid));
         for (key, value) in &waits {
             processes.insert(key.tid, key.tgid);
             add(recorder, &self.summed(key, value));
@@ -113,10 +124,13 @@ impl BpfWaits {
         for task in still {
             processes.insert(task.record.tid, task.record.tgid);
             for summed in self.still(task, *now) {
-                add(recorder, &summed);
+                match self.lengths.contains(&summed.time) {
+                    true => add(recorder, &summed),
+                    false => left_out += 1,
+                }
             }
         }
-        recorder.add_missing_waits(lost, left_out.iter().sum());
+        recorder.add_missing_waits(lost, left_out);
         self.add_on_cpu(bpf, recorder, &processes, *now)
     }
 
@@ -179,6 +193,9 @@ impl BpfWaits {
         let mut times: FxHashMap<u32, (u32, ThreadTime)> = FxHashMap::default();
         for (tid, on) in bpf.on_cpu()? {
             let Some(pid) = processes.get(&tid).copied().or_else(|| recorder.process_of(tid)) else { continue };
+            if !recorder.has_life(pid, tid) {
+                recorder.add_life(pid, tid, on.first);
+            }
             let since = (on.since > 0).then_some(on.since);
             // The programs do not follow the last thread of a process through its end.
             let time = match since.zip(recorder.end_of(pid, tid)) {
@@ -205,7 +222,6 @@ impl BpfWaits {
 
 /// What the programs are asked for, besides whom.
 pub(super) fn ask(request: &mut Request, waits: &OffCpuOptions, is_wide: bool) {
-    let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     request.programs.off_cpu = true;
     request.kernel_threads = waits.kernel_threads;
     request.wakers = waits.wakers;
@@ -216,12 +232,41 @@ pub(super) fn ask(request: &mut Request, waits: &OffCpuOptions, is_wide: bool) {
     request.waits = if waits.wakers || is_wide { 1 << 18 } else { 1 << 16 };
 }
 
-/// A cgroup as programs know it: by the number of its directory, and how deep it is below the root.
-pub(super) fn cgroup(path: &std::path::Path) -> Whom {
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A cgroup as programs know it: by the number of its directory, and how deep it is below the root of all.
+///
+/// # Errors
+/// Why it cannot be told to them.
+pub(super) fn cgroup(path: &Path) -> std::result::Result<Whom, String> {
     use std::os::unix::fs::MetadataExt;
-    let id = std::fs::metadata(path).map_or(0, |directory| directory.ino());
-    let level = path.ancestors().skip(1).take_while(|above| above.join("cgroup.procs").exists()).count() as u32;
-    Whom::Cgroup { id, level }
+    /// `PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h.
+    const OF_MACHINE: u64 = 0xEFFF_FFFB;
+    let inode = |path: &Path| std::fs::metadata(path).map(|directory| directory.ino());
+    let id = inode(path).map_err(|error| format!("the cgroup cannot be read: {error}"))?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_whole = inode(Path::new("/proc/self/ns/cgroup")).map_or(true, |inode| inode == OF_MACHINE);
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match level(&path, &mounts).filter(|_| is_whole) {
+        Some(level) => Ok(Whom::Cgroup { id, level }),
+        None => Err("how deep a cgroup is cannot be told in a cgroup namespace; on the host it can".into()),
+    }
+}
+
+/// How many cgroups are above one, by where their file system is mounted (`proc_pid_mountinfo(5)`).
+fn level(path: &Path, mounts: &str) -> Option<u32> {
+    let mounted = mounts.lines().filter_map(|line| {
+        let (fields, rest) = line.split_once(" - ")?;
+        let mut fields = rest.starts_with("cgroup2 ").then(|| fields.split(' ').skip(3))?;
+        let (root, place) = (Path::new(fields.next()?), Path::new(fields.next()?));
+        Some((root, path.strip_prefix(place).ok()?))
+    });
+    let (root, below) = mounted.min_by_key(|(_, below)| below.components().count())?;
+    let count = |path: &Path| path.components().filter(|part| matches!(part, Component::Normal(_))).count() as u32;
+    let is_outside = root.components().any(|part| part == Component::ParentDir);
+    (!is_outside).then(|| count(root) + count(below))
 }
 
 fn waiting(task: &OffTask) -> WaitingThread<'_> {
@@ -243,4 +288,22 @@ fn registers(task: &OffTask) -> Option<Registers> {
         }
     }
     (ip != 0).then_some(registers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_cgroups_are_counted_from_the_root_of_all() {
+        let mounts = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+                      60 1 0:38 /pods/one /mnt rw - cgroup2 none rw\n61 1 0:38 /.. /up rw - cgroup2 none rw\n";
+        let level = |path: &str| level(Path::new(path), mounts);
+        assert_eq!(level("/sys/fs/cgroup/unified"), Some(0));
+        assert_eq!(level("/sys/fs/cgroup/unified/a/b"), Some(2));
+        assert_eq!(level("/mnt"), Some(2));
+        assert_eq!(level("/mnt/c"), Some(3));
+        assert_eq!(level("/up/c"), None);
+        assert_eq!(level("/elsewhere"), None);
+    }
 }

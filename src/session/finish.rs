@@ -220,6 +220,13 @@ fn fill(
                 .into(),
         );
     }
+    if counters.waiting_denied {
+        stats.notes.push(
+            "threads that waited already when the recording began have no stacks where the memory of their process may not be read \
+             (CAP_SYS_PTRACE, or kernel.yama.ptrace_scope)"
+                .into(),
+        );
+    }
     if counters.malformed > 0 {
         stats.notes.push(format!("{} records were malformed", counters.malformed));
     }

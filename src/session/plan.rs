@@ -44,7 +44,7 @@ pub(super) fn subject(target: &Target, child: Option<u32>) -> Result<Subject> {
                 let plural = if children == 1 { "child process" } else { "child processes" };
                 subject.notes.push(format!("with {children} {plural} of the target that run already"));
             }
-            subject.tids = subject.pids.iter().flat_map(|pid| proc::threads(*pid).unwrap_or_default()).collect();
+            subject.tids = subject.pids.iter().flat_map(|pid| proc::running_threads(*pid)).collect();
             subject.membership = Membership::Tree;
         }
         Target::Threads(tids) => {
@@ -77,7 +77,7 @@ impl Subject {
             return Vec::new();
         }
         self.pids = proc::descendants(&self.pids);
-        let now = self.pids.iter().flat_map(|pid| proc::threads(*pid).unwrap_or_default());
+        let now = self.pids.iter().flat_map(|pid| proc::running_threads(*pid));
         let known: std::collections::BTreeSet<u32> = self.tids.iter().copied().collect();
         let new: Vec<u32> = now.filter(|tid| !known.contains(tid)).collect();
         self.tids.extend(&new);

@@ -28,7 +28,7 @@ use super::compile_tables::{Job, compile_all, price};
 use crate::image::{Images, Wanted, is_deleted_scratch, is_file_path};
 use crate::model::ImageId;
 use crate::process::clock;
-use crate::process::proc::{self, MapsLine};
+use crate::process::proc::{self, MapsLine, executable_pages};
 use crate::recorder::{Change, Epochs, Listed, NumberedImage, NumberedImages};
 use crate::sampler::bpf::mappings::{List, Mapped};
 use crate::sampler::bpf::{Refused, Table, Tables};
@@ -274,7 +274,7 @@ impl Keeper {
                     return self.missed(tgid);
                 }
                 known.glanced = now;
-                if now.duration_since(known.looked) < known.rest && exec_vm(tgid) == Some(known.exec_vm) {
+                if now.duration_since(known.looked) < known.rest && executable_pages(tgid) == Some(known.exec_vm) {
                     known.next_glance = (known.next_glance * 2).min(LONGEST_GLANCE);
                     return self.missed(tgid);
                 }
@@ -537,18 +537,6 @@ fn read(tgid: u32) -> Option<(Vec<MapsLine>, u64)> {
     (pages > 0).then_some((lines, pages))
 }
 
-/// Executable pages of a process (`mm->exec_vm`): what `status` tells of the program and of libraries is the whole of it (`task_mem`,
-/// fs/proc/task_mmu.c).
-fn exec_vm(tgid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{tgid}/status")).ok()?;
-    let kib = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
-    let page = rustix::param::page_size() as u64 / 1024;
-    Some((kib("VmExe:")? + kib("VmLib:")?) / page)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -556,6 +544,6 @@ mod tests {
     #[test]
     fn executable_pages_are_counted_as_the_kernel_does() {
         let (lines, pages) = read(std::process::id()).expect("it can be read");
-        assert_eq!(exec_vm(std::process::id()), Some(pages), "{lines:?}");
+        assert_eq!(executable_pages(std::process::id()), Some(pages), "{lines:?}");
     }
 }

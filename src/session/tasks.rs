@@ -18,7 +18,8 @@ pub(super) fn check_processes(pids: &[u32]) -> Result<()> {
                 return Err(Error::new(ErrorKind::NotFound, format!("{pid} is a thread, not a process"))
                     .with_hint(format!("use -t {pid} for that thread, or -p {} for its process", status.tgid)));
             }
-            Ok(status) if matches!(status.state, 'Z' | 'X') => {
+            // The first thread may well end before the others.
+            Ok(status) if status.has_ended() && other_threads(pid).is_empty() => {
                 return Err(Error::new(
                     ErrorKind::NotFound,
                     format!("process {pid} has ended already: it is a zombie"),
@@ -39,11 +40,28 @@ pub(super) fn processes_of_threads(tids: &[u32]) -> Result<Vec<u32>> {
     let mut pids = Vec::new();
     for &tid in tids {
         let status = proc::status(tid).map_err(|error| gone("thread", tid).with_source(error))?;
+        if status.has_ended() {
+            let others = other_threads(tid);
+            let ended = Error::new(ErrorKind::NotFound, format!("thread {tid} has ended already: it is a zombie"));
+            return Err(match others.as_slice() {
+                [] => ended.with_hint(format!("its parent {} has not collected it; sample that one", status.parent)),
+                [other, ..] => ended.with_hint(format!(
+                    "-p {tid} for its process, which runs on; -t {other} for another of its threads"
+                )),
+            });
+        }
         if !pids.contains(&status.tgid) {
             pids.push(status.tgid);
         }
     }
     Ok(pids)
+}
+
+/// The threads of a process that run besides its first one.
+fn other_threads(pid: u32) -> Vec<u32> {
+    let mut threads = proc::threads(pid).unwrap_or_default();
+    threads.retain(|tid| *tid != pid && proc::status(*tid).is_ok_and(|status| !status.has_ended()));
+    threads
 }
 
 fn gone(what: &str, id: u32) -> Error {
