@@ -73,7 +73,7 @@ fn doctor_as(prefix: &[&str]) -> Option<BTreeMap<String, (String, String, String
         (field(), (field(), field(), field()))
     });
     let rows: BTreeMap<_, _> = rows.collect();
-    assert_eq!(rows.len(), 11, "{text}");
+    assert_eq!(rows.len(), 12, "{text}");
     Some(rows)
 }
 

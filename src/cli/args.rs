@@ -287,7 +287,7 @@ fn wait(text: &str) -> Result<Duration, String> {
     let nanoseconds = (number * unit).round();
     match (0.0..1e18).contains(&nanoseconds) {
         true => Ok(Duration::from_nanos(nanoseconds as u64)),
-        false => Err("a time is at least 0, and less than thirty years".to_owned()),
+        false => Err("a time is at least 0, and less than thirty years: 50us, 1ms, 2s".to_owned()),
     }
 }
 

@@ -113,6 +113,9 @@ fn time(args: &RecordArgs, target: &Target) -> Result<RecordedTime> {
     if args.cpu.is_some() {
         return usage("a thread that waits is on no CPU: -C says nothing of time off the CPU", "leave -C out");
     }
+    if options.max_block.is_zero() {
+        return usage("--max-block 0 leaves all waits out", "the longest wait that is of interest: --max-block 1ms");
+    }
     if options.min_block > options.max_block {
         return usage("--min-block is longer than --max-block: no wait is both", "change places, or leave one out");
     }

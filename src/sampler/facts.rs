@@ -165,6 +165,16 @@ impl Facts {
         }
     }
 
+    /// Tries whether the memory of a process opens, and the root that it sees.
+    ///
+    /// # Errors
+    /// As the kernel refuses it.
+    pub fn open_memory(&self, task: i32) -> std::io::Result<()> {
+        let process = self.roots.proc.join(task.to_string());
+        fs::File::open(process.join("mem"))?;
+        fs::metadata(process.join("root/")).map(|_| ())
+    }
+
     /// Up to `most` processes of other users, those of the lowest number first.
     pub fn processes_of_others(&self, most: usize) -> Vec<i32> {
         let entries = fs::read_dir(&self.roots.proc).into_iter().flatten().flatten();

@@ -66,6 +66,7 @@ pub fn examine(open: &impl OpenEvent, sources: &Sources, facts: &Facts) -> Vec<A
     vec![
         own_processes(open, facts),
         other_processes(open, facts),
+        other_memory(facts),
         system_wide(open, facts),
         kernel_frames(open, facts),
         kernel_names(facts),
@@ -106,6 +107,30 @@ fn other_processes(open: &impl OpenEvent, facts: &Facts) -> Ability {
         Some((process, refusal)) => refused(name, facts, Attempt::Task(process), refusal),
         None if facts.can(Capability::Perfmon) => yes(name, "CAP_PERFMON allows it (there is none to try it on)"),
         None => no(name, "CAP_PERFMON is missing (there is none to try it on)", facts.remedy(Need::OtherProcesses)),
+    }
+}
+
+/// Their memory, and their files by the root that they see: both by the same right.
+fn other_memory(facts: &Facts) -> Ability {
+    let name = "other users' files";
+    let mut first = None;
+    for process in facts.processes_of_others(OTHERS_TRIED) {
+        match facts.open_memory(process) {
+            Ok(()) => {
+                let kept = "CAP_SYS_PTRACE is kept while recording, for processes that start later";
+                return yes(name, format!("the memory and the root of process {process} open; {kept}"));
+            }
+            Err(refusal) => first = first.or(Some((process, refusal))),
+        }
+    }
+    match first {
+        None if facts.can(Capability::SysPtrace) => yes(name, "CAP_SYS_PTRACE allows it (there is none to try it on)"),
+        None => no(name, "CAP_SYS_PTRACE is missing (there is none to try it on)", facts.remedy(Need::Memory)),
+        Some((process, refusal)) => {
+            let lost = "files that only they see have no names, threads that wait already no stacks";
+            let refused = refused(name, facts, Attempt::Memory(process), refusal);
+            Ability { verdict: Verdict::Partly, why: format!("process {process}: {}: {lost}", refused.why), ..refused }
+        }
     }
 }
 

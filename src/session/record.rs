@@ -134,6 +134,7 @@ fn record_to(
     // What ran in this process before, its exec included, is none of the recording's.
     let [own_before, children_before] = [Whose::Own, Whose::Children].map(sys::cpu_times);
     let facts = Facts::read();
+    check_proc(&facts)?;
     let mut notes = Vec::new();
     let sampling = allowed_sampling(options.sampling, &facts, &mut notes)?;
     let cpus = sampler::sampled_cpus(options.cpus.as_ref())?;
@@ -329,6 +330,18 @@ fn record_to(
         tell_to_end(&mut child);
     }
     Ok(Recording { profile, child, ended, written, late_names })
+}
+
+/// Ids of `/proc` are those of the pid namespace that it was mounted in, all others are ours.
+fn check_proc(facts: &Facts) -> Result<()> {
+    if facts.own_process == 0 || facts.own_process.cast_unsigned() == std::process::id() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "/proc is that of another pid namespace: what it says is of other processes",
+    )
+    .with_hint("mount one of this namespace, as `unshare --pid --fork --mount-proc` does; or run outside of it"))
 }
 
 /// Chooses the events, those of the time that is to be recorded; and loads BPF programs where they are of use.
