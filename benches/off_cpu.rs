@@ -234,18 +234,20 @@ fn sampling(rounds: usize) {
     let cpus = thread::available_parallelism().map_or(1, usize::from).to_string();
     let program = programs::c("shares");
     let folder = account::folder();
-    let ways: [(&str, &[&str]); 4] = [
+    let ways: [(&str, &[&str]); 5] = [
         ("alone", &[]),
         ("profile", &["-a", "-F", "999", "-d", "600", "-f", "folded", "-q", "-o"]),
+        ("profile --bpf samples", &["-a", "-F", "999", "-d", "600", "--bpf", "samples", "-f", "folded", "-q", "-o"]),
         ("perf record -g", &["record", "-q", "-a", "-F", "999", "-g", "-o"]),
         ("perf record --call-graph dwarf", &["record", "-q", "-a", "-F", "999", "--call-graph", "dwarf", "-o"]),
     ];
-    let (mut times, mut owns, mut sizes) = (vec![vec![]; 4], vec![vec![]; 4], [0; 4]);
+    let (mut times, mut owns, mut sizes) = (vec![vec![]; 5], vec![vec![]; 5], [0; 5]);
     for _ in 0..rounds {
         for (at, (name, arguments)) in ways.iter().enumerate() {
             let output = folder.path().join("recorded");
             let recorder = (!arguments.is_empty()).then(|| {
-                let mut command = if *name == "profile" { Command::new(binary()) } else { Command::new("perf") };
+                let is_own = name.starts_with("profile");
+                let mut command = if is_own { Command::new(binary()) } else { Command::new("perf") };
                 command.args(*arguments).arg(&output).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
                 let child = command.spawn().expect("the recorder can be started");
                 thread::sleep(Duration::from_millis(1500));
@@ -270,9 +272,9 @@ fn sampling(rounds: usize) {
         "\nsampling at 999 Hz on all {cpus} CPUs, each at work: CPU time of a fixed work, own CPU, median of {rounds}"
     );
     let alone = median(&mut times[0]);
-    let peer = (median(&mut times[2]) / alone - 1.0) * 100.0;
+    let peer = (median(&mut times[3]) / alone - 1.0) * 100.0;
     for (at, (name, _)) in ways.iter().enumerate().skip(1) {
-        let goal = |goal: f64| if at == 1 { goal } else { f64::INFINITY };
+        let goal = |goal: f64| if name.starts_with("profile") { goal } else { f64::INFINITY };
         row(&format!("{name}: slowdown"), goal(peer), (median(&mut times[at]) / alone - 1.0) * 100.0, "%");
         row(&format!("{name}: own CPU"), goal(CPU_GOAL * 100.0), median(&mut owns[at]) * 100.0, "% of a core");
         println!("       {:.1} MB written", sizes[at] as f64 / 1e6);

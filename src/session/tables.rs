@@ -30,6 +30,7 @@ use crate::model::ImageId;
 use crate::process::clock;
 use crate::process::proc::{self, MapsLine, executable_pages};
 use crate::recorder::{Change, Epochs, Listed, NumberedImage, NumberedImages};
+use crate::sampler::bpf::abi::BLOCK_WORDS;
 use crate::sampler::bpf::mappings::{List, Mapped};
 use crate::sampler::bpf::{Refused, Table, Tables};
 
@@ -125,6 +126,7 @@ impl TableKeeper {
             processes: FxHashMap::default(),
             is_lazy,
             strangers: FxHashMap::default(),
+            lacks_room: false,
             kept: Kept::default(),
         };
         let thread = std::thread::Builder::new().name("tables".into()).spawn(move || keeper.run(&received))?;
@@ -217,6 +219,8 @@ struct Keeper {
     is_lazy: bool,
     /// How often processes were asked for that were not looked at yet.
     strangers: FxHashMap<u32, u8>,
+    /// Whether a list of mappings has found no room.
+    lacks_room: bool,
     kept: Kept,
 }
 
@@ -344,6 +348,8 @@ impl Keeper {
             Ok(true) => {}
             Ok(false) | Err(_) => {
                 self.kept.processes_full += 1;
+                self.lacks_room = true;
+                // What its list of before names may be taken out.
                 self.forget(tgid);
             }
         }
@@ -440,9 +446,9 @@ impl Keeper {
             self.rows[row].state = State::Refused;
             return None;
         };
-        let mut block = self.tables.add(number, &table.blocks).ok()?;
+        let mut block = self.tables.add(number, &table.blocks).unwrap_or_default();
         if block.is_none() && self.make_room(table.blocks.len()) {
-            block = self.tables.add(number, &table.blocks).ok()?;
+            block = self.tables.add(number, &table.blocks).unwrap_or_default();
         }
         let Some(block) = block else {
             self.kept.no_room += 1;
@@ -506,6 +512,9 @@ impl Keeper {
         for tgid in gone {
             self.forget(tgid);
         }
+        if std::mem::take(&mut self.lacks_room) {
+            self.make_room(BLOCK_WORDS as usize);
+        }
         if self.strangers.len() > MOST_STRANGERS {
             self.strangers.clear();
         }
@@ -538,12 +547,4 @@ fn read(tgid: u32) -> Option<(Vec<MapsLine>, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn executable_pages_are_counted_as_the_kernel_does() {
-        let (lines, pages) = read(std::process::id()).expect("it can be read");
-        assert_eq!(executable_pages(std::process::id()), Some(pages), "{lines:?}");
-    }
-}
+mod tests;

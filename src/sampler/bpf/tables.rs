@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
 
-use super::abi::{BLOCK_WORDS, Mapping, Process, RULES, SEGMENT_BLOCKS};
+use super::abi::{BLOCK_WORDS, MAPPING_SLOTS, Mapping, Process, RULES, SEGMENT_BLOCKS};
 use super::heap::{Heap, Run};
 use super::mappings::List;
 use super::sys::{self, Map, Shared};
@@ -130,7 +130,7 @@ impl Tables {
             return Err(error);
         }
         if let Some(before) = self.lists.insert(tgid, run.first) {
-            self.heap.retire(before);
+            self.retire_list(before);
         }
         Ok(true)
     }
@@ -142,9 +142,18 @@ impl Tables {
     pub fn remove_process(&mut self, tgid: u32) -> io::Result<()> {
         let removed = self.processes.remove(&tgid.to_ne_bytes());
         if let Some(block) = self.lists.remove(&tgid) {
-            self.heap.retire(block);
+            self.retire_list(block);
         }
         removed.map(drop)
+    }
+
+    /// Gives the block of a list back. Processes that were forked may be known by it still; what it names may be taken out at
+    /// any time from now on, so it has no number any more, and they are told of again.
+    fn retire_list(&mut self, block: u32) {
+        let (segment, offset) = place(block);
+        let number = offset + (MAPPING_SLOTS as usize - 1) * Mapping::SIZE;
+        self.segments[segment].1.word(number).store(0, Ordering::Release);
+        self.heap.retire(block);
     }
 
     /// What programs know of a process: they forget it when it runs another program, and when it ends; a process that is forked is
