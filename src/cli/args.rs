@@ -64,10 +64,10 @@ Exit status: 0 done, 2 failed; with a command, the command's own.";
 #[derive(Args, Debug)]
 pub struct RecordArgs {
     /// Processes to sample, with all that they start
-    #[arg(short, long, value_name = "PID,..", value_delimiter = ',', group = "whom", help_heading = "Whom")]
+    #[arg(short, long, value_name = "PID,..", value_parser = task_number, value_delimiter = ',', group = "whom", help_heading = "Whom")]
     pub pid: Vec<u32>,
     /// Threads to sample, and only those
-    #[arg(short, long, value_name = "TID,..", value_delimiter = ',', group = "whom", help_heading = "Whom")]
+    #[arg(short, long, value_name = "TID,..", value_parser = task_number, value_delimiter = ',', group = "whom", help_heading = "Whom")]
     pub tid: Vec<u32>,
     /// Everything on this machine
     #[arg(short, long, group = "whom", help_heading = "Whom")]
@@ -173,10 +173,10 @@ pub struct ImportArgs {
     #[arg(long, value_name = "A..B", value_parser = time_range, allow_hyphen_values = true, help_heading = "What")]
     pub time: Option<TimeRange>,
     /// Only samples of these processes
-    #[arg(short, long, value_name = "PID,..", value_delimiter = ',', help_heading = "What")]
+    #[arg(short, long, value_name = "PID,..", value_parser = task_number, value_delimiter = ',', help_heading = "What")]
     pub pid: Vec<u32>,
     /// Only samples of these threads
-    #[arg(short, long, value_name = "TID,..", value_delimiter = ',', help_heading = "What")]
+    #[arg(short, long, value_name = "TID,..", value_parser = task_number, value_delimiter = ',', help_heading = "What")]
     pub tid: Vec<u32>,
     /// Only samples of threads or processes of these names
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', help_heading = "What")]
@@ -262,6 +262,11 @@ fn stack_size(text: &str) -> Result<StackSize, String> {
 fn kind_parser() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::ALL.map(Kind::name))
         .map(|name| name.parse().expect("the values that are possible are the names of kinds"))
+}
+
+fn task_number(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| "it is no number of a process or thread; `pgrep -a NAME` lists processes by name".to_owned())
 }
 
 fn time_range(text: &str) -> Result<TimeRange, String> {

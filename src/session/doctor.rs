@@ -94,6 +94,8 @@ fn other_processes(open: &impl OpenEvent, facts: &Facts) -> Ability {
     for process in &others {
         match probe::clock(open, Scope::Task(*process), Tried::User) {
             Ok(()) => return yes(name, format!("a timer opens on process {process}")),
+            // It has ended meanwhile.
+            Err(refusal) if refusal.raw_os_error() == Some(libc::ESRCH) => {}
             Err(refusal) => first = first.or(Some((*process, refusal))),
         }
     }
@@ -120,6 +122,7 @@ fn other_memory(facts: &Facts) -> Ability {
                 let kept = "CAP_SYS_PTRACE is kept while recording, for processes that start later";
                 return yes(name, format!("the memory and the root of process {process} open; {kept}"));
             }
+            Err(refusal) if matches!(refusal.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => {}
             Err(refusal) => first = first.or(Some((process, refusal))),
         }
     }

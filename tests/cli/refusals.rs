@@ -44,7 +44,7 @@ fn pid_that_is_gone() {
 #[test]
 fn pid_that_cannot_be() {
     refuses(Account::Own, &["-p", "0", "-d", "1"], &["0"]);
-    refuses(Account::Own, &["-p", "abc", "-d", "1"], &["abc"]);
+    refuses(Account::Own, &["-p", "abc", "-d", "1"], &["abc", "pgrep -a"]);
     refuses(Account::Own, &["-p", "99999999999", "-d", "1"], &["99999999999"]);
     refuses(Account::Own, &["-p", "-1", "-d", "1"], &[]);
 }
