@@ -426,6 +426,9 @@ static __always_inline void comes_on(struct counters *counters, struct task_stru
     u64 since = off->since, woken = off->woken;
     off->since = 0;
     off->early = 0;
+    /* The iterator may have found it off just now, on another CPU: until behind this it is not told to be on one. */
+    if (since > now) since = now;
+    if (woken > now) woken = now;
     struct wait_key key = {.stack = off->stack, .waker = off->waker, .tid = tid, .tgid = tgid, .state = off->state,
                            .waker_tid = off->waker_tid, .epoch = off->epoch, .waker_epoch = off->waker_epoch};
     /* A wake-up that was not seen, as of a task that was woken before it was off, leaves no wait for a CPU to tell apart. */
