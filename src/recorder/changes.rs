@@ -96,7 +96,7 @@ impl Suspects {
             let is_in = |address: &u64| listed.range.contains(address);
             let found = match listed.code {
                 Code::File { bias, .. } => {
-                    of.is_of(listed.image, image).then(|| offset.checked_add(bias).filter(is_in))
+                    of.is_of(listed.image, image).then(|| Some(offset.wrapping_add(bias)).filter(is_in))
                 }
                 Code::Vdso { start } => of.is_of(listed.image, image).then(|| offset.checked_add(start).filter(is_in)),
                 Code::Other if kind == ImageKind::Unmapped => is_in(&offset).then_some(Some(offset)),
@@ -236,7 +236,13 @@ impl Changes {
             return;
         }
         self.ended(pid, time);
-        let Some(from) = self.processes.get(&parent) else { return };
+        // Of waits it is to be known which epochs it may have, also where nothing has been mapped yet.
+        let unchanged = Process::default();
+        let from = match self.processes.get(&parent) {
+            Some(from) => from,
+            None if self.with_waits => &unchanged,
+            None => return,
+        };
         let mut from_parent = if self.with_waits { self.epochs.last_told(parent) } else { Vec::new() };
         if self.with_waits && from_parent.len() < 2 {
             from_parent.extend(&from.from_parent);

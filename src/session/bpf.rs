@@ -45,7 +45,8 @@ pub(super) struct Walks {
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Of a wait whose process is not known there is no copy of the stack.
 const PACE_OF_WAITS: Pace = Pace { sleep: Duration::from_millis(40), rest: Duration::ZERO };
-/// A ring of 8 MiB has room for ten times what 128 CPUs send at 999 Hz meanwhile.
+/// A ring of 8 MiB has room for ten times what 128 CPUs send at 999 Hz meanwhile, of stacks that were sent before; new ones that find no
+/// room are left to copies.
 const PACE_OF_SAMPLES: Pace = Pace { sleep: Duration::from_millis(100), rest: Duration::from_millis(10) };
 /// What the summary of a recording says that does not need it.
 const NOT_PERMITTED: &str = "BPF needs root, or CAP_BPF and CAP_PERFMON";

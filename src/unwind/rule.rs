@@ -200,7 +200,9 @@ impl Rule {
                 match words(*offset) {
                     Some(cfa) => Some(Rule::Offset { base, ra, fp, cfa }),
                     None if offset % word == 0 && ra == Slot(-1) => {
-                        let cfa = i32::try_from(offset / word).ok().filter(|cfa| cfa.abs() < Rule::FARTHEST)?;
+                        let cfa = i32::try_from(offset / word)
+                            .ok()
+                            .filter(|cfa| cfa.unsigned_abs() < Rule::FARTHEST.unsigned_abs())?;
                         Some(Rule::Far { base, fp, cfa })
                     }
                     None => None,

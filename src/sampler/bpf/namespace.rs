@@ -54,7 +54,7 @@ fn level() -> Option<u32> {
         ids += 1;
     }
     // A filter may refuse all of them by EPERM.
-    (1..MOST_LEVELS).contains(&(ids - 1)).then_some(ids as u32 - 1)
+    (2..MOST_LEVELS).contains(&ids).then_some(ids as u32 - 1)
 }
 
 /// Asks for a child whose id is 1 in our pid namespace and in so many less one around it; says how that is refused.
@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn each_namespace_is_one_deeper() {
-        let own = PidNamespace::own().expect("it can be told");
+        let Some(own) = PidNamespace::own() else {
+            return crate::skip::here("a filter of system calls hides pid namespaces");
+        };
         let program = std::env::current_exe().expect("this test");
         let mut words: Vec<&str> = Vec::new();
         for deeper in 1..4 {
