@@ -329,6 +329,8 @@ pub const MEMBERS_FULL: u32 = 24;
 pub const THREADS_FULL: u32 = 25;
 /// Counter: stacks that were the same as before, to the last word.
 pub const REUSED: u32 = 26;
+/// Counter: waits of threads that have left the cgroup meanwhile.
+pub const LEFT: u32 = 27;
 /// Counter: this plus one of `END_*`: how user stacks ended.
 pub const END_FIRST: u32 = 32;
 /// How many counters there are, for each CPU.

@@ -57,6 +57,7 @@ const NAMES: &[(u32, &str)] = &[
     (abi::MEMBERS_FULL, "members_full"),
     (abi::THREADS_FULL, "threads_full"),
     (abi::REUSED, "stacks_reused"),
+    (abi::LEFT, "waits_of_who_left"),
     (abi::END_FIRST + abi::END_ROOT, "end_root"),
     (abi::END_FIRST + abi::END_NOT_MAPPED, "end_not_mapped"),
     (abi::END_FIRST + abi::END_NO_INFO, "end_no_info"),

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aya::maps::{Map as AyaMap, MapData};
 use aya::programs::{BtfTracePoint, Iter, PerfEvent, Program, ProgramError};
 use aya::{Btf, EbpfLoader};
+use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::abi::{self, OnCpu, TASK_FRAMES, TASK_REGISTERS, TaskRecord, WaitKey, WaitValue};
 use super::counters::Counters;
@@ -280,6 +282,11 @@ impl Bpf {
     /// What the kernel says.
     pub fn end(&mut self) -> Result<Vec<OffTask>> {
         self.set_running(2)?;
+        // Calls that have begun before are over when the kernel's readers of now are (kernel/sched/membarrier.c), some microseconds
+        // later anyway: where a kernel refuses that (`nohz_full`), a pause has to do.
+        if membarrier(MembarrierCommand::Global).is_err() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let tasks = self.tasks();
         self.set_running(0)?;
         tasks

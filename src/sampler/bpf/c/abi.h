@@ -212,6 +212,7 @@ enum counter {
     MEMBERS_FULL = 24, /* a process that could not be followed */
     THREADS_FULL = 25,   /* no room in `on_cpu` */
     REUSED = 26, /* stacks that were the same as before, to the last word */
+    LEFT = 27,   /* waits of threads that have left the cgroup meanwhile */
     END_FIRST = 32, /* + enum stack_end: how user stacks ended */
     COUNTERS = 64,
 };

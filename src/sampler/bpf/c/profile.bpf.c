@@ -206,6 +206,26 @@ static __always_inline void no_frames(struct walk *walk) {
     walk->frames = 0;
 }
 
+/* A pointer as a number: the verifier takes no other arithmetic with it than within what it points to. */
+static __always_inline u64 address_of(struct scratch *scratch, void *pointer) {
+    *(void *volatile *)&scratch->address = pointer;
+    return *(volatile u64 *)&scratch->address;
+}
+
+/* The key of a stack whose user part is the one that is kept, if it was sent; else 0: its frames are needed. */
+static __always_inline u64 known_by_kept(struct walk *walk, const struct kept *kept, struct counters *counters) {
+    walk->key = kept->key;
+    walk->check = kept->check;
+    walk->end = END_ROOT;
+    struct stack_name name = name_of(walk);
+    u64 *known = bpf_map_lookup_elem(&sent, &name.key);
+    if (!known || *known != name.check) return 0;
+    COUNT(counters, END_FIRST + END_ROOT, 1);
+    COUNT(counters, FRAMES, kept->frames);
+    COUNT(counters, REUSED, 1);
+    return name.key;
+}
+
 /*
  * Takes the stack of a task whose memory is that of the current one, sends it if it was not sent lately, and gives its key; 0 if it
  * could not be sent, or, with WITH_FALLBACK, if it is not whole. WITH_KERNEL: with the kernel's part, which is of the current task.
@@ -214,8 +234,42 @@ enum { WITH_KERNEL = 1, WITH_FALLBACK = 2 };
 static __always_inline u64 take_stack(void *context, struct scratch *scratch, u32 which, struct counters *counters,
                                       struct task_struct *task, u32 tgid, const struct user_regs *regs, u32 how) {
     struct walk *walk = &scratch->walk;
-    u32 kernel = 0, fallback = how & WITH_FALLBACK;
-    if (with_kernel_stacks && how & WITH_KERNEL) {
+    struct mm_struct *mm = task->mm;
+    u32 fallback = how & WITH_FALLBACK, with_kernel = with_kernel_stacks && how & WITH_KERNEL;
+    u32 kernel = 0, walks = 0, slot = 0;
+    struct kept *kept = 0;
+    walk->epoch = 0;
+    walk->end = END_NOT_ASKED;
+    no_frames(walk);
+    if (with_user_stacks) {
+        if (task->flags & PF_KTHREAD || !mm)
+            walk->end = END_KERNEL_THREAD;
+        else if (!regs->ip)
+            walk->end = END_NO_REGISTERS;
+        else
+            walks = begin_walk(scratch, tgid, mm, regs, !fallback);
+    }
+    /* Code that is at work is hardly ever where it was. */
+    if (walks && !fallback) {
+        slot = kept_at(&scratch->kept, which);
+        scratch->kept.kernel_top = with_kernel ? address_of(scratch, (void *)bpf_task_pt_regs(task)) : 0;
+        scratch->kept.kernel_begin = address_of(scratch, context);
+        long parts = is_kept(which, slot);
+        if (parts) kept = bpf_map_lookup_elem(&kept_stacks, &slot);
+        if (kept && (parts & KEPT_KERNEL || !with_kernel)) {
+            if (with_kernel) {
+                walk->kernel_frames = kept->kernel_frames;
+                walk->kernel_key = kept->kernel_key;
+                walk->kernel_check = kept->kernel_check;
+            } else {
+                walk->kernel_frames = 0;
+                hash_kernel(which, 0);
+            }
+            u64 known = known_by_kept(walk, kept, counters);
+            if (known) return known;
+        }
+    }
+    if (with_kernel) {
         long size = bpf_get_stack(context, scratch->frames, KERNEL_FRAMES * 8, 0);
         /* An event that found the task in user mode has none. */
         if (size > 0)
@@ -224,45 +278,24 @@ static __always_inline u64 take_stack(void *context, struct scratch *scratch, u3
             COUNT(counters, KERNEL_STACK_FAILED, 1);
         if (kernel > KERNEL_FRAMES) kernel = KERNEL_FRAMES;
     }
-    hash_kernel(which, kernel);
     walk->kernel_frames = kernel;
-    walk->epoch = 0;
-    walk->end = END_NOT_ASKED;
-    no_frames(walk);
+    hash_kernel(which, kernel);
+    if (kept && with_kernel) {
+        keep_kernel(which, slot, kernel);
+        u64 known = known_by_kept(walk, kept, counters);
+        if (known) return known;
+    }
     if (with_user_stacks) {
-        struct mm_struct *mm = task->mm;
-        if (task->flags & PF_KTHREAD || !mm) {
-            walk->end = END_KERNEL_THREAD;
-        } else if (!regs->ip) {
-            walk->end = END_NO_REGISTERS;
-        } else if (begin_walk(scratch, tgid, mm, regs, !fallback)) {
-            u32 slot = kept_at(&scratch->kept, which / SCRATCH_KINDS);
-            /* Code that is at work is hardly ever where it was. */
-            if (fallback) {
-                scratch->kept.reads = KEPT_NOTHING;
-            } else if (is_kept(which, slot)) {
-                struct kept *kept = bpf_map_lookup_elem(&kept_stacks, &slot);
-                if (kept) {
-                    walk->key = kept->key;
-                    walk->check = kept->check;
-                    walk->end = END_ROOT;
-                    struct stack_name name = name_of(walk);
-                    u64 *known = bpf_map_lookup_elem(&sent, &name.key);
-                    if (known && *known == name.check) {
-                        COUNT(counters, END_FIRST + END_ROOT, 1);
-                        COUNT(counters, FRAMES, kept->frames);
-                        COUNT(counters, REUSED, 1);
-                        return name.key;
-                    }
-                    /* Its frames are needed. */
-                    no_frames(walk);
-                }
-            }
+        if (walks) {
+            no_frames(walk);
+            if (fallback) scratch->kept.reads = KEPT_NOTHING;
             walk_user(scratch, which);
             if (walk->end == END_ROOT && scratch->kept.reads <= KEPT_READS) {
                 scratch->kept.key = walk->key;
                 scratch->kept.check = walk->check;
                 scratch->kept.frames = walk->frames;
+                scratch->kept.kernel_words = 0;
+                scratch->kept.kernel_misses = 0;
                 bpf_map_update_elem(&kept_stacks, &slot, &scratch->kept, BPF_ANY);
             }
         }
@@ -365,17 +398,25 @@ static __always_inline void no_waker(struct off *off) {
     off->waker_epoch = 0;
 }
 
+/* A thread has run up to now. */
+static __always_inline void ran_until(u32 tid, u64 now) {
+    struct on_cpu *on = bpf_map_lookup_elem(&on_cpu, &tid);
+    if (!on || !on->since) return;
+    on->time += now - on->since;
+    on->since = 0;
+}
+
 /* A task goes off its CPU. It is still the current one, and its memory can be read. */
 static __always_inline void goes_off(void *context, struct counters *counters, struct task_struct *prev, u32 state,
                                      u64 now) {
     u32 tid = tid_of(prev), tgid = tgid_of(prev);
-    if (!is_wanted(prev, tid, tgid)) return;
-    COUNT(counters, SWITCHES_OUT, 1);
-    struct on_cpu *on = bpf_map_lookup_elem(&on_cpu, &tid);
-    if (on && on->since) {
-        on->time += now - on->since;
-        on->since = 0;
+    if (!is_wanted(prev, tid, tgid)) {
+        /* It may have left the cgroup since it came on. */
+        if (whom == WHOM_CGROUP && tid) ran_until(tid, now);
+        return;
     }
+    COUNT(counters, SWITCHES_OUT, 1);
+    ran_until(tid, now);
     if (state & (TASK_DEAD | EXIT_STATES)) return;
     if (state && !(state & state_mask)) {
         COUNT(counters, OTHER_STATE, 1);
@@ -407,7 +448,16 @@ static __always_inline void goes_off(void *context, struct counters *counters, s
 
 static __always_inline void comes_on(struct counters *counters, struct task_struct *next, u64 now) {
     u32 tid = tid_of(next), tgid = tgid_of(next);
-    if (!is_wanted(next, tid, tgid)) return;
+    if (!is_wanted(next, tid, tgid)) {
+        if (whom != WHOM_CGROUP) return;
+        /* It may have left the cgroup while it was off: when is not known. */
+        struct off *left = bpf_task_storage_get(&tasks, next, 0, 0);
+        if (!left || !left->since) return;
+        left->since = 0;
+        left->early = 0;
+        COUNT(counters, LEFT, 1);
+        return;
+    }
     COUNT(counters, SWITCHES_IN, 1);
     if (with_on_cpu) {
         struct on_cpu *on = bpf_map_lookup_elem(&on_cpu, &tid);
@@ -474,26 +524,26 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_s
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct *task) {
     if (!with_wakers || running != RUNS) return 0;
+    struct counters *counters = counters_of(OF_SWITCH);
+    if (!counters) return 0;
     int is_leaving = task->on_cpu != 0;
     struct off *off = 0;
     if (is_leaving) {
         if (!is_wanted(task, tid_of(task), tgid_of(task))) return 0;
         off = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+        if (!off) COUNT(counters, NO_STORAGE, 1);
     } else {
         off = bpf_task_storage_get(&tasks, task, 0, 0);
     }
     if (!off) return 0;
-    if (off->since) {
-        if (!off->state || off->waker != 1) return 0;
-    } else if (is_leaving) {
-        off->early = 1;
-    } else {
-        return 0;
-    }
-    struct counters *counters = counters_of(OF_SWITCH);
+    if (off->since ? !off->state || off->waker != 1 : !is_leaving) return 0;
     u32 which = OF_WAKING;
     struct scratch *scratch = scratch_of(&which);
-    if (!counters || !scratch) return 0;
+    if (!scratch) {
+        COUNT(counters, NO_SCRATCH, 1);
+        return 0;
+    }
+    if (!off->since) off->early = 1;
     struct task_struct *waker = bpf_get_current_task_btf();
     struct user_regs regs;
     user_regs_of(waker, &regs);
@@ -596,10 +646,11 @@ int task_iter(struct bpf_iter__task *ctx) {
     u32 tid = tid_of(task), tgid = tgid_of(task), zero = 0, state = task->__state;
     if (!is_wanted(task, tid, tgid)) return 0;
     struct off *off = 0;
+    struct on_cpu *on = bpf_map_lookup_elem(&on_cpu, &tid);
     if (running == LISTS) {
         /* As it was when all stopped: it may have come on since. */
         off = bpf_task_storage_get(&tasks, task, 0, 0);
-        if (!off || !off->since) return 0;
+        if (!off || !off->since || (on && on->since)) return 0;
     } else {
         if (task->on_cpu || state & (TASK_DEAD | EXIT_STATES) || (state && !(state & state_mask))) return 0;
         off = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -613,6 +664,12 @@ int task_iter(struct bpf_iter__task *ctx) {
         off->epoch = 0;
         no_waker(off);
         off->since = bpf_ktime_get_ns();
+        /* It may have come on meanwhile, and not have seen that it was off. */
+        on = bpf_map_lookup_elem(&on_cpu, &tid);
+        if (task->on_cpu || (on && on->since)) {
+            off->since = 0;
+            return 0;
+        }
     }
     struct task_record *record = &report->record;
     record->tid = tid;

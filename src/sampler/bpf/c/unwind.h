@@ -51,9 +51,33 @@ struct walk {
 #define KEPT_READS 128
 #define KEPT_BYTES 8192 /* from the stack pointer on: what lies further up is not kept */
 #define KEPT_NOTHING (~0U)
+
+/*
+ * The same of the kernel's part, whose walk is the kernel's own: where on the stack its return addresses are is not told, but that
+ * they are there. So every word is kept that is one of them, those by chance too. It is where it was, seen from the arguments of the
+ * program: how far the registers of user mode are from there is another number for each system call (RANDOMIZE_KSTACK_OFFSET,
+ * include/linux/randomize_kstack.h), of which only the outermost frame has its return address on the far side, next to them. If
+ * all these words are the same, the walk is: its first step reads a word in the same place, finds the same caller there, and so on.
+ */
+#define KEPT_KERNEL_WORDS 64
+#define KEPT_KERNEL_BYTES 4096 /* from the arguments on: what lies further up is not kept */
+#define KEPT_KERNEL_FRAMES 32
+#define KEPT_KERNEL_INNERMOST 4 /* so many may be those that have called the program: they are below its arguments, and always the same */
+
 struct kept {
     u64 ip, sp, fp, lr;
     u64 list;
+    u64 kernel_begin; /* where the arguments of the program are; of what is kept it is not looked at */
+    u64 kernel_top;   /* where the registers of user mode are; 0 if that is not asked; not looked at either */
+    u64 kernel_last;  /* the word next to them, if it is the outermost return address; 0 if not */
+    u64 kernel_key, kernel_check;
+    u32 kernel_frames;
+    u32 kernel_words; /* 0: nothing */
+    u32 kernel_bytes; /* so many from the arguments on cover all */
+    u32 kernel_misses; /* how often the user's part was the same and the kernel's was not known to be */
+    u64 kernel_word[KEPT_KERNEL_WORDS];
+    u32 kernel_is[KEPT_KERNEL_WORDS]; /* of which frames it is the return address, a bit for each */
+    u16 kernel_at[KEPT_KERNEL_WORDS]; /* words from the arguments on */
     u64 key, check; /* of the frames */
     u32 frames;
     u32 bytes; /* so many cover all */
@@ -66,6 +90,7 @@ struct kept {
 struct scratch {
     struct walk walk;
     struct kept kept;
+    u64 address;
     struct stack_event event; /* with the frames behind it, as it is sent */
     /* Those of the kernel, then those of the user; a power of two, so that a mask holds an index in. */
     u64 frames[ALL_FRAMES];
@@ -270,12 +295,148 @@ static __always_inline void use_fp(struct scratch *scratch) {
 }
 
 /* Where a walk from these registers would be kept. */
-static __always_inline u32 kept_at(const struct kept *kept, u32 cpu) {
-    u64 mixed = (kept->ip ^ rotated(kept->sp, 20) ^ rotated(kept->list, 40)) * 0x9e3779b97f4a7c15ULL;
-    return cpu << (kept_bits & 31) | ((u32)(mixed >> 32) & ((1U << (kept_bits & 31)) - 1));
+static __always_inline u32 kept_at(const struct kept *kept, u32 which) {
+    u64 mixed = (kept->ip ^ rotated(kept->sp, 20) ^ rotated(kept->list, 40)) * 0x9e3779b97f4a7c15ULL + which % SCRATCH_KINDS;
+    return which / SCRATCH_KINDS << (kept_bits & 31) | ((u32)(mixed >> 32) & ((1U << (kept_bits & 31)) - 1));
 }
 
-/* Whether the stack is still the one that was kept there: all that was read of it is. A function of its own, as `step` is. */
+/* What of a stack is still as it was kept. */
+enum kept_part { KEPT_USER = 1, KEPT_KERNEL = 2 };
+
+/* Where a copy of the kernel's stack is put: behind the user's. */
+#define KERNEL_COPY (ALL_FRAMES / 4 * 3)
+#define KERNEL_COPY_WORDS (KEPT_KERNEL_BYTES / 8)
+
+/* Whether the outermost return address, next to the registers of user mode, is this one. */
+static __always_inline int is_last(const struct kept *now, u64 last) {
+    u64 word = 0;
+    return !bpf_probe_read_kernel(&word, sizeof word, (void *)(now->kernel_top - 8)) && word == last;
+}
+
+/* Whether the kernel's part of the stack is still the one that was kept there. */
+static __always_inline int is_kernel_kept(struct scratch *scratch, struct kept *kept) {
+    const struct kept *now = &scratch->kept;
+    u32 words = kept->kernel_words, bytes = kept->kernel_bytes;
+    u64 *stack = &scratch->frames[KERNEL_COPY];
+    if (!words || words > KEPT_KERNEL_WORDS || bytes > KEPT_KERNEL_BYTES) return 0;
+    if (kept->kernel_last && !is_last(now, kept->kernel_last)) return 0;
+    if (bpf_probe_read_kernel(stack, bytes, (void *)now->kernel_begin)) return 0;
+    u64 differs = 0;
+    for (u32 word = 0; word < KEPT_KERNEL_WORDS; word++) {
+        if (word >= words) break;
+        differs |= stack[kept->kernel_at[word] & (KERNEL_COPY_WORDS - 1)] ^ kept->kernel_word[word];
+    }
+    return !differs;
+}
+
+/* The search for return addresses. */
+struct search {
+    u32 which;
+    u32 slot;
+    u32 frames;
+    u32 found; /* a bit for each frame */
+};
+
+/* One word of the stack, from the arguments of the program upwards. */
+static long search_word(u32 index, struct search *search) {
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &search->which);
+    if (!scratch) return 1;
+    u64 word = scratch->frames[KERNEL_COPY + (index & (KERNEL_COPY_WORDS - 1))];
+    /* Code of the kernel is within 4 GiB, or it is not found; most other words are not. */
+    if ((word ^ scratch->frames[(search->frames - 1) & (ALL_FRAMES - 1)]) >> 32) return 0;
+    u32 is = 0;
+    for (u32 frame = 0; frame < KEPT_KERNEL_FRAMES; frame++) {
+        if (frame >= search->frames) break;
+        /* Without a jump, as all of these are ways of their own to the verifier. */
+        u64 differs = scratch->frames[frame] ^ word;
+        is |= (u32)((~(differs | -differs)) >> 63) << frame;
+        asm volatile("" : "+r"(is));
+    }
+    if (!is) return 0;
+    struct kept *kept = bpf_map_lookup_elem(&kept_stacks, &search->slot);
+    if (!kept) return 1;
+    u32 words = kept->kernel_words;
+    if (words >= KEPT_KERNEL_WORDS) {
+        search->found = 0;
+        return 1;
+    }
+    kept->kernel_word[words & (KEPT_KERNEL_WORDS - 1)] = word;
+    kept->kernel_is[words & (KEPT_KERNEL_WORDS - 1)] = is;
+    kept->kernel_at[words & (KEPT_KERNEL_WORDS - 1)] = index;
+    kept->kernel_words = words + 1;
+    kept->kernel_bytes = 8 * (index + 1);
+    search->found |= is;
+    return 0;
+}
+
+/* Whether all frames are found that have their return address above the arguments of the program. */
+static __always_inline int all_found(u32 found, u32 frames) {
+    u32 innermost = (1U << KEPT_KERNEL_INNERMOST) - 1, all = (u32)((1ULL << (frames & 63)) - 1);
+    /* Those of the innermost that are below the first that is found are none of them. */
+    u32 first = found & innermost;
+    return first && (found | ((first & -first) - 1)) == all;
+}
+
+/* The same walk has led to the same frames: words that were other ones by then are no return addresses of it. */
+static __always_inline u32 keep_fewer(struct scratch *scratch, struct kept *kept) {
+    u64 *stack = &scratch->frames[KERNEL_COPY];
+    u32 words = kept->kernel_words, left = 0, found = 0, last = 0;
+    for (u32 word = 0; word < KEPT_KERNEL_WORDS; word++) {
+        if (word >= words) break;
+        u64 value = kept->kernel_word[word];
+        u32 at = kept->kernel_at[word], is = kept->kernel_is[word];
+        u64 differs = stack[at & (KERNEL_COPY_WORDS - 1)] ^ value;
+        u32 same = (u32)((~(differs | -differs)) >> 63);
+        kept->kernel_word[left & (KEPT_KERNEL_WORDS - 1)] = value;
+        kept->kernel_is[left & (KEPT_KERNEL_WORDS - 1)] = is;
+        kept->kernel_at[left & (KEPT_KERNEL_WORDS - 1)] = at;
+        found |= is & -same;
+        left += same;
+        last ^= (last ^ at) & -same;
+        asm volatile("" : "+r"(left), "+r"(found), "+r"(last));
+    }
+    kept->kernel_words = left;
+    /* What lies further up may be behind the end of the stack, next time. */
+    kept->kernel_bytes = 8 * (last + 1);
+    return found;
+}
+
+/* Keeps the kernel's part of a stack, so many frames, beside what is kept of the user's. A function of its own, as `step` is. */
+__noinline long keep_kernel(u32 which, u32 slot, u32 frames) {
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &which);
+    struct kept *kept = bpf_map_lookup_elem(&kept_stacks, &slot);
+    if (!scratch || !kept) return 0;
+    const struct kept *now = &scratch->kept;
+    u32 misses = ++kept->kernel_misses;
+    u64 bytes = now->kernel_top - 8 - now->kernel_begin, last = 0;
+    u32 is_same = kept->kernel_words && kept->kernel_key == scratch->walk.kernel_key &&
+                  kept->kernel_check == scratch->walk.kernel_check;
+    /* A search takes as long as some walks: what is another one each time is looked for ever less. */
+    if (!is_same && misses & (misses - 1)) return 0;
+    u32 found = 0, was_last = kept->kernel_last != 0;
+    if (frames > KEPT_KERNEL_INNERMOST && frames <= KEPT_KERNEL_FRAMES && bytes - 1 < KEPT_KERNEL_BYTES) {
+        if (bpf_probe_read_kernel(&scratch->frames[KERNEL_COPY], bytes, (void *)now->kernel_begin)) return 0;
+        last = scratch->frames[(frames - 1) & (KEPT_KERNEL_FRAMES - 1)];
+        if (!is_last(now, last)) last = 0;
+        if (is_same) {
+            if (was_last == (last != 0)) found = keep_fewer(scratch, kept);
+        } else {
+            struct search search = {.which = which, .slot = slot, .frames = frames};
+            kept->kernel_words = 0;
+            bpf_loop((u32)bytes / 8, search_word, &search, 0);
+            found = search.found;
+        }
+        if (last) found |= 1U << ((frames - 1) & (KEPT_KERNEL_FRAMES - 1));
+    }
+    if (!all_found(found, frames)) kept->kernel_words = 0;
+    kept->kernel_last = last;
+    kept->kernel_frames = frames;
+    kept->kernel_key = scratch->walk.kernel_key;
+    kept->kernel_check = scratch->walk.kernel_check;
+    return 0;
+}
+
+/* What of the stack is still as it was kept there: all that was read of it is. A function of its own, as `step` is. */
 __noinline long is_kept(u32 which, u32 slot) {
     struct scratch *scratch = bpf_map_lookup_elem(&scratches, &which);
     struct kept *kept = bpf_map_lookup_elem(&kept_stacks, &slot);
@@ -293,7 +454,8 @@ __noinline long is_kept(u32 which, u32 slot) {
         if (read >= reads) break;
         differs |= stack[kept->at[read] & (KEPT_BYTES / 8 - 1)] ^ kept->words[read];
     }
-    return !differs;
+    if (differs) return 0;
+    return now->kernel_top && is_kernel_kept(scratch, kept) ? KEPT_USER | KEPT_KERNEL : KEPT_USER;
 }
 
 #if defined(__TARGET_ARCH_x86)
