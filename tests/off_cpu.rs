@@ -430,6 +430,79 @@ fn waits_are_chosen_by_length_and_state() {
     assert!(queued.folded.rows.iter().all(|row| Wait::of(row).is_runnable), "{:?}", queued.folded);
 }
 
+/// One call in user mode, different waits in the kernel: whatever is kept of a stack, the kernel's part is that of each wait.
+#[test]
+fn waits_of_one_call_are_told_apart_by_the_kernels_functions() {
+    const NAME: &str = "waits_of_one_call_are_told_apart_by_the_kernels_functions";
+    need!(can_bpf(), NAME, "no BPF program can be loaded here");
+    // By kernel: pipe_read is anon_pipe_read from 6.15 on, timerfd_read is timerfd_read_iter from 6.10 on.
+    let functions: [(&str, &[&str]); 5] = [
+        ("pipe", &["pipe_read_[k]", "anon_pipe_read_[k]"]),
+        ("timer", &["timerfd_read_[k]", "timerfd_read_iter_[k]"]),
+        ("event", &["eventfd_read_[k]"]),
+        ("socket", &["unix_stream_read_generic_[k]"]),
+        ("nap", &["do_nanosleep_[k]"]),
+    ];
+    let _alone = alone();
+    let flags = ["--off-cpu", "--wakers", "--per-thread"];
+    let recording = run::record(Account::Own, &flags, &programs::c("one_call"), &["5"]);
+    let planted = Planted::parse(&recording.printed);
+    let waits: Vec<Wait<'_>> = recording.folded.rows.iter().map(Wait::of).filter(|wait| !wait.is_runnable).collect();
+    let time_of = |pass: &dyn Fn(&Wait<'_>) -> bool| -> f64 {
+        waits.iter().filter(|wait| pass(wait)).map(|wait| wait.time).sum::<u64>() as f64
+    };
+    let is_at = |wait: &Wait<'_>, names: &[&str]| wait.stack.iter().any(|frame| names.contains(&frame.as_str()));
+    // Before its tables are there, its stacks are cut, and say so.
+    let is_cut = |wait: &Wait<'_>| {
+        let is_main = wait.stack.get(1).is_some_and(|thread| thread.starts_with("one_call-"));
+        is_main && wait.stack.iter().any(|frame| frame.starts_with("[truncated"))
+    };
+    let is_of_call = |wait: &Wait<'_>| is_at(wait, &["same_inner"]);
+    let (mut wrong, mut times, mut known) = (vec![], 0, 0.0);
+    for place in &planted.places {
+        let kind = &place.path[0];
+        let (_, names) = functions.iter().find(|(name, _)| name == kind).expect("it is one of these");
+        let truth = place.blocked as f64;
+        let ours = time_of(&|wait| is_of_call(wait) && is_at(wait, names));
+        let cut = time_of(&|wait| is_cut(wait) && is_at(wait, names));
+        // Of one in a thousand nobody is known.
+        let is_by_others = |wait: &Wait<'_>| {
+            let waker = wait.waker_name();
+            waker != place.waker.as_deref() && waker != Some("[not known]")
+        };
+        let by_others = time_of(&|wait| is_of_call(wait) && is_at(wait, names) && is_by_others(wait));
+        let (off, of_a_wait) = (ours - truth, (ours - truth) / place.times as f64);
+        println!(
+            "{kind:8} {:10.3} ms in {:4} waits, measured {:10.3} ms, {:+.2} %, {:+.1} us a wait; cut {:.3} ms, woken by others {:.3} ms",
+            truth / 1e6,
+            place.times,
+            ours / 1e6,
+            off / truth * 100.0,
+            of_a_wait / 1e3,
+            cut / 1e6,
+            by_others / 1e6,
+        );
+        let is_right = off.abs() <= ERROR_GOAL * truth && of_a_wait.abs() <= ERROR_OF_A_WAIT;
+        if !is_right && of_a_wait.abs() > ERROR_OF_A_SWITCH && off.abs() > recording.stolen * 1e9 + cut {
+            wrong.push(format!("{kind}: {ours} ns for {truth} ns"));
+        }
+        if by_others > (1.0 - WAKER_GOAL) * ours {
+            wrong.push(format!("{kind}: {by_others} of {ours} ns were ended by others than {:?}", place.waker));
+        }
+        (times, known) = (times + place.times, known + ours);
+    }
+    let all = time_of(&is_of_call);
+    if all - known > 0.01 * all {
+        wrong.push(format!("{} of {all} ns are at none of these functions", all - known));
+    }
+    // Else nothing is tried here.
+    let reused = recording.summary.json()["bpf"]["counts"]["stacks_reused"].as_u64().unwrap_or_default();
+    println!("{reused} stacks were not walked again; {times} waits of this thread");
+    assert!(planted.places.len() == functions.len() && reused > times, "{reused} reused; {planted:?}");
+    let rows = recording.folded.counterexamples(|_| false);
+    assert!(wrong.is_empty(), "{}\n{rows}{}\n{} s stolen", wrong.join("\n"), recording.said, recording.stolen);
+}
+
 /// A switch that is not there is counted.
 #[test]
 fn no_switch_is_lost_at_100_000_a_second() {
