@@ -409,12 +409,14 @@ __noinline long keep_kernel(u32 which, u32 slot, u32 frames) {
     const struct kept *now = &scratch->kept;
     u32 misses = ++kept->kernel_misses;
     u64 bytes = now->kernel_top - 8 - now->kernel_begin, last = 0;
+    /* Verifiers up to that of 6.12 are to see that what is compared is what is used. */
+    asm volatile("" : "+r"(bytes));
     u32 is_same = kept->kernel_words && kept->kernel_key == scratch->walk.kernel_key &&
                   kept->kernel_check == scratch->walk.kernel_check;
     /* A search takes as long as some walks: what is another one each time is looked for ever less. */
     if (!is_same && misses & (misses - 1)) return 0;
     u32 found = 0, was_last = kept->kernel_last != 0;
-    if (frames > KEPT_KERNEL_INNERMOST && frames <= KEPT_KERNEL_FRAMES && bytes - 1 < KEPT_KERNEL_BYTES) {
+    if (frames > KEPT_KERNEL_INNERMOST && frames <= KEPT_KERNEL_FRAMES && bytes <= KEPT_KERNEL_BYTES) {
         if (bpf_probe_read_kernel(&scratch->frames[KERNEL_COPY], bytes, (void *)now->kernel_begin)) return 0;
         last = scratch->frames[(frames - 1) & (KEPT_KERNEL_FRAMES - 1)];
         if (!is_last(now, last)) last = 0;
