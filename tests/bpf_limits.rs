@@ -11,20 +11,13 @@ use std::process::{Command, Output, Stdio};
 
 use common::account::{self, Account};
 use common::folded::Folded;
-use common::run::{self, Target};
+use common::run::{self, Target, can_bpf};
 use common::summary::Summary;
 use common::{held, programs, skip};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Seconds after which a target ends if nobody ends it.
 const LONG: &str = "100";
-
-/// Whether waits are taken by programs in the kernel here.
-fn can_bpf() -> bool {
-    let doctor = Command::new(run::binary()).arg("doctor").output().expect("profile can be started");
-    let table = String::from_utf8_lossy(&doctor.stdout);
-    account::is_root() && table.lines().any(|line| line.starts_with("yes") && line.contains(" BPF "))
-}
 
 /// What `profile --off-cpu ARGUMENTS` gave.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use common::account::{self, Account};
 use common::folded::{Folded, Row};
 use common::planted::{Place, Planted, Wait, of_thread};
-use common::run::{self, Recording, Target};
+use common::run::{self, Recording, Target, can_bpf};
 use common::summary::Summary;
 use common::{held, programs, skip};
 
@@ -46,13 +46,6 @@ const FIRST_WAIT: f64 = 5e6;
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Whether waits are taken by programs in the kernel here: what a test needs that looks at wakers or at threads of before.
-fn can_bpf() -> bool {
-    let doctor = Command::new(run::binary()).arg("doctor").output().expect("profile can be started");
-    let table = String::from_utf8_lossy(&doctor.stdout);
-    account::is_root() && table.lines().any(|line| line.starts_with("yes") && line.contains(" BPF "))
 }
 
 /// One recording of all planted waits, with what perf says of the same run.

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -18,6 +19,17 @@ use super::summary::Summary;
 /// The binary under test: the one that Cargo has just built, or the installed one that `PROFILE_BINARY` names.
 pub fn binary() -> PathBuf {
     env::var_os("PROFILE_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_profile")), PathBuf::from)
+}
+
+/// Whether waits are taken by programs in the kernel here, as `profile doctor` says: what a test needs that looks at wakers or at
+/// threads of before.
+pub fn can_bpf() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let doctor = Command::new(binary()).arg("doctor").output().expect("profile can be started");
+        let table = stdout(&doctor);
+        account::is_root() && table.lines().any(|line| line.starts_with("yes") && line.contains(" BPF "))
+    })
 }
 
 /// After this long a test is stuck. No test is judged by time.
