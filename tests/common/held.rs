@@ -45,3 +45,24 @@ pub fn is_there(kind: &str, id: u64) -> bool {
 fn maps_of(program: &Value) -> Vec<u64> {
     program["map_ids"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
 }
+
+/// The maps of a name that a process holds.
+pub fn maps_named(pid: u32, name: &str) -> Vec<u64> {
+    let maps = by(pid).into_iter().filter(|(kind, _)| *kind == "map").map(|(_, id)| id);
+    maps.filter(|id| map(*id, "show")["name"] == name).collect()
+}
+
+/// Whether a `profile` has told its programs to begin: their only variable, in the map `.bss`, is no zero then.
+pub fn has_begun(pid: u32) -> bool {
+    let is_set = |entries: Value| {
+        let entry = &entries.as_array().into_iter().flatten().next()?["value"];
+        Some(entry.as_array()?.iter().any(|byte| byte != "0x00"))
+    };
+    maps_named(pid, ".bss").into_iter().any(|id| is_set(map(id, "dump")).unwrap_or(false))
+}
+
+/// What `bpftool map VERB id ID` prints; null if the map is not there.
+fn map(id: u64, verb: &str) -> Value {
+    let shown = Command::new("bpftool").args(["-j", "map", verb, "id", &id.to_string()]).output();
+    shown.ok().and_then(|shown| serde_json::from_slice(&shown.stdout).ok()).unwrap_or(Value::Null)
+}
