@@ -6,8 +6,11 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use common::account::{self, Account};
 use common::folded::Folded;
@@ -15,6 +18,7 @@ use common::run::{self, Target, can_bpf};
 use common::summary::Summary;
 use common::{held, programs, skip};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 /// Seconds after which a target ends if nobody ends it.
 const LONG: &str = "100";
@@ -216,13 +220,24 @@ impl Group {
     fn new() -> Option<Group> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
-        let path = Path::new(mount).join(format!("profile-test-{}", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(mount).join(format!("profile-test-{}-{number}", std::process::id()));
         fs::create_dir_all(path.join("child")).ok()?;
         Some(Group(path))
     }
 
     fn add(&self, below: &str, pid: u32) {
         fs::write(self.0.join(below).join("cgroup.procs"), pid.to_string()).expect("root may move a process");
+    }
+
+    /// The group in which this one is.
+    fn above(&self) -> &Path {
+        self.0.parent().expect("it has one")
+    }
+
+    fn leave(&self, pid: u32) {
+        fs::write(self.above().join("cgroup.procs"), pid.to_string()).expect("it may leave");
     }
 }
 
@@ -260,8 +275,7 @@ fn a_cgroup_is_its_processes_and_those_below_it_as_they_come_and_go() {
     let pid = child.id();
     run::wait_until("it records", || held::has_begun(pid));
     group.add("", late.pid());
-    fs::write(group.0.parent().expect("it has one").join("cgroup.procs"), leaves.pid().to_string())
-        .expect("it may leave");
+    group.leave(leaves.pid());
     let output = run::finish(Ok(child));
     let said = run::stderr(&output);
     assert!(output.status.success() && !said.contains("without BPF"), "{said}");
@@ -280,6 +294,167 @@ fn a_cgroup_is_its_processes_and_those_below_it_as_they_come_and_go() {
     // By threads that are known to have been there for so long.
     let coverage = summary.json()["off_cpu"]["coverage"].as_f64().unwrap_or_default();
     assert!(coverage > 0.5 && coverage < 1.3, "{coverage}: {}", summary.json()["off_cpu"]);
+}
+
+/// A recording of a cgroup that goes on until it is told to end.
+struct OfGroup {
+    child: Child,
+    folder: TempDir,
+}
+
+impl OfGroup {
+    /// Waits until it records; meanwhile it looks at something again and again, and gives what it saw last before that.
+    fn start<T>(group: &Group, flags: &[&str], mut look: impl FnMut() -> T) -> (OfGroup, T) {
+        let folder = account::folder();
+        let mut command = Command::new(run::binary());
+        command.args(flags).args(["--per-thread", "-f", "folded", "-o"]).arg(folder.path().join("out.folded"));
+        command.arg("--stats").arg(folder.path().join("stats.json")).arg("-G").arg(&group.0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().expect("it starts");
+        let mut seen = look();
+        run::wait_until("it records", || {
+            let now = look();
+            let has_begun = held::has_begun(child.id());
+            if !has_begun {
+                seen = now;
+            }
+            has_begun
+        });
+        (OfGroup { child, folder }, seen)
+    }
+
+    fn end(self) -> Taken {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
+        let output = run::finish(Ok(self.child));
+        let said = run::stderr(&output);
+        assert!(output.status.success() && !said.contains("without BPF"), "{said}");
+        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).expect("it was written");
+        Taken { folded: Folded::parse(&read("out.folded")), summary: Summary::parse(&read("stats.json")), said }
+    }
+}
+
+/// Seconds that a process of one thread has been on a CPU, by the scheduler.
+fn time_on_cpu(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it lives");
+    text.split(' ').next().and_then(|time| time.parse::<f64>().ok()).expect("it is a number") / 1e9
+}
+
+/// What it does behind its next switch is none of the cgroup's.
+#[test]
+fn a_busy_thread_that_leaves_its_cgroup_is_on_the_cpu_no_more() {
+    const NAME: &str = "a_busy_thread_that_leaves_its_cgroup_is_on_the_cpu_no_more";
+    // Works until there is the file, moves to the cgroup, and works on.
+    const MOVES: &str =
+        "echo ready; while [ ! -e \"$0\" ]; do :; done; echo 0 > \"$1\"; echo left; while :; do :; done";
+    need!(can_bpf(), NAME, "no BPF program can be loaded here");
+    need!(account::have("bpftool"), NAME, "needs bpftool");
+    for flags in [&["--off-cpu"][..], &["--wall"]] {
+        let Some(group) = Group::new() else { return skip::skip(NAME, "there is no cgroup2 file system here") };
+        // Two that are busy on one CPU take turns on it; who moves itself is on the CPU by then.
+        let folder = account::folder();
+        let go = folder.path().join("go");
+        let mut moves = Command::new("taskset");
+        moves.args(["-c", "0", "sh", "-c", MOVES]).args([&go, &group.above().join("cgroup.procs")]);
+        let mut leaves = Target::start_command(&mut moves);
+        let mut busy = Command::new("taskset");
+        busy.args(["-c", "0"]).arg(programs::c("busy")).arg(LONG).stdin(Stdio::null()).stdout(Stdio::null());
+        let _other = End(busy.spawn().expect("it starts"));
+        let pid = leaves.pid();
+        group.add("", pid);
+        let stolen = run::stolen();
+        let (recording, before) = OfGroup::start(&group, flags, || time_on_cpu(pid));
+        let begun = time_on_cpu(pid);
+        run::wait_until("it has worked for a while", || time_on_cpu(pid) > begun + 0.3);
+        fs::write(&go, "").expect("it can be written");
+        assert_eq!(leaves.line(), "left");
+        let left = time_on_cpu(pid);
+        // What the host steals is not told from time on the CPU.
+        run::wait_until("it has worked elsewhere", || time_on_cpu(pid) > left + 1.0 + 3.0 * (run::stolen() - stolen));
+        let taken = recording.end();
+        let (ended, stolen) = (time_on_cpu(pid), run::stolen() - stolen);
+        let (inside, outside) = ((left - begun, left - before), ended - left);
+        let of_thread = |row: &common::folded::Row| row.has(&format!("sh-{pid}"));
+        let is_on = |row: &common::folded::Row| !row.mentions("[runnable]") && !row.mentions("[off-CPU]");
+        let said = taken.of_waits("on_cpu_seconds");
+        let drawn = taken.folded.weight(|row| of_thread(row) && is_on(row)) as f64 / 1e9;
+        println!(
+            "{flags:?}: {:.3} to {:.3} s on the CPU inside, {outside:.3} s outside; said {said:.3} s, drawn {drawn:.3} s; {}",
+            inside.0,
+            inside.1,
+            taken.summary.json()["off_cpu"]
+        );
+        let room = 0.2 * outside + stolen;
+        assert!(said > 0.8 * inside.0 - room && said < inside.1 + room, "{flags:?}: {said} s\n{}", taken.said);
+        if flags == ["--wall"] {
+            assert!(drawn > 0.8 * inside.0 - room && drawn < inside.1 + room, "{drawn} s: {:?}", taken.folded);
+        }
+    }
+}
+
+/// A process that is killed at the end.
+struct End(Child);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `cat`, which waits for what it is to say.
+struct Cat {
+    child: End,
+    input: ChildStdin,
+    output: ChildStdout,
+}
+
+impl Cat {
+    fn start() -> Cat {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let (input, output) = (child.stdin.take().expect("it is piped"), child.stdout.take().expect("it is piped"));
+        let mut cat = Cat { child: End(child), input, output };
+        cat.poke();
+        cat
+    }
+
+    /// Lets it run once: it waits again afterwards.
+    fn poke(&mut self) {
+        self.input.write_all(b"x").expect("it listens");
+        self.output.read_exact(&mut [0]).expect("it answers");
+        let pid = self.child.0.id();
+        run::wait_until("it waits", || {
+            fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains("State:\tS"))
+        });
+    }
+}
+
+/// It waits when it leaves, and waits again when it comes back: what it has waited elsewhere is none of the cgroup's.
+#[test]
+fn a_thread_that_leaves_its_cgroup_while_it_waits_begins_anew_when_it_is_back() {
+    const NAME: &str = "a_thread_that_leaves_its_cgroup_while_it_waits_begins_anew_when_it_is_back";
+    need!(can_bpf(), NAME, "no BPF program can be loaded here");
+    need!(account::have("bpftool"), NAME, "needs bpftool");
+    let Some(group) = Group::new() else { return skip::skip(NAME, "there is no cgroup2 file system here") };
+    let mut cat = Cat::start();
+    let pid = cat.child.0.id();
+    group.add("", pid);
+    let (recording, begun) = OfGroup::start(&group, &["--off-cpu"], Instant::now);
+    cat.poke();
+    group.leave(pid);
+    let left = Instant::now();
+    // What it does there is seen, so that it is known to be none of it.
+    while left.elapsed() < Duration::from_secs(2) {
+        cat.poke();
+    }
+    let outside = left.elapsed().as_secs_f64();
+    group.add("", pid);
+    cat.poke();
+    cat.poke();
+    let taken = recording.end();
+    let inside = begun.elapsed().as_secs_f64() - outside;
+    let waited = taken.folded.weight(|row| row.has(&format!("cat-{pid}"))) as f64 / 1e9;
+    println!("{inside:.3} s inside, {outside:.3} s outside; waited {waited:.3} s; {}", taken.summary.json()["off_cpu"]);
+    assert!(waited > 0.0 && waited < inside + 0.1 * outside, "{waited} s: {:?}\n{}", taken.folded, taken.said);
 }
 
 /// The kernel's BTF is where nobody can see it.

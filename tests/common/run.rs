@@ -196,6 +196,12 @@ impl Target {
         input.write_all(b"go\n").expect("it listens");
     }
 
+    /// What it says next.
+    pub fn line(&mut self) -> String {
+        let stdout = self.child.stdout.as_mut().expect("it is piped");
+        line_of(stdout).trim_end().to_owned()
+    }
+
     /// What it says after its greeting, when it has ended.
     pub fn rest(&mut self) -> String {
         let mut said = String::new();
@@ -266,15 +272,7 @@ impl Running {
 
     /// Waits for a line on its standard output, which is that of its command.
     pub fn line(&mut self) -> String {
-        let stdout =
-            self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("it runs, and its output is piped");
-        let mut line = String::new();
-        // Byte by byte: what follows stays for whoever collects the output.
-        let mut byte = [0];
-        while !line.ends_with('\n') && stdout.read(&mut byte).expect("it is a pipe") == 1 {
-            line.push(char::from(byte[0]));
-        }
-        line
+        line_of(self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("it runs, and its output is piped"))
     }
 
     /// Sends it and its command a signal, as a terminal does.
@@ -314,6 +312,16 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
+}
+
+/// Reads to the end of a line, byte by byte: what follows stays for whoever collects the output.
+fn line_of(stdout: &mut impl Read) -> String {
+    let mut line = String::new();
+    let mut byte = [0];
+    while !line.ends_with('\n') && stdout.read(&mut byte).expect("it is a pipe") == 1 {
+        line.push(char::from(byte[0]));
+    }
+    line
 }
 
 /// Whether a process has perf events open and mapped their rings: it records.
