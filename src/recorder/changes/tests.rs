@@ -1,0 +1,149 @@
+use super::*;
+
+const PID: u32 = 7;
+const NONE: [u32; 0] = [];
+
+fn mmap(time: u64, start: u64, inode: u64) -> record::Mmap<'static> {
+    record::Mmap {
+        identity: record::Identity { time, ..record::Identity::default() },
+        pid: PID,
+        start,
+        length: 0x1000,
+        executable: true,
+        device_inode: Some(((8, 1), inode)),
+        path: if inode == 0 { b"//anon" } else { b"/lib/x.so" },
+        ..record::Mmap::default()
+    }
+}
+
+fn listed(start: u64, inode: u64, read: u64) -> Listed {
+    let path: &[u8] = if inode == 0 { b"" } else { b"/lib/x.so" };
+    Listed { range: start..start + 0x1000, code: Code::of(path, (8, 1), inode, (start, 0)), image: inode as u32, read }
+}
+
+/// What of a sample is suspect now, by images.
+fn images(changes: &mut Changes, pid: u32, epoch: u32) -> Vec<u32> {
+    let suspects = changes.of_sample(pid, epoch);
+    suspects.map_or(Vec::new(), |found| found.ranges.iter().map(|listed| listed.image).collect())
+}
+
+#[test]
+fn other_code_in_the_same_place_is_suspect_until_it_is_gone() {
+    let epochs = Arc::new(Epochs::new(false));
+    let mut changes = Changes::new(epochs.clone());
+    let first = epochs.of_list(PID, None, &[listed(0x1000, 1, 10), listed(0x3000, 2, 10)]);
+    assert_eq!(images(&mut changes, PID, first), NONE);
+    // Before it was read, elsewhere, and the same once more.
+    for mmap in [mmap(5, 0x1000, 3), mmap(11, 0x5000, 3), mmap(12, 0x1000, 1)] {
+        changes.mapped(&mmap);
+        assert_eq!(images(&mut changes, PID, first), NONE, "{mmap:?}");
+    }
+    changes.mapped(&mmap(13, 0x1000, 3));
+    assert_eq!(images(&mut changes, PID, first), [1]);
+    assert_eq!(images(&mut changes, 8, first), NONE);
+    changes.mapped(&mmap(14, 0x1000, 1));
+    assert_eq!(images(&mut changes, PID, first), NONE);
+    // A range that the epoch gets later is judged too.
+    changes.mapped(&mmap(15, 0x7000, 3));
+    assert_eq!(images(&mut changes, PID, first), NONE);
+    assert_eq!(epochs.of_list(PID, Some(first), &[listed(0x7000, 4, 14)]), first);
+    assert_eq!(images(&mut changes, PID, first), [4]);
+    // Memory of no file, and a file's code in it.
+    let second = epochs.of_list(PID, None, &[listed(0x9000, 0, 20)]);
+    changes.mapped(&mmap(21, 0x9000, 0));
+    assert_eq!(changes.of_sample(PID, second), None);
+    changes.mapped(&mmap(22, 0x9000, 5));
+    assert!(changes.of_sample(PID, second).is_some());
+    // Nothing is known of that.
+    assert!(changes.of_sample(PID, 99).is_some_and(|suspects| suspects.all));
+}
+
+#[test]
+fn forked_process_has_the_changes_of_its_parent() {
+    let epochs = Arc::new(Epochs::new(false));
+    let mut changes = Changes::new(epochs.clone());
+    let epoch = epochs.of_list(PID, None, &[listed(0x1000, 1, 10)]);
+    changes.mapped(&mmap(11, 0x1000, 2));
+    changes.forked(PID, 8, 12);
+    changes.mapped(&mmap(13, 0x1000, 1));
+    assert_eq!((images(&mut changes, PID, epoch), images(&mut changes, 8, epoch)), (NONE.to_vec(), vec![1]));
+    changes.ended(8, 14);
+    assert_eq!(images(&mut changes, 8, epoch), NONE);
+}
+
+#[test]
+fn changes_that_were_forgotten_are_suspect() {
+    let epochs = Arc::new(Epochs::new(false));
+    let mut changes = Changes::new(epochs.clone());
+    let epoch = epochs.of_list(PID, None, &[listed(0x1000, 1, 10), listed(0x3000, 2, 3000)]);
+    for time in 0..MOST_CHANGES as u64 - 1 {
+        changes.mapped(&mmap(100 + time, 0x8000, 3));
+    }
+    assert_eq!((changes.of_sample(PID, epoch), changes.forgotten), (None, 0));
+    changes.mapped(&mmap(2000, 0x8000, 3));
+    assert_eq!(changes.forgotten, 1);
+    assert!(changes.of_sample(PID, epoch).is_some_and(|suspects| suspects.all && suspects.ranges.is_empty()));
+    // What came since is known to be there.
+    changes.mapped(&mmap(2001, 0x1000, 1));
+    assert_eq!(changes.of_sample(PID, epoch), None);
+}
+
+#[test]
+fn wait_is_suspect_if_other_code_came_while_its_epoch_lasted() {
+    let epochs = Arc::new(Epochs::new(true));
+    let mut changes = Changes::new(epochs.clone());
+    let first = epochs.of_list(PID, None, &[listed(0x1000, 1, 10), listed(0x3000, 2, 10)]);
+    changes.mapped(&mmap(20, 0x1000, 3));
+    // A process that was forked, before and after it had a list of its own.
+    changes.forked(PID, 8, 21);
+    changes.mapped(&record::Mmap { pid: 8, ..mmap(22, 0x3000, 4) });
+    let second = epochs.of_list(PID, Some(first), &[listed(0x1000, 3, 30)]);
+    epochs.retire(first, 31);
+    changes.mapped(&mmap(40, 0x3000, 5));
+    changes.mapped(&mmap(41, 0x1000, 3));
+    let found = |changes: &Changes, epoch: u32| {
+        let images = |suspects: &Suspects| suspects.ranges.iter().map(|listed| listed.image).collect::<Vec<_>>();
+        changes.of_waits.get(&epoch).map(images)
+    };
+    changes.ended(PID, 50);
+    assert_eq!((found(&changes, first), found(&changes, second)), (Some(vec![1]), None));
+    changes.settle_all();
+    assert_eq!(found(&changes, first), Some(vec![1, 2]));
+    assert!(changes.processes.is_empty());
+}
+
+#[test]
+fn many_changes_are_judged_for_waits_before_they_are_forgotten() {
+    let epochs = Arc::new(Epochs::new(true));
+    let mut changes = Changes::new(epochs.clone());
+    let (mut before, mut seen) = (None, Vec::new());
+    for time in 0..3000 {
+        let (inode, now) = (1 + time % 2, 100 * time);
+        changes.mapped(&mmap(now + 1, 0x1000, inode));
+        let epoch = epochs.of_list(PID, before, &[listed(0x1000, inode, now + 5), listed(0x3000, 9, now + 5)]);
+        if let Some(before) = before.replace(epoch) {
+            epochs.retire(before, now + 10);
+        }
+        seen.push(epoch);
+    }
+    changes.settle_all();
+    assert!(changes.forgotten > 3);
+    for epoch in &seen[..seen.len() - 1] {
+        let suspects = changes.of_waits.get(epoch).unwrap_or_else(|| panic!("{epoch} is not found"));
+        assert!(!suspects.all && suspects.ranges.len() == 1 && suspects.ranges[0].image != 9, "{suspects:?}");
+    }
+    assert!(!changes.of_waits.contains_key(&seen[seen.len() - 1]));
+}
+
+#[test]
+fn child_of_a_parent_without_changes_is_judged_by_its_parents_epochs() {
+    let epochs = Arc::new(Epochs::new(true));
+    let mut changes = Changes::new(epochs.clone());
+    let epoch = epochs.of_list(PID, None, &[listed(0x1000, 1, 10), listed(0x3000, 2, 10)]);
+    // Nothing was mapped since the recording began; the child maps before it has a list of its own.
+    changes.forked(PID, 8, 20);
+    changes.mapped(&record::Mmap { pid: 8, ..mmap(30, 0x1000, 3) });
+    changes.settle_all();
+    let suspects = changes.of_waits.get(&epoch).expect("a wait of the child may have had it");
+    assert_eq!(suspects.ranges.iter().map(|listed| listed.image).collect::<Vec<_>>(), [1]);
+}
