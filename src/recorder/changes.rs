@@ -243,9 +243,13 @@ impl Changes {
             None if self.with_waits => &unchanged,
             None => return,
         };
-        let mut from_parent = if self.with_waits { self.epochs.last_told(parent) } else { Vec::new() };
-        if self.with_waits && from_parent.len() < 2 {
-            from_parent.extend(&from.from_parent);
+        let mut from_parent = Vec::new();
+        if self.with_waits {
+            let (its_own, has_own) = self.epochs.told_at(parent, time);
+            from_parent = its_own;
+            if !has_own {
+                from_parent.extend(&from.from_parent);
+            }
         }
         let changes = from.changes.clone();
         let process = Process {

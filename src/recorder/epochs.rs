@@ -231,11 +231,17 @@ impl Epochs {
         }
     }
 
-    /// The last epochs of a process, of which a process that it has forked has one.
-    pub(super) fn last_told(&self, pid: u32) -> Vec<u32> {
+    /// The epochs that programs may have known a process by when it forked another, which was at that time or a moment later, as the
+    /// record comes before programs are told of it; and whether it had a list of its own for certain.
+    ///
+    /// An epoch is told to programs some time after it was read, when all that were read before have been told: of the last one it is
+    /// not certain.
+    pub(super) fn told_at(&self, pid: u32, time: u64) -> (Vec<u32>, bool) {
         let known = self.known();
-        let all = known.told.as_ref().and_then(|told| told.get(&pid));
-        all.map(|all| all.iter().rev().take(2).map(|(epoch, _)| *epoch).collect()).unwrap_or_default()
+        let Some(all) = known.told.as_ref().and_then(|told| told.get(&pid)) else { return (Vec::new(), false) };
+        let was_over = |number: &u32| known.epochs.get(number).is_some_and(|epoch| epoch.until() < time);
+        let may_be = all.iter().map(|(number, _)| *number).filter(|number| !was_over(number)).collect();
+        (may_be, all.iter().filter(|(_, read)| *read <= time).count() > 1)
     }
 
     /// Whether it is known which epochs a process had.
@@ -280,16 +286,17 @@ mod tests {
         assert_eq!(epoch.ranges()[0], Listed { range: 0x1000..0x2800, ..listed(0x1000, 1, 10) });
         // What is not listed any more is still that of the epoch.
         assert_eq!(epochs.of_list(7, Some(first), &[listed(0x1000, 1, 30)]), first);
-        assert_eq!(epochs.last_told(7), [first]);
+        assert_eq!(epochs.told_at(7, 30), (vec![first], false));
         let second = epochs.of_list(7, Some(first), &[listed(0x1000, 1, 40), listed(0x3000, 3, 40)]);
         assert_ne!(second, first);
         assert_eq!(epochs.get(second).expect("it is there").ranges()[0].read, 40);
-        assert_eq!(epochs.last_told(7), [second, first]);
+        assert_eq!(epochs.told_at(7, 30), (vec![first, second], false));
+        assert_eq!(epochs.told_at(7, 40), (vec![first, second], true));
         assert_eq!(epochs.take_told(7, 30), [(first, 10)]);
         assert_eq!(epochs.take_told(7, 40), [(second, 40)]);
-        assert!(epochs.last_told(7).is_empty());
+        assert_eq!(epochs.told_at(7, 50), (Vec::new(), false));
         assert_eq!((epoch.until(), epochs.retire(first, 50), epoch.until()), (u64::MAX, (), 50));
-        assert!(Epochs::new(false).last_told(7).is_empty());
+        assert_eq!(Epochs::new(false).told_at(7, 50), (Vec::new(), false));
     }
 
     #[test]

@@ -147,3 +147,35 @@ fn child_of_a_parent_without_changes_is_judged_by_its_parents_epochs() {
     let suspects = changes.of_waits.get(&epoch).expect("a wait of the child may have had it");
     assert_eq!(suspects.ranges.iter().map(|listed| listed.image).collect::<Vec<_>>(), [1]);
 }
+
+#[test]
+fn child_is_judged_by_the_epochs_of_when_it_was_forked() {
+    let epochs = Arc::new(Epochs::new(true));
+    let mut changes = Changes::new(epochs.clone());
+    let mut before = None;
+    // Each begins where other code has come, and is told to programs a moment later. All this is known when the fork's record comes.
+    let all: Vec<u32> = (1..=6)
+        .map(|round| {
+            let epoch = epochs.of_list(PID, before, &[listed(0x1000, round, 100 * round)]);
+            if let Some(before) = before.replace(epoch) {
+                epochs.retire(before, 100 * round + 10);
+            }
+            epoch
+        })
+        .collect();
+    changes.forked(PID, 8, 305);
+    changes.mapped(&record::Mmap { pid: 8, ..mmap(900, 0x1000, 9) });
+    changes.ended(8, 1000);
+    let suspect: Vec<bool> = all.iter().map(|epoch| changes.of_waits.contains_key(epoch)).collect();
+    // The third was being told, and the record comes before programs know of the child.
+    assert_eq!(suspect, [false, true, true, true, true, true]);
+    // One that has a list of its own for certain has none of its parent's.
+    let own = |read| epochs.of_list(8, None, &[listed(0x5000, 1, read)]);
+    changes.forked(PID, 8, 1100);
+    let first = own(1200);
+    changes.forked(8, 9, 1250);
+    let second = own(1300);
+    changes.forked(8, 10, 1350);
+    assert_eq!(changes.processes[&9].from_parent, [first, all[5]]);
+    assert_eq!(changes.processes[&10].from_parent, [first, second]);
+}
