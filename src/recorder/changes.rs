@@ -17,12 +17,12 @@ use super::epochs::{Code, Epoch, Epochs, Listed};
 use super::unwound::UnwoundStacks;
 use crate::model::{CodeAddress, FoundBy, FrameKey, ImageId, ImageKind, ProfileBuilder, StackEnd, StackId, Truncation};
 use crate::perf::record::{self, CpuMode};
-use crate::process::AddressSpace;
+use crate::process::{AddressSpace, clock, proc};
 use crate::unwind::WalkedFrame;
 
 /// So many mappings are remembered of a process.
 const MOST_CHANGES: usize = 1024;
-/// So many processes are remembered that have ended, or have lost their first thread.
+/// So many processes are remembered whose first thread has ended, before it is looked whether others run on.
 const KEPT_ENDED: usize = 1024;
 
 /// Code that was mapped while it was recorded.
@@ -196,6 +196,19 @@ impl Process {
     }
 }
 
+/// How it is found out whether a thread of a process runs.
+#[derive(Debug)]
+struct Runs(fn(u32) -> bool);
+
+impl Default for Runs {
+    fn default() -> Runs {
+        fn is_running(tid: u32) -> bool {
+            proc::status(tid).is_ok_and(|status| !status.has_ended())
+        }
+        Runs(|pid| proc::threads(pid).is_ok_and(|threads| threads.into_iter().any(is_running)))
+    }
+}
+
 /// The changes of all processes.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
@@ -206,6 +219,9 @@ pub(super) struct Changes {
     processes: FxHashMap<u32, Process>,
     /// Processes whose first thread has ended: of others, and of the last moment, something may still come.
     ended: VecDeque<u32>,
+    /// By those: when it was seen that none of their threads runs any more.
+    gone: FxHashMap<u32, Option<u64>>,
+    runs: Runs,
     /// How often there was no room for all changes of a process.
     pub forgotten: u64,
     /// By epoch, of processes that have ended or run another program.
@@ -268,14 +284,17 @@ impl Changes {
         if !self.is_on {
             return;
         }
+        self.gone.remove(&pid);
         let process = self.processes.remove(&pid);
         if self.with_waits {
             self.settle(pid, process.as_ref(), time);
         }
     }
 
-    /// The first thread of a process has ended.
-    pub fn leader_ended(&mut self, pid: u32) {
+    /// The first thread of a process has ended; others may run on.
+    pub fn leader_ended(&mut self, pid: u32, time: u64) {
+        /// Each is looked at twice, mostly: so it does not grow.
+        const LOOKS: usize = 3;
         if !self.is_on {
             return;
         }
@@ -285,12 +304,32 @@ impl Changes {
             return;
         }
         self.ended.push_back(pid);
-        if self.ended.len() > KEPT_ENDED
-            && let Some(pid) = self.ended.pop_front()
-            && self.processes.get(&pid).is_none_or(|process| process.has_ended)
-        {
-            self.ended(pid, u64::MAX);
+        self.gone.insert(pid, None);
+        for _ in 0..LOOKS {
+            if self.ended.len() > KEPT_ENDED
+                && let Some(pid) = self.ended.pop_front()
+            {
+                self.look_at_ended(pid, time);
+            }
         }
+    }
+
+    /// Forgets a process of which nothing comes any more: it was gone at a time up to which all records have come.
+    fn look_at_ended(&mut self, pid: u32, time: u64) {
+        // Its number may be another process's since.
+        let Some(gone) = self.gone.get_mut(&pid) else { return };
+        // Or something has come of it since it was looked at.
+        if let Some(process) = self.processes.get_mut(&pid)
+            && !std::mem::replace(&mut process.has_ended, true)
+        {
+            *gone = None;
+        }
+        match gone {
+            Some(gone) if *gone < time => return self.ended(pid, u64::MAX),
+            None if !(self.runs.0)(pid) => *gone = Some(clock::now()),
+            Some(_) | None => {}
+        }
+        self.ended.push_back(pid);
     }
 
     /// Finds out which stacks of waits of a process are not to be trusted.

@@ -265,7 +265,7 @@ impl Recorder {
             }
             Record::Exit(task) => {
                 if task.pid == task.tid {
-                    self.changes.leader_ended(task.pid);
+                    self.changes.leader_ended(task.pid, task.time);
                     self.forget_memory(task.pid);
                 }
                 self.off_cpu.ends(task.tid);

@@ -179,3 +179,43 @@ fn child_is_judged_by_the_epochs_of_when_it_was_forked() {
     assert_eq!(changes.processes[&9].from_parent, [first, all[5]]);
     assert_eq!(changes.processes[&10].from_parent, [first, second]);
 }
+
+/// Later than any moment of this machine.
+const LATER: u64 = u64::MAX / 2;
+
+#[test]
+fn process_without_its_first_thread_is_remembered_while_others_run() {
+    let epochs = Arc::new(Epochs::new(true));
+    let mut changes = Changes { runs: Runs(|pid| pid == PID), ..Changes::new(epochs.clone()) };
+    let epoch = epochs.of_list(PID, None, &[listed(0x1000, 1, 10), listed(0x3000, 2, 10)]);
+    changes.mapped(&mmap(20, 0x1000, 3));
+    changes.leader_ended(PID, 30);
+    let many = 10 * KEPT_ENDED as u32;
+    for pid in 100..many {
+        changes.forked(PID, pid, LATER);
+        changes.leader_ended(pid, LATER);
+    }
+    assert!(changes.processes.len() <= 2 * KEPT_ENDED && changes.ended.len() <= 2 * KEPT_ENDED);
+    assert_eq!(images(&mut changes, PID, epoch), [1]);
+    changes.mapped(&mmap(40, 0x3000, 4));
+    changes.settle_all();
+    assert_eq!(changes.of_waits[&epoch].ranges.len(), 2);
+}
+
+#[test]
+fn process_that_is_gone_is_forgotten_when_its_last_records_have_come() {
+    let epochs = Arc::new(Epochs::new(true));
+    let mut changes = Changes { runs: Runs(|_| false), ..Changes::new(epochs.clone()) };
+    let epoch = epochs.of_list(PID, None, &[listed(0x1000, 1, 10)]);
+    changes.leader_ended(PID, 20);
+    // It is gone now; records are taken in up to an earlier time, still.
+    for pid in 100..3 * KEPT_ENDED as u32 {
+        changes.leader_ended(pid, 30);
+    }
+    changes.mapped(&mmap(30, 0x1000, 3));
+    for pid in 10_000..10_000 + 3 * KEPT_ENDED as u32 {
+        changes.leader_ended(pid, LATER);
+    }
+    assert!(changes.processes.is_empty() && changes.gone.len() <= 2 * KEPT_ENDED, "{}", changes.gone.len());
+    assert!(changes.of_waits.contains_key(&epoch));
+}
