@@ -7,6 +7,8 @@
 //! ```
 //! Mostly nothing is mapped over what is listed. Then all of this costs one look-up for each sample.
 
+mod suspects;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -15,10 +17,12 @@ use rustc_hash::FxHashMap;
 use super::Recorder;
 use super::epochs::{Code, Epoch, Epochs, Listed};
 use super::unwound::UnwoundStacks;
-use crate::model::{CodeAddress, FoundBy, FrameKey, ImageId, ImageKind, ProfileBuilder, StackEnd, StackId, Truncation};
+use crate::model::{CodeAddress, FoundBy, FrameKey, ProfileBuilder, StackEnd, StackId, Truncation};
 use crate::perf::record::{self, CpuMode};
 use crate::process::{AddressSpace, clock, proc};
 use crate::unwind::WalkedFrame;
+pub(super) use suspects::Suspects;
+use suspects::{Judge, OfWaits};
 
 /// So many mappings are remembered of a process.
 const MOST_CHANGES: usize = 1024;
@@ -50,73 +54,8 @@ impl Change {
         Some(Change { time: mmap.identity.time, start: mmap.start, end, code })
     }
 
-    fn overlaps(&self, listed: &Listed) -> bool {
-        self.start < listed.range.end && listed.range.start < self.end
-    }
-
     fn covers(&self, listed: &Listed) -> bool {
         self.start <= listed.range.start && listed.range.end <= self.end
-    }
-}
-
-/// What of an epoch is not to be trusted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Suspects {
-    /// All of it: what is known of it is not enough.
-    all: bool,
-    /// The ranges whose code was not there any more.
-    ranges: Vec<Listed>,
-}
-
-impl Suspects {
-    fn is_empty(&self) -> bool {
-        !self.all && self.ranges.is_empty()
-    }
-
-    fn add(&mut self, others: &Suspects) {
-        self.all |= others.all;
-        for range in &others.ranges {
-            if !self.ranges.contains(range) {
-                self.ranges.push(range.clone());
-            }
-        }
-    }
-
-    /// Whether a frame is in what is not to be trusted; if that is known, with its address.
-    fn at(
-        &self,
-        (image, kind, offset): (ImageId, ImageKind, u64),
-        of: &UnwoundStacks,
-        space: &AddressSpace,
-    ) -> Option<Option<u64>> {
-        if kind == ImageKind::Kernel {
-            return None;
-        }
-        for listed in &self.ranges {
-            let is_in = |address: &u64| listed.range.contains(address);
-            let found = match listed.code {
-                Code::File { bias, .. } => {
-                    of.is_of(listed.image, image).then(|| Some(offset.wrapping_add(bias)).filter(is_in))
-                }
-                Code::Vdso { start } => of.is_of(listed.image, image).then(|| offset.checked_add(start).filter(is_in)),
-                Code::Other if kind == ImageKind::Unmapped => is_in(&offset).then_some(Some(offset)),
-                // It is found by what is mapped there.
-                Code::Other => space
-                    .mappings()
-                    .iter()
-                    .filter(|mapping| mapping.image == image)
-                    .filter_map(|mapping| {
-                        let within = offset.checked_sub(mapping.offset)?;
-                        (within < mapping.end - mapping.start).then_some(mapping.start + within)
-                    })
-                    .find(is_in)
-                    .map(Some),
-            };
-            if found.is_some() {
-                return found;
-            }
-        }
-        self.all.then_some(None)
     }
 }
 
@@ -151,25 +90,8 @@ impl Process {
     /// What of an epoch was not there any more, by changes up to `until`; `by_last`: of changes at one place the last one counts.
     /// `forgotten`: until when changes are not known.
     fn judge(&self, epoch: Option<&Epoch>, until: u64, by_last: bool, forgotten: u64) -> Suspects {
-        let Some(epoch) = epoch else { return Suspects { all: true, ranges: Vec::new() } };
-        let mut suspects = Suspects::default();
-        for listed in epoch.ranges() {
-            let later = self.changes.iter().rev().take_while(|change| change.time > listed.read);
-            let mut is_settled = false;
-            for change in later.filter(|change| change.time <= until && change.overlaps(&listed)) {
-                if change.code != listed.code {
-                    suspects.ranges.push(listed.clone());
-                    is_settled = true;
-                    break;
-                }
-                if by_last && change.covers(&listed) {
-                    is_settled = true;
-                    break;
-                }
-            }
-            suspects.all |= !is_settled && forgotten > listed.read;
-        }
-        suspects
+        let Some(epoch) = epoch else { return Suspects::all() };
+        Judge { changes: &self.changes, until, by_last, forgotten }.judge(&epoch.ranges()).0
     }
 
     /// The same of an epoch of waits, of which some changes may have been looked at before.
@@ -222,10 +144,10 @@ pub(super) struct Changes {
     /// By those: when it was seen that none of their threads runs any more.
     gone: FxHashMap<u32, Option<u64>>,
     runs: Runs,
-    /// How often there was no room for all changes of a process.
+    /// How often there was no room for all changes of a process, or for what they said of an epoch of waits.
     pub forgotten: u64,
-    /// By epoch, of processes that have ended or run another program.
-    of_waits: FxHashMap<u32, Suspects>,
+    /// Of processes that have ended or run another program.
+    of_waits: OfWaits,
 }
 
 impl Changes {
@@ -353,7 +275,7 @@ impl Changes {
         let until = epoch.as_ref().filter(|_| is_own).map_or(u64::MAX, |epoch| epoch.until());
         let suspects = process.judge_waits(number, epoch.as_deref(), until);
         if !suspects.is_empty() {
-            self.of_waits.entry(number).or_default().add(&suspects);
+            self.forgotten += self.of_waits.add(number, &suspects);
         }
     }
 
@@ -413,7 +335,7 @@ impl Recorder {
     /// What is not to be trusted of the stack of a wait, when all records have come; mostly nothing.
     pub(super) fn suspects_of_wait(&mut self, epoch: u32) -> Option<Arc<Suspects>> {
         self.changes.settle_all();
-        self.changes.of_waits.get(&epoch).cloned().map(Arc::new)
+        self.changes.of_waits.get(epoch)
     }
 
     /// A stack up to the first frame that is not to be trusted. That one is where the stack says, but of what is mapped there by

@@ -69,7 +69,7 @@ pub struct Listed {
 /// What was listed in an epoch.
 #[derive(Debug)]
 pub struct Epoch {
-    ranges: RwLock<Vec<Listed>>,
+    ranges: RwLock<Arc<Vec<Listed>>>,
     version: AtomicU32,
     until: AtomicU64,
 }
@@ -85,8 +85,8 @@ impl Epoch {
         self.until.load(Ordering::Relaxed)
     }
 
-    /// All ranges that were listed.
-    pub fn ranges(&self) -> Vec<Listed> {
+    /// All ranges that were listed, in order and apart.
+    pub fn ranges(&self) -> Arc<Vec<Listed>> {
         self.ranges.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -98,8 +98,10 @@ impl Epoch {
             return false;
         }
         let mut has_grown = false;
+        // Who judges by it has it as it was.
+        let ranges = Arc::make_mut(&mut ranges);
         for new in listed {
-            has_grown |= add(&mut ranges, new);
+            has_grown |= add(ranges, new);
         }
         if has_grown {
             self.version.fetch_add(1, Ordering::Release);
@@ -173,7 +175,11 @@ impl Epochs {
         for listed in listed {
             add(&mut ranges, listed);
         }
-        let epoch = Epoch { ranges: RwLock::new(ranges), version: AtomicU32::new(0), until: AtomicU64::new(u64::MAX) };
+        let epoch = Epoch {
+            ranges: RwLock::new(Arc::new(ranges)),
+            version: AtomicU32::new(0),
+            until: AtomicU64::new(u64::MAX),
+        };
         known.epochs.insert(number, Arc::new(epoch));
         if let Some(told) = &mut known.told {
             let read = listed.iter().map(|listed| listed.read).min().unwrap_or_default();
@@ -279,7 +285,7 @@ mod tests {
         assert_eq!(epochs.of_list(7, Some(first), &[listed(0x1000, 1, 20), listed(0x3000, 2, 20)]), first);
         let epoch = epochs.get(first).expect("it is there");
         assert_ne!(epoch.version(), version);
-        assert_eq!(epoch.ranges(), [listed(0x1000, 1, 10), listed(0x3000, 2, 20)]);
+        assert_eq!(epoch.ranges()[..], [listed(0x1000, 1, 10), listed(0x3000, 2, 20)]);
         // A larger one was not read to be there before.
         let large = Listed { range: 0x1000..0x2800, ..listed(0x1000, 1, 25) };
         assert_eq!(epochs.of_list(7, Some(first), &[large]), first);

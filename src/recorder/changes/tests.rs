@@ -103,7 +103,7 @@ fn wait_is_suspect_if_other_code_came_while_its_epoch_lasted() {
     changes.mapped(&mmap(41, 0x1000, 3));
     let found = |changes: &Changes, epoch: u32| {
         let images = |suspects: &Suspects| suspects.ranges.iter().map(|listed| listed.image).collect::<Vec<_>>();
-        changes.of_waits.get(&epoch).map(images)
+        changes.of_waits.get(epoch).as_deref().map(images)
     };
     changes.ended(PID, 50);
     assert_eq!((found(&changes, first), found(&changes, second)), (Some(vec![1]), None));
@@ -129,10 +129,10 @@ fn many_changes_are_judged_for_waits_before_they_are_forgotten() {
     changes.settle_all();
     assert!(changes.forgotten > 3);
     for epoch in &seen[..seen.len() - 1] {
-        let suspects = changes.of_waits.get(epoch).unwrap_or_else(|| panic!("{epoch} is not found"));
+        let suspects = changes.of_waits.get(*epoch).unwrap_or_else(|| panic!("{epoch} is not found"));
         assert!(!suspects.all && suspects.ranges.len() == 1 && suspects.ranges[0].image != 9, "{suspects:?}");
     }
-    assert!(!changes.of_waits.contains_key(&seen[seen.len() - 1]));
+    assert!(changes.of_waits.get(seen[seen.len() - 1]).is_none());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn child_of_a_parent_without_changes_is_judged_by_its_parents_epochs() {
     changes.forked(PID, 8, 20);
     changes.mapped(&record::Mmap { pid: 8, ..mmap(30, 0x1000, 3) });
     changes.settle_all();
-    let suspects = changes.of_waits.get(&epoch).expect("a wait of the child may have had it");
+    let suspects = changes.of_waits.get(epoch).expect("a wait of the child may have had it");
     assert_eq!(suspects.ranges.iter().map(|listed| listed.image).collect::<Vec<_>>(), [1]);
 }
 
@@ -166,7 +166,7 @@ fn child_is_judged_by_the_epochs_of_when_it_was_forked() {
     changes.forked(PID, 8, 305);
     changes.mapped(&record::Mmap { pid: 8, ..mmap(900, 0x1000, 9) });
     changes.ended(8, 1000);
-    let suspect: Vec<bool> = all.iter().map(|epoch| changes.of_waits.contains_key(epoch)).collect();
+    let suspect: Vec<bool> = all.iter().map(|epoch| changes.of_waits.get(*epoch).is_some()).collect();
     // The third was being told, and the record comes before programs know of the child.
     assert_eq!(suspect, [false, true, true, true, true, true]);
     // One that has a list of its own for certain has none of its parent's.
@@ -199,7 +199,7 @@ fn process_without_its_first_thread_is_remembered_while_others_run() {
     assert_eq!(images(&mut changes, PID, epoch), [1]);
     changes.mapped(&mmap(40, 0x3000, 4));
     changes.settle_all();
-    assert_eq!(changes.of_waits[&epoch].ranges.len(), 2);
+    assert_eq!(changes.of_waits.get(epoch).map_or(0, |suspects| suspects.ranges.len()), 2);
 }
 
 #[test]
@@ -217,5 +217,5 @@ fn process_that_is_gone_is_forgotten_when_its_last_records_have_come() {
         changes.leader_ended(pid, LATER);
     }
     assert!(changes.processes.is_empty() && changes.gone.len() <= 2 * KEPT_ENDED, "{}", changes.gone.len());
-    assert!(changes.of_waits.contains_key(&epoch));
+    assert!(changes.of_waits.get(epoch).is_some());
 }
