@@ -422,9 +422,9 @@ fn no_map(name: &str) -> Error {
 /// `SCRATCH_KINDS` of `c/unwind.h`.
 const SCRATCH_KINDS: u32 = 3;
 
-/// How many walked stacks are kept for each CPU, as a power of two: of 1.4 KiB each, 16 MiB in all at most.
+/// How many walked stacks are kept for each CPU, as a power of two: of 2.3 KiB each, 16 MiB in all at most.
 fn kept_bits(cpus: usize, request: &Request) -> u32 {
-    let most = if request.programs.off_cpu { 12_000 / cpus.max(1) } else { 1 };
+    let most = if request.programs.off_cpu { 7_000 / cpus.max(1) } else { 1 };
     most.max(1).ilog2().min(10)
 }
 
