@@ -10,6 +10,8 @@ use std::process::Command;
 
 #[path = "tidy/abi.rs"]
 mod abi;
+#[path = "tidy/ci.rs"]
+mod ci;
 #[path = "tidy/planted.rs"]
 mod planted;
 #[path = "tidy/tokens.rs"]
