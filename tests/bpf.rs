@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::account::{Account, have};
+use common::folded::Row;
 use common::programs;
 use common::run::Target as Program;
 use flameprofile::model::{Profile, Sample, StackEnd, StackId};
@@ -131,8 +132,14 @@ fn reuse(flags: &[&str], seconds: &str) -> Vec<std::ffi::OsString> {
     [program, seconds.into()].into_iter().chain(libraries).collect()
 }
 
-/// Asserts that no stack of that program has what is in one library below what is called from the other.
-fn libraries_are_told_apart(name: &str, flags: &[&str], words: &[std::ffi::OsString]) {
+/// Asserts that no stack of that program has what is in one library below what is called from the other, and that of a hundred at
+/// least so many are good.
+fn libraries_are_told_apart(
+    name: &str,
+    flags: &[&str],
+    words: &[std::ffi::OsString],
+    (is_good, least): (fn(&Row) -> bool, u64),
+) {
     let (mut command, folder) = (common::run::profile(Account::Own), common::account::folder());
     let (out, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
     command.args(["record", "-f", "folded", "-o"]).arg(&out).arg("--stats").arg(&stats).args(flags);
@@ -146,15 +153,17 @@ fn libraries_are_told_apart(name: &str, flags: &[&str], words: &[std::ffi::OsStr
     }
     let text = std::fs::read_to_string(&out).expect("it was written");
     let rows = common::folded::Folded::parse(&text).rows;
-    let weight = |pass: &dyn Fn(&common::folded::Row) -> bool| -> u64 {
-        rows.iter().filter(|row| pass(row)).map(|row| row.weight).sum()
-    };
-    let is_wrong = |row: &common::folded::Row| {
+    let weight =
+        |pass: &dyn Fn(&Row) -> bool| -> u64 { rows.iter().filter(|row| pass(row)).map(|row| row.weight).sum() };
+    let is_wrong = |row: &Row| {
         row.has("wants_first") && row.has("only_in_second") || row.has("wants_second") && row.has("only_in_first")
     };
     let (all, cut) = (weight(&|_| true), weight(&|row| row.mentions("[truncated: mappings changed]")));
+    // A busy machine makes it wait for a CPU as often as it likes.
+    let is_own = |row: &Row| !row.mentions("[runnable]");
+    let (own, good) = (weight(&is_own), weight(&|row| is_own(row) && is_good(row)));
     println!(
-        "{name}: {} of {all} wrong, {cut} cut as mappings changed, {} otherwise; reused {}; {}",
+        "{name}: {good} of {own} good, {} wrong, {cut} cut as mappings changed, {} otherwise; reused {}; {}",
         weight(&is_wrong),
         weight(&|row| row.mentions("[truncated: ")) - cut,
         common::run::truth(&common::run::stdout(&output), "REUSED"),
@@ -162,14 +171,31 @@ fn libraries_are_told_apart(name: &str, flags: &[&str], words: &[std::ffi::OsStr
     );
     assert!(common::run::truth(&common::run::stdout(&output), "REUSED") > 2.0, "{name}: they did not");
     assert!(all > 0 && weight(&is_wrong) == 0, "{name}:\n{text}");
+    assert!(own > 0 && good * 100 >= own * least, "{name}: {good} of {own}:\n{text}");
+}
+
+/// A whole stack whose library is the one that was called.
+fn is_right(row: &Row) -> bool {
+    let is_whole = row.has("main") && !row.mentions("[truncated: ");
+    is_whole
+        && [("wants_first", "only_in_first"), ("wants_second", "only_in_second")]
+            .iter()
+            .any(|(caller, callee)| row.has(caller) && row.has(callee))
+}
+
+/// What it called is there, if nothing else is.
+fn has_leaf(row: &Row) -> bool {
+    row.frames.iter().any(|frame| frame.contains("nanosleep") && !frame.ends_with("_[k]"))
 }
 
 #[test]
 fn libraries_at_one_address_are_told_apart() {
-    libraries_are_told_apart("samples", &["-F", "997"], &reuse(&[], "1.5"));
-    // Waits have no copies to fall back on, so that all are walked by what is known then.
-    libraries_are_told_apart("both", &["--wall", "-F", "997"], &reuse(&[], "1.5"));
-    libraries_are_told_apart("waits", &["--off-cpu"], &reuse(&["-DNAPS"], "3"));
+    // Measured: 91 to 97 of a hundred, on a busy machine too.
+    libraries_are_told_apart("samples", &["-F", "997"], &reuse(&[], "1.5"), (is_right, 75));
+    // Samples of such a process have no copies here until its mappings are known: 60 to 62, with four busy threads beside too.
+    libraries_are_told_apart("both", &["--wall", "-F", "997"], &reuse(&[], "1.5"), (is_right, 35));
+    // Waits have no copies at all, and are cut where the library could be the other one: 90 to 97 have the innermost frame.
+    libraries_are_told_apart("waits", &["--off-cpu"], &reuse(&["-DNAPS"], "3"), (has_leaf, 60));
 }
 
 #[test]
