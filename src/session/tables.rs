@@ -113,22 +113,7 @@ impl TableKeeper {
         let (jobs, to_compile) = channel();
         let results = messages.clone();
         std::thread::Builder::new().name("compile tables".into()).spawn(move || compile_all(&to_compile, &results))?;
-        let keeper = Keeper {
-            tables,
-            images,
-            numbered,
-            epochs,
-            restless: has_copies.then(Restless::default),
-            jobs,
-            rows: Vec::new(),
-            by_image: FxHashMap::default(),
-            interned: 0,
-            processes: FxHashMap::default(),
-            is_lazy,
-            strangers: FxHashMap::default(),
-            lacks_room: false,
-            kept: Kept::default(),
-        };
+        let keeper = Keeper::new(tables, images, (numbered, epochs), jobs, (is_lazy, has_copies));
         let thread = std::thread::Builder::new().name("tables".into()).spawn(move || keeper.run(&received))?;
         Ok(TableKeeper { messages, thread: Some(thread) })
     }
@@ -225,6 +210,32 @@ struct Keeper {
 }
 
 impl Keeper {
+    /// See [`TableKeeper::start`]; `jobs`: where tables are made.
+    fn new(
+        tables: Tables,
+        images: Images,
+        (numbered, epochs): (Arc<NumberedImages>, Arc<Epochs>),
+        jobs: Sender<Job>,
+        (is_lazy, has_copies): (bool, bool),
+    ) -> Keeper {
+        Keeper {
+            tables,
+            images,
+            numbered,
+            epochs,
+            restless: has_copies.then(Restless::default),
+            jobs,
+            rows: Vec::new(),
+            by_image: FxHashMap::default(),
+            interned: 0,
+            processes: FxHashMap::default(),
+            is_lazy,
+            strangers: FxHashMap::default(),
+            lacks_room: false,
+            kept: Kept::default(),
+        }
+    }
+
     fn run(mut self, messages: &Receiver<Message>) -> Kept {
         let mut swept = Instant::now();
         let mut waiting: Vec<Sender<()>> = Vec::new();

@@ -18,22 +18,8 @@ fn keeper(is_lazy: bool) -> Option<(Bpf, Keeper, Receiver<Job>)> {
         }
     };
     let (jobs, to_compile) = channel();
-    let keeper = Keeper {
-        tables: bpf.take_tables().expect("nobody took them"),
-        images: Images::default(),
-        numbered: Arc::default(),
-        epochs: Arc::default(),
-        restless: None,
-        jobs,
-        rows: Vec::new(),
-        by_image: FxHashMap::default(),
-        interned: 0,
-        processes: FxHashMap::default(),
-        is_lazy,
-        strangers: FxHashMap::default(),
-        lacks_room: false,
-        kept: Kept::default(),
-    };
+    let tables = bpf.take_tables().expect("nobody took them");
+    let keeper = Keeper::new(tables, Images::default(), Default::default(), jobs, (is_lazy, false));
     Some((bpf, keeper, to_compile))
 }
 
