@@ -67,7 +67,8 @@ pub struct OffCpuStats {
 impl OffCpuStats {
     /// Time on and off the CPU in relation to the time that the threads lived: 1 is perfect.
     pub fn coverage(&self) -> Option<f64> {
-        let (on, wall) = (self.on_cpu?, self.wall?);
+        // If no thread is known to have been on a CPU, none was seen there.
+        let (on, wall) = (self.on_cpu.unwrap_or_default(), self.wall?);
         let off = self.blocked + self.runnable;
         (!wall.is_zero()).then(|| (on + off).as_secs_f64() / wall.as_secs_f64())
     }
@@ -88,5 +89,8 @@ mod tests {
         assert_eq!(stats.coverage(), None);
         stats.wall = Some(Duration::from_secs(10));
         assert!(stats.coverage().is_some_and(|coverage| (coverage - 0.9).abs() < 1e-9));
+        // All slept all the time.
+        stats.on_cpu = None;
+        assert!(stats.coverage().is_some_and(|coverage| (coverage - 0.7).abs() < 1e-9));
     }
 }
