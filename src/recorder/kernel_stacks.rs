@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::unwound::Kept;
-use super::waits::{Waited, Waker};
+use super::waited::{Waited, Waker};
 use super::{OUTSIDE, Recorder};
 use crate::model::{FoundBy, StackEnd, StackId, StringId, Timestamp, Truncation};
 use crate::process::{KernelPlaces, proc};

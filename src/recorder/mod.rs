@@ -30,6 +30,7 @@ mod other_stack;
 mod so_far;
 mod tap;
 mod unwound;
+mod waited;
 mod waiting;
 mod waits;
 mod walk;
@@ -44,8 +45,9 @@ pub use on_cpu::ThreadTime;
 pub use options::{Origin, RecordedEvent, RecorderOptions, UserStacks, Weight};
 pub use tap::{Tap, Tapped};
 pub use unwound::{KernelLists, Mapped, NumberedImage, NumberedImages};
+pub use waited::{Waited, Waker};
 pub use waiting::{Found, WaitingThread};
-pub use waits::{WaitOptions, Waited, Waker};
+pub use waits::WaitOptions;
 // What samples must carry to be unwound: who opens the events asks for it.
 pub use crate::unwind::{Processor, REGISTERS_MASK, Registers};
 
