@@ -11,7 +11,7 @@ use super::bpf_waits::{self, BpfWaits};
 use super::keeper::Keeper;
 use super::options::{RecordOptions, UseBpf};
 use super::plan::{Plan, Subject};
-use super::tables::{Kept, Message, TableKeeper};
+use super::tables::{Kept, TableKeeper};
 use crate::error::{Error, ErrorKind, Result as Fallible};
 use crate::image::Images;
 use crate::model::KernelWalks;
@@ -115,10 +115,9 @@ impl Walks {
         let epochs = Arc::new(Epochs::new(waits.is_some()));
         let keeper = TableKeeper::start(tables, images, (numbered.clone(), epochs.clone()), is_lazy, waits.is_none())
             .map_err(|error| format!("cannot start the thread that keeps tables: {error}"))?;
-        let messages = keeper.messages();
+        let inbox = keeper.inbox();
         let samples = Samples::new(ring, if waits.is_some() { PACE_OF_WAITS } else { PACE_OF_SAMPLES }, move |tgid| {
-            // It has ended only if the recording has.
-            let _ = messages.send(Message::Look(tgid));
+            inbox.look(tgid);
         });
         // Of all processes of a machine those are read that run.
         let begins_with = match options.target {
@@ -133,11 +132,8 @@ impl Walks {
 
     /// By what stacks are walked.
     pub fn lists(&self) -> KernelLists {
-        let messages = self.keeper.messages();
-        let mapped = move |pid, change: &Change| {
-            // It has ended only if the recording has.
-            let _ = messages.send(Message::Mapped(pid, *change));
-        };
+        let inbox = self.keeper.inbox();
+        let mapped = move |pid, change: &Change| inbox.mapped(pid, *change);
         let (numbered, epochs) = (self.numbered.clone(), self.epochs.clone());
         KernelLists { numbered, epochs, mapped: Mapped::new(mapped) }
     }
@@ -167,7 +163,7 @@ impl Walks {
             self.bpf.attach_switches().map_err(|error| why(&error))?;
         }
         for pid in &self.begins_with {
-            let _ = self.keeper.messages().send(Message::Look(*pid));
+            self.keeper.inbox().look(*pid);
         }
         // Of a sample that comes too early there is a copy of its stack; of a wait there is none.
         if self.waits.is_some() {
@@ -216,6 +212,7 @@ impl Walks {
             processes_full,
             left_out,
             replaced,
+            unheard,
             used_bytes,
             heap_bytes,
         } = self.keeper.stop();
@@ -230,6 +227,7 @@ impl Walks {
             ("processes_without_room", processes_full),
             ("mappings_left_out", left_out),
             ("mappings_replaced", replaced),
+            ("asked_without_room", unheard),
             ("stacks_of_changed_mappings", counted.mappings_changed),
             ("mappings_forgotten", counted.mappings_forgotten),
             ("heap_used_bytes", used_bytes),

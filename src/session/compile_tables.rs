@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 
-use super::tables::Message;
+use super::inbox::{Compiled, Inbox};
 use crate::image::ElfImage;
 use crate::sampler::bpf::abi::RULES;
 use crate::sampler::bpf::{Limits, RulePool, Table};
@@ -17,7 +17,9 @@ pub(super) struct Job {
 }
 
 /// Compiles what is asked for, the smallest file first: a large one delays no small one by more than its own time.
-pub(super) fn compile_all(jobs: &Receiver<Job>, results: &Sender<Message>) {
+///
+/// Each file is asked for once, so there are no more jobs than files.
+pub(super) fn compile_all(jobs: &Receiver<Job>, results: &Inbox) {
     let mut pool = RulePool::new(RULES);
     let mut told = 0;
     let mut waiting: BTreeMap<(usize, u32), Job> = BTreeMap::new();
@@ -33,7 +35,7 @@ pub(super) fn compile_all(jobs: &Receiver<Job>, results: &Sender<Message>) {
         file.forget(0..usize::MAX);
         let rules = pool.rules()[told..].to_vec();
         let first = std::mem::replace(&mut told, pool.rules().len()) as u32;
-        if results.send(Message::Compiled(number, table, first, rules)).is_err() {
+        if !results.compiled(Compiled { number, table, first, rules }) {
             return;
         }
     }

@@ -17,6 +17,8 @@ mod cpu_split;
 pub mod doctor;
 mod early;
 mod finish;
+#[cfg(feature = "bpf")]
+mod inbox;
 mod keeper;
 mod machine;
 mod off_cpu;

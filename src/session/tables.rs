@@ -15,7 +15,7 @@ mod restless;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -25,11 +25,12 @@ use rustc_hash::FxHashMap;
 use restless::Restless;
 
 use super::compile_tables::{Job, compile_all, price};
+use super::inbox::{Asked, Compiled, Inbox, Next};
 use crate::image::{Images, Wanted, is_deleted_scratch, is_file_path};
 use crate::model::ImageId;
 use crate::process::clock;
 use crate::process::proc::{self, MapsLine, executable_pages};
-use crate::recorder::{Change, Epochs, Listed, NumberedImage, NumberedImages};
+use crate::recorder::{Epochs, Listed, NumberedImage, NumberedImages};
 use crate::sampler::bpf::abi::BLOCK_WORDS;
 use crate::sampler::bpf::mappings::{List, Mapped};
 use crate::sampler::bpf::{Refused, Table, Tables};
@@ -51,21 +52,6 @@ const EVICTED_FOR: Duration = Duration::from_secs(10);
 /// Images have numbers of 16 bits.
 const MOST_IMAGES: u32 = u16::MAX as u32;
 
-/// What the thread is told.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// The mappings of this process are not those that are known.
-    Look(u32),
-    /// This process has mapped code.
-    Mapped(u32, Change),
-    /// A table is there, or will not be; with rules that are new, from this number on.
-    Compiled(u32, Result<Table, Refused>, u32, Vec<u64>),
-    /// Something is to be sent when all tables are there that were asked for until now.
-    TellWhenReady(Sender<()>),
-    /// It is over.
-    Stop,
-}
-
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -85,6 +71,8 @@ pub(super) struct Kept {
     pub left_out: u64,
     /// Times that other code was where some was listed.
     pub replaced: u64,
+    /// What it was asked for and told of that found no room.
+    pub unheard: u64,
     /// Bytes that tables and lists took in the kernel at the end, and the most that there was room for.
     pub used_bytes: u64,
     /// See `used_bytes`.
@@ -94,7 +82,7 @@ pub(super) struct Kept {
 /// The thread that keeps the tables.
 #[derive(Debug)]
 pub(super) struct TableKeeper {
-    messages: Sender<Message>,
+    inbox: Arc<Inbox>,
     thread: Option<JoinHandle<Kept>>,
 }
 
@@ -109,26 +97,26 @@ impl TableKeeper {
         is_lazy: bool,
         has_copies: bool,
     ) -> io::Result<TableKeeper> {
-        let (messages, received) = channel();
+        let inbox = Arc::<Inbox>::default();
         let (jobs, to_compile) = channel();
-        let results = messages.clone();
+        let results = inbox.clone();
         std::thread::Builder::new().name("compile tables".into()).spawn(move || compile_all(&to_compile, &results))?;
         let keeper = Keeper::new(tables, images, (numbered, epochs), jobs, (is_lazy, has_copies));
-        let thread = std::thread::Builder::new().name("tables".into()).spawn(move || keeper.run(&received))?;
-        Ok(TableKeeper { messages, thread: Some(thread) })
+        let asked = inbox.clone();
+        let thread = std::thread::Builder::new().name("tables".into()).spawn(move || keeper.run(&asked))?;
+        Ok(TableKeeper { inbox, thread: Some(thread) })
     }
 
     /// Where it is told what to look at.
-    pub fn messages(&self) -> Sender<Message> {
-        self.messages.clone()
+    pub fn inbox(&self) -> Arc<Inbox> {
+        self.inbox.clone()
     }
 
     /// Waits until all tables are there that were asked for until now, but no longer than so long.
     pub fn wait(&self, longest: Duration) {
         let (sender, ready) = channel();
-        if self.messages.send(Message::TellWhenReady(sender)).is_ok() {
-            let _ = ready.recv_timeout(longest);
-        }
+        self.inbox.tell_when_ready(sender);
+        let _ = ready.recv_timeout(longest);
     }
 
     /// Ends it.
@@ -137,7 +125,7 @@ impl TableKeeper {
     }
 
     fn end(&mut self) -> Kept {
-        let _ = self.messages.send(Message::Stop);
+        self.inbox.end();
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }
@@ -236,31 +224,25 @@ impl Keeper {
         }
     }
 
-    fn run(mut self, messages: &Receiver<Message>) -> Kept {
+    fn run(mut self, inbox: &Inbox) -> Kept {
         let mut swept = Instant::now();
         let mut waiting: Vec<Sender<()>> = Vec::new();
-        'all: loop {
-            let mut next = match messages.recv_timeout(SWEEP) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            // Tables that are finished together need each list to be written once only.
-            let mut finished = Vec::new();
-            while let Some(message) = next {
-                match message {
-                    Message::Look(tgid) => self.look(tgid),
-                    Message::Mapped(tgid, change) => self.mapped_over(tgid, &change),
-                    Message::Compiled(number, table, first, rules) => {
+        loop {
+            match inbox.next(SWEEP) {
+                Next::Over => break,
+                Next::Nothing => {}
+                Next::Process(tgid, asked) => self.serve(tgid, &asked),
+                Next::TellWhenReady(sender) => waiting.push(sender),
+                // Tables that are finished together need each list to be written once only.
+                Next::Compiled(all) => {
+                    let mut finished = Vec::new();
+                    for Compiled { number, table, first, rules } in all {
                         self.tables.set_rules(first, &rules);
                         finished.extend(self.compiled(number, table));
                     }
-                    Message::TellWhenReady(sender) => waiting.push(sender),
-                    Message::Stop => break 'all,
+                    self.tell_again(&finished);
                 }
-                next = messages.try_recv().ok();
             }
-            self.tell_again(&finished);
             if !waiting.is_empty() && self.rows.iter().all(|row| row.state != State::Asked) {
                 for sender in waiting.drain(..) {
                     // Who does not wait any more does not mind.
@@ -272,7 +254,44 @@ impl Keeper {
                 self.sweep();
             }
         }
-        Kept { used_bytes: self.tables.used_bytes(), heap_bytes: self.tables.heap_bytes(), ..self.kept }
+        let (used_bytes, heap_bytes) = (self.tables.used_bytes(), self.tables.heap_bytes());
+        Kept { used_bytes, heap_bytes, unheard: inbox.left_out(), ..self.kept }
+    }
+
+    /// Does what is asked for of a process.
+    fn serve(&mut self, tgid: u32, asked: &Asked) {
+        for change in &asked.changes {
+            self.mapped_over(tgid, change);
+        }
+        if asked.has_more {
+            // Other code may be anywhere in it.
+            self.forget(tgid);
+            self.look(tgid);
+        }
+        if asked.looks > 0 {
+            self.was_asked(tgid, asked.looks - 1);
+            self.look(tgid);
+        }
+    }
+
+    /// A process was asked for so often besides: that counts where it is looked at, or a table made, only if it pays.
+    fn was_asked(&mut self, tgid: u32, times: u32) {
+        if !self.is_lazy || times == 0 {
+            return;
+        }
+        let Some(known) = self.processes.get(&tgid) else {
+            let calls = self.strangers.entry(tgid).or_default();
+            *calls =
+                u8::try_from(times).map_or(u8::MAX, |times| calls.saturating_add(times)).min(CALLS_BEFORE_LOOK - 1);
+            return;
+        };
+        for (_, number) in &known.lines {
+            if let Some(row) = (*number as usize).checked_sub(1).and_then(|row| self.rows.get_mut(row))
+                && row.state == State::Idle
+            {
+                row.missed = row.missed.saturating_add(times);
+            }
+        }
     }
 
     /// Reads what is mapped in a process, if that may have changed.
@@ -440,7 +459,7 @@ impl Keeper {
                 State::Evicted { since } => since.elapsed() >= EVICTED_FOR,
                 State::Asked | State::At { .. } | State::Refused => false,
             };
-            row.missed += u32::from(may_be_asked);
+            row.missed = row.missed.saturating_add(u32::from(may_be_asked));
             if let (true, Some(file)) = (may_be_asked && row.missed > row.price, &row.image.file)
                 && self.jobs.send(Job { number: *number, file: file.clone() }).is_ok()
             {

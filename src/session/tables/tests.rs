@@ -1,4 +1,7 @@
+use std::sync::mpsc::Receiver;
+
 use super::*;
+use crate::recorder::{Change, Code};
 use crate::sampler::bpf::{Bpf, Programs, Request};
 
 #[test]
@@ -114,4 +117,24 @@ fn who_is_lazy_waits_until_it_pays() {
     }
     assert!(keeper.rows.iter().all(|row| row.state != State::Idle));
     assert_eq!(jobs.try_iter().count(), keeper.rows.iter().filter(|row| row.state == State::Asked).count());
+}
+
+#[test]
+fn what_is_asked_at_once_counts_as_often_as_it_was_asked() {
+    let Some((_bpf, mut keeper, _jobs)) = keeper(true) else { return };
+    let pid = std::process::id();
+    let asked = |looks| Asked { looks, ..Asked::default() };
+    keeper.serve(pid, &asked(u32::from(CALLS_BEFORE_LOOK) - 1));
+    assert_eq!(keeper.kept.looks, 0);
+    keeper.serve(pid, &asked(1));
+    assert_eq!(keeper.kept.looks, 1);
+    let dearest = keeper.rows.iter().map(|row| row.price).max().expect("something is mapped");
+    keeper.serve(pid, &asked(dearest + 1));
+    assert!(keeper.rows.iter().all(|row| row.state != State::Idle));
+    // More was mapped than could be told: the list is read anew.
+    let epoch = keeper.processes[&pid].epoch;
+    let change = Change { time: 1, start: 1, end: 2, code: Code::Other };
+    keeper.strangers.insert(pid, CALLS_BEFORE_LOOK - 1);
+    keeper.serve(pid, &Asked { looks: 0, changes: vec![change], has_more: true });
+    assert_ne!(keeper.processes[&pid].epoch, epoch);
 }
