@@ -14,13 +14,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Recorder;
 use super::epochs::{Code, Epoch, Epochs, Listed};
-use super::unwound::UnwoundStacks;
-use crate::model::{CodeAddress, FoundBy, FrameKey, ProfileBuilder, StackEnd, StackId, Truncation};
 use crate::perf::record::{self, CpuMode};
-use crate::process::{AddressSpace, clock, proc};
-use crate::unwind::WalkedFrame;
+use crate::process::{clock, proc};
 pub(super) use suspects::Suspects;
 use suspects::{Judge, OfWaits};
 
@@ -307,8 +303,14 @@ impl Changes {
         }
     }
 
+    /// What is not to be trusted of an epoch's waits, when all records have come; mostly nothing.
+    pub fn of_wait(&mut self, epoch: u32) -> Option<Arc<Suspects>> {
+        self.settle_all();
+        self.of_waits.get(epoch)
+    }
+
     /// What is not to be trusted of a sample that is the next one in order of time; mostly nothing.
-    fn of_sample(&mut self, pid: u32, number: u32) -> Option<Arc<Suspects>> {
+    pub fn of_sample(&mut self, pid: u32, number: u32) -> Option<Arc<Suspects>> {
         let process = self.processes.get_mut(&pid)?;
         process.has_ended = false;
         if let Some(judged) = &process.judged
@@ -323,53 +325,6 @@ impl Changes {
         let suspects = (!suspects.is_empty()).then(|| Arc::new(suspects));
         process.judged = Some(Judged { number, epoch, version, suspects: suspects.clone() });
         suspects
-    }
-}
-
-impl Recorder {
-    /// What is not to be trusted of a sample's stack; mostly nothing.
-    pub(super) fn suspects_of_sample(&mut self, pid: u32, epoch: u32) -> Option<Arc<Suspects>> {
-        if epoch == 0 { None } else { self.changes.of_sample(pid, epoch) }
-    }
-
-    /// What is not to be trusted of the stack of a wait, when all records have come; mostly nothing.
-    pub(super) fn suspects_of_wait(&mut self, epoch: u32) -> Option<Arc<Suspects>> {
-        self.changes.settle_all();
-        self.changes.of_waits.get(epoch)
-    }
-
-    /// A stack up to the first frame that is not to be trusted. That one is where the stack says, but of what is mapped there by
-    /// `space`, and left out if that is not of the same time; who called it is not known. Nothing if all of it is to be trusted.
-    pub(super) fn trusted(
-        &mut self,
-        stack: StackId,
-        suspects: &Suspects,
-        (space, is_of_then): (&AddressSpace, bool),
-    ) -> Option<(StackId, StackEnd)> {
-        let mut kept = Vec::new();
-        let mut cut = None;
-        let profile = self.builder.profile();
-        for frame in profile.frames_of(stack) {
-            if let FrameKey::Code { image, offset } = profile.frames[frame.index()].key {
-                let kind = profile.images[image.index()].kind;
-                if let Some(address) = suspects.at((image, kind, offset), &self.unwound, space) {
-                    cut = Some((frame, address));
-                    break;
-                }
-            }
-            kept.push(frame);
-        }
-        let (frame, address) = cut?;
-        let mut trusted = StackId(0);
-        if let Some(address) = address.filter(|_| is_of_then) {
-            let there = WalkedFrame::at(space, ProfileBuilder::UNMAPPED, CodeAddress::Ip(address), FoundBy::Sample);
-            let frame = self.builder.frame_in(frame, there.image, there.offset);
-            trusted = self.builder.stack(trusted, frame);
-        }
-        for frame in kept.into_iter().rev() {
-            trusted = self.builder.stack(trusted, frame);
-        }
-        Some((trusted, StackEnd::Truncated(Truncation::MappingsChanged)))
     }
 }
 

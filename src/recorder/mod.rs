@@ -29,6 +29,7 @@ mod options;
 mod other_stack;
 mod so_far;
 mod tap;
+mod trusted;
 mod unwound;
 mod waited;
 mod waiting;

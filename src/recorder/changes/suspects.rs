@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Change, Code, Listed, UnwoundStacks};
+use super::{Change, Code, Listed};
 use crate::model::{ImageId, ImageKind};
 use crate::process::AddressSpace;
 
@@ -34,11 +34,11 @@ impl Suspects {
         self.ranges.dedup_by_key(|listed| place(listed));
     }
 
-    /// Whether a frame is in what is not to be trusted; if that is known, with its address.
+    /// Whether a frame is in what is not to be trusted; if that is known, with its address. `is_of`: whether an image has this number.
     pub fn at(
         &self,
         (image, kind, offset): (ImageId, ImageKind, u64),
-        of: &UnwoundStacks,
+        is_of: impl Fn(u32, ImageId) -> bool,
         space: &AddressSpace,
     ) -> Option<Option<u64>> {
         if kind == ImageKind::Kernel {
@@ -48,9 +48,9 @@ impl Suspects {
             let is_in = |address: &u64| listed.range.contains(address);
             let found = match listed.code {
                 Code::File { bias, .. } => {
-                    of.is_of(listed.image, image).then(|| Some(offset.wrapping_add(bias)).filter(is_in))
+                    is_of(listed.image, image).then(|| Some(offset.wrapping_add(bias)).filter(is_in))
                 }
-                Code::Vdso { start } => of.is_of(listed.image, image).then(|| offset.checked_add(start).filter(is_in)),
+                Code::Vdso { start } => is_of(listed.image, image).then(|| offset.checked_add(start).filter(is_in)),
                 Code::Other if kind == ImageKind::Unmapped => is_in(&offset).then_some(Some(offset)),
                 // It is found by what is mapped there.
                 Code::Other => space
