@@ -116,7 +116,7 @@ pub enum Truncation {
     FramePointers,
     /// The processor holds so many calls (LBR) and no more.
     CallStack,
-    /// The kernel gave no user registers, nor a call chain.
+    /// The kernel gave no user registers, nor a call chain; or the rule for the caller needs registers that were not followed.
     NoRegisters,
     /// The user part of stacks was not asked for.
     NotAsked,
@@ -130,11 +130,13 @@ pub enum Truncation {
     LostStack,
     /// It was walked in the kernel by mappings that were not those of the process any more.
     MappingsChanged,
+    /// It was walked in the kernel before the table of a file, or what is mapped in the process, was known there.
+    NoTableYet,
 }
 
 impl Truncation {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Truncation; 15] = [
+    pub const ALL: [Truncation; 16] = [
         Truncation::StackCopy,
         Truncation::NoUnwindInfo,
         Truncation::NotMapped,
@@ -150,6 +152,7 @@ impl Truncation {
         Truncation::OtherStack,
         Truncation::LostStack,
         Truncation::MappingsChanged,
+        Truncation::NoTableYet,
     ];
 
     /// The reason in words, as it is shown to the user and used as key in `--stats`.
@@ -170,6 +173,7 @@ impl Truncation {
             Truncation::OtherStack => "other stack",
             Truncation::LostStack => "lost stack",
             Truncation::MappingsChanged => "mappings changed",
+            Truncation::NoTableYet => "no table yet",
         }
     }
 }

@@ -60,14 +60,15 @@ pub fn end(end: u32) -> StackEnd {
     StackEnd::Truncated(match end {
         // A thread of the kernel misses nothing.
         0 | 13 => return StackEnd::Root,
-        1 | 9 | 10 => Truncation::NotMapped,
-        2 | 3 | 7 => Truncation::NoUnwindInfo,
+        1 => Truncation::NotMapped,
+        2 => Truncation::NoUnwindInfo,
+        3 | 9 | 10 => Truncation::NoTableYet,
         4 => Truncation::Unreadable,
         5 => Truncation::TooDeep,
         6 => Truncation::NoProgress,
         8 => Truncation::OtherStack,
         11 => Truncation::OtherProcessor,
-        12 => Truncation::NoRegisters,
+        7 | 12 => Truncation::NoRegisters,
         _ => Truncation::NotAsked,
     })
 }
