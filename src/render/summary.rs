@@ -170,6 +170,19 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     if let Some(waits) = stats.off_cpu.as_ref().filter(|waits| waits.lost_waits > 0) {
         warnings.push(format!("{} of {} lost", count_of(waits.lost_waits, "wait"), time(waits.lost)));
     }
+    // Programs in the kernel see nothing of them.
+    match stats.kernel_walks.as_ref().and_then(|walks| walks.counts.get("members_full")) {
+        None => {}
+        Some(1) => warnings.push(
+            "1 process could not be followed, for want of room: it is missing, with all that it started".to_owned(),
+        ),
+        Some(&count) => {
+            warnings.push(format!(
+                "{} processes could not be followed, for want of room: they are missing, with all that they started",
+                grouped(count)
+            ));
+        }
+    }
     if let Some(coverage) = stats.coverage {
         // Chance alone moves it by about the root of the number of samples.
         let chance = 3.3 / (stats.samples.max(1) as f64).sqrt();

@@ -190,10 +190,15 @@ impl Target {
         self.greeting.split(' ').filter_map(|word| word.parse().ok()).collect()
     }
 
-    /// Lets one that waits for a line go on.
+    /// Lets one that waits for a line go on; it gets no other one.
     pub fn go(&mut self) {
-        let mut input = self.input.take().expect("it was told only once");
-        input.write_all(b"go\n").expect("it listens");
+        self.tell();
+        self.input = None;
+    }
+
+    /// The same, and more lines may follow.
+    pub fn tell(&mut self) {
+        self.input.as_mut().expect("it gets no more lines").write_all(b"go\n").expect("it listens");
     }
 
     /// What it says next.
