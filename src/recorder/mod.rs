@@ -445,7 +445,8 @@ impl Recorder {
     }
 
     fn map(&mut self, wanted: &Wanted<'_>, offset: u64) {
-        if wanted.pid == OUTSIDE {
+        // The gate page is no memory of the process, nor code that it has made.
+        if wanted.pid == OUTSIDE || wanted.path == b"[vsyscall]" {
             return;
         }
         let Some(process) = self.processes.followed(wanted.pid) else { return };

@@ -69,6 +69,29 @@ fn samples_of_strangers_and_before_the_beginning_are_left_out() {
     assert_eq!(samples(recorder).len(), 1);
 }
 
+/// The gate page is in each process; nobody writes a perf map of what is there.
+#[test]
+fn gate_page_is_no_code_that_a_process_has_made() {
+    let mut recorder = recorder(options(Membership::All));
+    let pid = std::process::id();
+    let mut maps = |path: &[u8]| {
+        recorder.record(&Record::Mmap(Mmap {
+            identity: Identity { pid, tid: pid, time: 200, cpu: 0, id: 0 },
+            pid,
+            mode: crate::perf::record::CpuMode::User,
+            start: 0x1000,
+            length: 0x1000,
+            offset: 0,
+            executable: true,
+            build_id: None,
+            device_inode: None,
+            path,
+        }));
+        recorder.jit_hosts.len()
+    };
+    assert_eq!([maps(b"[vsyscall]"), maps(b"//anon")], [0, 1]);
+}
+
 /// `main.leaf` of a hand-made Go program runs on a stack of its own, which `runtime.systemstack` has put there; the kernel has
 /// followed the frame pointer to the other one.
 #[test]

@@ -148,29 +148,25 @@ impl Recorder {
         let Some(admitted) = self.admit(&sample) else { return };
         self.counters.unwound += 1;
         let suspects = self.suspects_of_sample(identity.pid, epoch);
-        match self.unwound.stacks.remove(&key) {
-            None => {
-                self.counters.lost_stacks += 1;
-                self.add_row(&admitted, StackId(0), StackEnd::Truncated(Truncation::LostStack));
-            }
-            Some(Kept::Row(stack, end, found)) => {
-                self.counters.found.iter_mut().zip(*found).for_each(|(sum, count)| *sum += u64::from(count));
-                self.add_trusted(&admitted, (stack, end), suspects.as_deref());
-                self.unwound.stacks.insert(key, Kept::Row(stack, end, found));
-            }
-            Some(Kept::AsItCame(kernel, words, end)) => {
-                let mut frames = std::mem::take(&mut self.frames);
-                frames.clear();
-                let is_settled = self.unwound_frames(kernel, &words, &admitted.space, &mut frames);
-                let before = self.counters.found;
-                let stack = self.stack(&frames);
-                self.frames = frames;
-                self.add_trusted(&admitted, (stack, end), suspects.as_deref());
-                let found = std::array::from_fn(|way| (self.counters.found[way] - before[way]) as u32);
-                let settled = Kept::Row(stack, end, Box::new(found));
-                self.unwound.stacks.insert(key, if is_settled { settled } else { Kept::AsItCame(kernel, words, end) });
-            }
+        if let Some(Kept::Row(stack, end, found)) = self.unwound.stacks.get(&key) {
+            let (stack, end) = (*stack, *end);
+            self.counters.found.iter_mut().zip(found.iter()).for_each(|(sum, count)| *sum += u64::from(*count));
+            return self.add_trusted(&admitted, (stack, end), suspects.as_deref());
         }
+        let Some(Kept::AsItCame(kernel, words, end)) = self.unwound.stacks.remove(&key) else {
+            self.counters.lost_stacks += 1;
+            return self.add_row(&admitted, StackId(0), StackEnd::Truncated(Truncation::LostStack));
+        };
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        let is_settled = self.unwound_frames(kernel, &words, &admitted.space, &mut frames);
+        let before = self.counters.found;
+        let stack = self.stack(&frames);
+        self.frames = frames;
+        self.add_trusted(&admitted, (stack, end), suspects.as_deref());
+        let found = std::array::from_fn(|way| (self.counters.found[way] - before[way]) as u32);
+        let settled = Kept::Row(stack, end, Box::new(found));
+        self.unwound.stacks.insert(key, if is_settled { settled } else { Kept::AsItCame(kernel, words, end) });
     }
 
     /// Adds a row with what of a stack is to be trusted.

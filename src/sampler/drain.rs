@@ -57,7 +57,7 @@ pub trait Beside: std::fmt::Debug + Send {
     /// What is readable when it is to be read at once.
     fn wakes(&self) -> BorrowedFd<'_>;
 
-    /// How often it is to be read.
+    /// How often it is to be read, as full as it was lately.
     fn pace(&self) -> Pace;
 }
 
@@ -66,6 +66,8 @@ pub trait Beside: std::fmt::Debug + Send {
 pub struct Pace {
     /// After so long at the latest.
     pub sleep: Duration,
+    /// The same while it hardly fills.
+    pub at_ease: Duration,
     /// When it has woken us, not once more for so long: each time all rings are read.
     pub rest: Duration,
 }
@@ -276,7 +278,7 @@ fn wait(
     polled.extend(rows.iter().map(|row| PollFd::from_borrowed_fd(rings[*row].event(), PollFlags::IN)));
     let mut longest = if rows.len() == rings.len() { LONGEST_SLEEP } else { SLEEP_BY_THE_CLOCK };
     if let Some(beside) = beside {
-        let Pace { sleep, rest } = beside.pace();
+        let Pace { sleep, rest, .. } = beside.pace();
         let rest = woken.map_or(Duration::ZERO, |woken| rest.saturating_sub(woken.elapsed()));
         if rest.is_zero() {
             polled.push(PollFd::from_borrowed_fd(beside.wakes(), PollFlags::IN));

@@ -44,10 +44,12 @@ pub(super) struct Walks {
 /// How long a recording of time off the CPU waits for tables before it begins.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Of a wait whose process is not known there is no copy of the stack.
-const PACE_OF_WAITS: Pace = Pace { sleep: Duration::from_millis(40), rest: Duration::ZERO };
+const PACE_OF_WAITS: Pace =
+    Pace { sleep: Duration::from_millis(40), at_ease: Duration::from_millis(40), rest: Duration::ZERO };
 /// A ring of 8 MiB has room for ten times what 128 CPUs send at 999 Hz meanwhile, of stacks that were sent before; new ones that find no
 /// room are left to copies.
-const PACE_OF_SAMPLES: Pace = Pace { sleep: Duration::from_millis(100), rest: Duration::from_millis(10) };
+const PACE_OF_SAMPLES: Pace =
+    Pace { sleep: Duration::from_millis(100), at_ease: Duration::from_millis(250), rest: Duration::from_millis(10) };
 /// What the summary of a recording says that does not need it.
 const NOT_PERMITTED: &str = "BPF needs root, or CAP_BPF and CAP_PERFMON";
 /// How many events get a program at most: each takes a descriptor.

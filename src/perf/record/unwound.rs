@@ -131,15 +131,20 @@ fn push(layout: &Layout, kind: u32, identity: &Identity, out: &mut Vec<u8>, body
     out.extend(kind.to_ne_bytes());
     out.extend([0; 4]);
     body(out);
-    let pair = |first: u32, second: u32| [first.to_ne_bytes(), second.to_ne_bytes()].concat();
+    let pair = |first: u32, second: u32| {
+        let mut both = [0; 8];
+        both[..4].copy_from_slice(&first.to_ne_bytes());
+        both[4..].copy_from_slice(&second.to_ne_bytes());
+        both
+    };
     // In the order in which records that are no samples end (`perf_event_open(2)`, `sample_id`).
     for (field, word) in [
         (SampleFields::TID, pair(identity.pid, identity.tid)),
-        (SampleFields::TIME, identity.time.to_ne_bytes().to_vec()),
-        (SampleFields::ID, identity.id.to_ne_bytes().to_vec()),
-        (SampleFields::STREAM_ID, vec![0; 8]),
+        (SampleFields::TIME, identity.time.to_ne_bytes()),
+        (SampleFields::ID, identity.id.to_ne_bytes()),
+        (SampleFields::STREAM_ID, [0; 8]),
         (SampleFields::CPU, pair(identity.cpu, 0)),
-        (SampleFields::IDENTIFIER, identity.id.to_ne_bytes().to_vec()),
+        (SampleFields::IDENTIFIER, identity.id.to_ne_bytes()),
     ] {
         if layout.sample_id_all && layout.fields.has(field) {
             out.extend(word);

@@ -11,8 +11,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
+
+use rustix::event::{Timespec, epoll};
 
 use super::abi::{self, SampleEvent, StackEvent, StaleEvent};
 use super::sys::{self, Map, Shared};
@@ -61,11 +63,12 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
 /// The reading end of the ring.
 #[derive(Debug)]
 pub struct Ring {
+    /// Readable once a program has woken who waits. The ring itself is whenever there is anything in it.
+    wakes: OwnedFd,
     map: Map,
     ours: Shared,
     theirs: Shared,
     page: usize,
-    size: u64,
     unknown: u64,
     /// Whether the last reading ended for want of events that are whole.
     all_read: bool,
@@ -81,12 +84,14 @@ impl Ring {
         let size = map.entries() as usize;
         let ours = Shared::map(map.as_fd(), page, 0, true)?;
         let theirs = Shared::map(map.as_fd(), page + 2 * size, page as u64, false)?;
-        Ok(Ring { map, ours, theirs, page, size: size as u64, unknown: 0, all_read: true })
+        let wakes = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&wakes, &map, epoll::EventData::new_u64(0), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        Ok(Ring { wakes, map, ours, theirs, page, unknown: 0, all_read: true })
     }
 
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        u64::from(self.map.entries())
     }
 
     /// How many bytes wait to be read.
@@ -107,7 +112,7 @@ impl Ring {
 
     /// To be polled: programs wake who waits when mappings are to be read anew, and for nothing else.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.map.as_fd()
+        self.wakes.as_fd()
     }
 
     /// Reads what has come since the last call, up to what had come when it began; says how many events.
@@ -119,13 +124,16 @@ impl Ring {
 
     /// The same, but it ends before it would have read more than so many bytes, or behind the event that has more.
     pub fn read_some(&mut self, most: u64, each: &mut dyn FnMut(Event<'_>)) -> u64 {
+        // Who is woken from here on is woken for what is read next time. It cannot fail: the one descriptor in it is a ring.
+        let mut woken = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }];
+        let _ = epoll::wait(&self.wakes, &mut woken[..], Some(&Timespec::default()));
         let mut at = self.ours.word(0).load(Ordering::Relaxed);
         let published = self.theirs.word(0).load(Ordering::Acquire);
         let end = published.min(at.saturating_add(most));
         self.all_read = end == published;
         let mut count = 0;
         while at < end {
-            let offset = self.page + (at % self.size) as usize;
+            let offset = self.page + (at % self.size()) as usize;
             // The program stores the length with the mark taken away once the event is whole (`bpf_ringbuf_commit`).
             let length = sys::length_word(self.theirs.word(offset).load(Ordering::Acquire));
             if length & BUSY != 0 {

@@ -19,7 +19,12 @@ pub struct Samples {
     /// Stacks that fit into no record.
     unfit: Arc<AtomicU64>,
     pace: Pace,
+    /// Whether little was in it when it was read last.
+    is_at_ease: bool,
 }
+
+/// A ring that holds less than a part like this when it is read may be read less often.
+const LITTLE: u64 = 32;
 
 impl std::fmt::Debug for Samples {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -30,7 +35,7 @@ impl std::fmt::Debug for Samples {
 impl Samples {
     /// Reads `ring`, and tells `stale` which processes' mappings are not those that programs know.
     pub fn new(ring: Ring, pace: Pace, stale: impl FnMut(u32) + Send + 'static) -> Samples {
-        Samples { ring, stale: Box::new(stale), unfit: Arc::default(), pace }
+        Samples { ring, stale: Box::new(stale), unfit: Arc::default(), pace, is_at_ease: false }
     }
 
     /// How many stacks fitted into no record so far; none do not, as long as stacks have so many frames at most.
@@ -41,6 +46,7 @@ impl Samples {
 
 impl Beside for Samples {
     fn drain(&mut self, layout: &Layout, limit: usize, out: &mut Vec<u8>) -> bool {
+        self.is_at_ease = self.ring.used() < self.ring.size() / LITTLE;
         let Samples { ring, stale, unfit, .. } = self;
         // A record is at most as large as twice its event: an event of a sample has 48 bytes and 8 more, its record 56.
         let most = (limit.saturating_sub(out.len()) / 2) as u64;
@@ -72,7 +78,7 @@ impl Beside for Samples {
     }
 
     fn pace(&self) -> Pace {
-        self.pace
+        if self.is_at_ease { Pace { sleep: self.pace.at_ease, ..self.pace } } else { self.pace }
     }
 }
 
