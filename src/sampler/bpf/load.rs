@@ -6,25 +6,27 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aya::maps::{Map as AyaMap, MapData};
-use aya::programs::{BtfTracePoint, Iter, PerfEvent, Program, ProgramError};
-use aya::{Btf, EbpfLoader};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::abi::{self, OnCpu, TASK_FRAMES, TASK_REGISTERS, TaskRecord, WaitKey, WaitValue};
 use super::counters::Counters;
 use super::namespace::PidNamespace;
+use super::object_file::{self, Changes, Loaded, Refusal, tracepoint};
 use super::ring::{Event, Ring};
 use super::sys::{self, Map, ProgramInfo};
 use super::tables::Tables;
 use crate::error::{Error, ErrorKind, Result};
 
+/// An object file is read in place.
+#[repr(align(8))]
+struct Aligned<const SIZE: usize>([u8; SIZE]);
+
 #[cfg(target_arch = "x86_64")]
-static OBJECT: &[u8] = aya::include_bytes_aligned!("profile.x86_64.o");
+pub(super) static OBJECT: &[u8] = &Aligned(*include_bytes!("profile.x86_64.o")).0;
 #[cfg(target_arch = "aarch64")]
-static OBJECT: &[u8] = aya::include_bytes_aligned!("profile.aarch64.o");
+pub(super) static OBJECT: &[u8] = &Aligned(*include_bytes!("profile.aarch64.o")).0;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-static OBJECT: &[u8] = &[];
+pub(super) static OBJECT: &[u8] = &[];
 
 /// Whom the programs record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,55 +158,25 @@ impl Bpf {
 
     /// Loads the programs of an object file.
     fn load_object(object: &[u8], request: &Request) -> Result<Bpf> {
-        let btf = Btf::from_sys_fs().map_err(|error| {
-            Error::new(ErrorKind::Unsupported, "the kernel's types (BTF) cannot be read from /sys/kernel/btf/vmlinux")
-                .with_source(error)
-                .with_hint("a kernel with CONFIG_DEBUG_INFO_BTF is needed for BPF")
-        })?;
         let possible_cpus = possible_cpus();
         let own = PidNamespace::own().ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "how deep this pid namespace is nested cannot be told").with_hint(
                 "clone3(2) tells it, which a filter of system calls may forbid: run outside of the container",
             )
         })?;
-        let globals = Globals::of(request, possible_cpus as u32, own);
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf)).allow_unsupported_maps();
-        for (name, value) in &globals.words {
-            loader.override_global(name, value, true);
-        }
-        for (name, value) in &globals.long_words {
-            loader.override_global(name, value, true);
-        }
-        let scratches = possible_cpus as u32 * SCRATCH_KINDS;
-        loader.map_max_entries("scratches", scratches);
-        loader.map_max_entries("kept_stacks", (possible_cpus as u32) << kept_bits(possible_cpus, request));
-        loader.map_max_entries("ring", request.ring_bytes);
-        loader.map_max_entries("waits", if request.programs.off_cpu { request.waits } else { 1 });
+        let globals = globals(request, possible_cpus as u32, own);
+        let mut entries = vec![
+            ("scratches", possible_cpus as u32 * SCRATCH_KINDS),
+            ("kept_stacks", (possible_cpus as u32) << kept_bits(possible_cpus, request)),
+            ("ring", request.ring_bytes),
+            ("waits", if request.programs.off_cpu { request.waits } else { 1 }),
+        ];
         if !request.programs.off_cpu {
-            loader.map_max_entries("on_cpu", 1);
+            entries.push(("on_cpu", 1));
         }
-        let mut ebpf = loader.load(object).map_err(cannot_load)?;
-        let mut programs = HashMap::new();
-        for (name, program) in ebpf.programs_mut() {
-            if !is_wanted(name, request) {
-                continue;
-            }
-            let loaded = match program {
-                Program::PerfEvent(program) => PerfEvent::load(program),
-                Program::BtfTracePoint(program) => BtfTracePoint::load(program, tracepoint(name), &btf),
-                Program::Iter(program) => Iter::load(program, "task", &btf),
-                _ => continue,
-            };
-            loaded.map_err(|error| refused(name, error))?;
-            let fd = program.fd().and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?));
-            programs.insert(name.to_owned(), fd.map_err(|error| refused(name, error))?);
-        }
-        let mut maps = HashMap::new();
-        for (name, map) in ebpf.maps() {
-            let Some(fd) = descriptor(map) else { continue };
-            maps.insert(name.to_owned(), Map::of(fd).map_err(|error| Error::io("cannot use a BPF map", error))?);
-        }
+        let changes = Changes { globals, entries };
+        let Loaded { programs, maps } =
+            object_file::load(object, &changes, &|name| is_wanted(name, request), &refused)?;
         let mut bpf = Bpf {
             request: request.clone(),
             programs,
@@ -429,44 +401,38 @@ fn kept_bits(cpus: usize, request: &Request) -> u32 {
 }
 
 /// The variables of the programs that are set before they are loaded.
-struct Globals {
-    words: Vec<(&'static str, u32)>,
-    long_words: Vec<(&'static str, u64)>,
-}
-
-impl Globals {
-    fn of(request: &Request, cpus: u32, own: PidNamespace) -> Globals {
-        let (cgroup, cgroup_level) = match request.whom {
-            Whom::Cgroup { id, level } => (id, level),
-            _ => (0, 0),
-        };
-        // `enum whom`.
-        let whom = match request.whom {
-            Whom::All => 0,
-            Whom::Processes(_) => 1,
-            Whom::Threads(_) => 2,
-            Whom::Cgroup { .. } => 3,
-        };
-        let words = vec![
-            ("whom", whom),
-            ("cpus", cpus),
-            ("own_tgid", std::process::id()),
-            ("target_cgroup_level", cgroup_level),
-            ("namespace_level", own.level),
-            ("namespace_inode", own.inode),
-            ("with_kernel_threads", u32::from(request.kernel_threads)),
-            ("with_kernel_stacks", u32::from(request.kernel_stacks)),
-            ("with_user_stacks", u32::from(request.user_stacks)),
-            ("with_wakers", u32::from(request.wakers)),
-            ("state_mask", request.state_mask),
-            ("with_on_cpu", u32::from(request.programs.off_cpu)),
-            ("both", u32::from(request.both)),
-            ("kept_bits", kept_bits(cpus as usize, request)),
-        ];
-        let long_words =
-            vec![("target_cgroup", cgroup), ("min_block", request.min_block), ("max_block", request.max_block)];
-        Globals { words, long_words }
-    }
+fn globals(request: &Request, cpus: u32, own: PidNamespace) -> Vec<(&'static str, Vec<u8>)> {
+    let (cgroup, cgroup_level) = match request.whom {
+        Whom::Cgroup { id, level } => (id, level),
+        _ => (0, 0),
+    };
+    // `enum whom`.
+    let whom = match request.whom {
+        Whom::All => 0,
+        Whom::Processes(_) => 1,
+        Whom::Threads(_) => 2,
+        Whom::Cgroup { .. } => 3,
+    };
+    let words = vec![
+        ("whom", whom),
+        ("cpus", cpus),
+        ("own_tgid", std::process::id()),
+        ("target_cgroup_level", cgroup_level),
+        ("namespace_level", own.level),
+        ("namespace_inode", own.inode),
+        ("with_kernel_threads", u32::from(request.kernel_threads)),
+        ("with_kernel_stacks", u32::from(request.kernel_stacks)),
+        ("with_user_stacks", u32::from(request.user_stacks)),
+        ("with_wakers", u32::from(request.wakers)),
+        ("state_mask", request.state_mask),
+        ("with_on_cpu", u32::from(request.programs.off_cpu)),
+        ("both", u32::from(request.both)),
+        ("kept_bits", kept_bits(cpus as usize, request)),
+    ];
+    let long_words =
+        vec![("target_cgroup", cgroup), ("min_block", request.min_block), ("max_block", request.max_block)];
+    let words = words.into_iter().map(|(name, word): (_, u32)| (name, word.to_ne_bytes().to_vec()));
+    words.chain(long_words.into_iter().map(|(name, word)| (name, word.to_ne_bytes().to_vec()))).collect()
 }
 
 /// How many CPUs the kernel could have: values for each CPU are for so many.
@@ -486,71 +452,21 @@ fn is_wanted(name: &str, request: &Request) -> bool {
     }
 }
 
-/// The tracepoint of a program.
-fn tracepoint(program: &str) -> &str {
-    match program {
-        "sched_fork" => "sched_process_fork",
-        "sched_exec" => "sched_process_exec",
-        "sched_exit" => "sched_process_exit",
-        name => name,
-    }
-}
-
-fn descriptor(map: &AyaMap) -> Option<BorrowedFd<'_>> {
-    let data: &MapData = match map {
-        AyaMap::Array(data)
-        | AyaMap::ArrayOfMaps(data)
-        | AyaMap::HashMap(data)
-        | AyaMap::LruHashMap(data)
-        | AyaMap::PerCpuArray(data)
-        | AyaMap::RingBuf(data)
-        | AyaMap::Unsupported(data) => data,
-        _ => return None,
-    };
-    Some(data.fd().as_fd())
-}
-
-/// What the kernel said to a system call, somewhere below an error.
-fn errno_below(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    let mut error = Some(error);
-    while let Some(this) = error {
-        if let Some(io) = this.downcast_ref::<io::Error>() {
-            return io.raw_os_error();
-        }
-        error = this.source();
-    }
-    None
-}
-
 /// What else the loader says of a refusal is that of one map or another.
-fn not_permitted(what: &str, errno: i32) -> Error {
+pub(super) fn not_permitted(what: &str, errno: i32) -> Error {
     Error::new(ErrorKind::Permission, what)
         .with_source(io::Error::from_raw_os_error(errno))
         .with_hint("BPF needs root, or CAP_BPF and CAP_PERFMON: `profile doctor` says what is missing")
 }
 
-fn cannot_load(error: aya::EbpfError) -> Error {
-    match errno_below(&error) {
-        Some(errno @ (libc::EPERM | libc::EACCES)) => not_permitted("cannot load BPF programs", errno),
-        _ => Error::new(ErrorKind::Unsupported, "cannot load BPF programs").with_source(error),
-    }
-}
-
 /// A program that was not loaded; what the verifier said is saved.
-fn refused(name: &str, error: ProgramError) -> Error {
-    if let Some(errno @ libc::EPERM) = errno_below(&error) {
-        return not_permitted(&format!("cannot load the BPF program {name}"), errno);
+fn refused(name: &str, Refusal { error, log }: Refusal) -> Error {
+    if error.raw_os_error() == Some(libc::EPERM) {
+        return not_permitted(&format!("cannot load the BPF program {name}"), libc::EPERM);
     }
-    let ProgramError::LoadError { io_error, verifier_log } = &error else {
-        return Error::new(ErrorKind::Unsupported, format!("cannot load the BPF program {name}")).with_source(error);
-    };
-    let log = verifier_log.to_string();
     let saved = save(name, &log);
     let last = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed")).unwrap_or_default();
-    let refused = Error::io(
-        format!("the kernel refuses the BPF program {name}: {last}"),
-        io::Error::from_raw_os_error(io_error.raw_os_error().unwrap_or(libc::EINVAL)),
-    );
+    let refused = Error::io(format!("the kernel refuses the BPF program {name}: {last}"), error);
     match saved {
         Some(path) => refused.with_hint(format!("what its verifier said is in {}", path.display())),
         None => refused,

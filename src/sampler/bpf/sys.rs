@@ -1,16 +1,18 @@
-//! The calls of bpf(2) that are made after the programs are loaded, and memory that is shared with them.
+//! The calls of bpf(2), and memory that is shared with programs.
 //!
 //! Only descriptors are kept: what is attached or mapped is gone with the last of them, however this process ends.
 //!
 //! Layouts are those of `union bpf_attr`, `include/uapi/linux/bpf.h`.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use aya_obj::generated::bpf_insn;
 
 /// `enum bpf_cmd`.
 #[derive(Clone, Copy)]
@@ -20,14 +22,24 @@ enum Command {
     MapLookup = 1,
     MapUpdate = 2,
     MapDelete = 3,
+    ProgramLoad = 5,
     InfoByDescriptor = 15,
     RawTracepointOpen = 17,
+    TypesLoad = 18,
+    MapFreeze = 22,
     MapLookupBatch = 24,
     LinkCreate = 28,
     IterCreate = 33,
 }
 
+/// `enum bpf_prog_type`.
+const BPF_PROG_TYPE_PERF_EVENT: u32 = 7;
+const BPF_PROG_TYPE_TRACING: u32 = 26;
+const BPF_F_SLEEPABLE: u32 = 1 << 4;
+/// What the verifier is to tell: its way, and what it took.
+const LOG_LEVEL: u32 = 1 | 4;
 /// `enum bpf_attach_type`.
+const BPF_TRACE_RAW_TP: u32 = 23;
 const BPF_TRACE_ITER: u32 = 28;
 const BPF_PERF_EVENT: u32 = 41;
 /// `enum bpf_map_type`.
@@ -132,6 +144,145 @@ pub fn open_iterator(link: BorrowedFd<'_>) -> io::Result<File> {
     unsafe { bpf_descriptor(Command::IterCreate, &mut attr) }.map(File::from)
 }
 
+/// Gives the kernel the types of an object file.
+///
+/// # Errors
+/// What the kernel says.
+pub fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr: Attr = [0; 16];
+    attr[0] = address(types);
+    attr[2] = pair(types.len() as u32, 0);
+    // SAFETY: the types are as long as is said, and are only read; there is no room for what the kernel says of them, of length 0.
+    unsafe { bpf_descriptor(Command::TypesLoad, &mut attr) }
+}
+
+/// What a map is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct MapShape<'a> {
+    /// `enum bpf_map_type`.
+    pub kind: u32,
+    /// Bytes of a key.
+    pub key: u32,
+    /// Bytes of a value.
+    pub value: u32,
+    /// How many there are at most.
+    pub entries: u32,
+    /// `BPF_F_*`.
+    pub flags: u32,
+    /// One like those that are in it, of a map of maps.
+    pub inner: Option<BorrowedFd<'a>>,
+    /// Types, and the numbers of those of key and value.
+    pub typed: Option<(BorrowedFd<'a>, u32, u32)>,
+}
+
+/// The kernel's names have 15 bytes at most, and a zero behind them.
+fn put_name(attr: &mut Attr, at: usize, name: &str) {
+    for (index, byte) in name.bytes().take(15).enumerate() {
+        let (word, shift) = ((at + index) / 8, (at + index) % 8);
+        let mut bytes = attr[word].to_ne_bytes();
+        bytes[shift] = byte;
+        attr[word] = u64::from_ne_bytes(bytes);
+    }
+}
+
+/// A new map.
+///
+/// # Errors
+/// EPERM without CAP_BPF; ENOMEM.
+pub fn make_map(name: &str, shape: &MapShape<'_>) -> io::Result<Map> {
+    let mut attr: Attr = [0; 16];
+    attr[0] = pair(shape.kind, shape.key);
+    attr[1] = pair(shape.value, shape.entries);
+    attr[2] = pair(shape.flags, shape.inner.map_or(0, number));
+    put_name(&mut attr, 28, name);
+    if let Some((types, key, value)) = shape.typed {
+        attr[6] = pair(number(types), key);
+        attr[7] = pair(value, 0);
+    }
+    // SAFETY: there are no addresses in it.
+    let fd = unsafe { bpf_descriptor(Command::MapCreate, &mut attr) }?;
+    Ok(Map { fd, key: shape.key as usize, value: shape.value as usize, entries: shape.entries })
+}
+
+/// Makes a map one that nobody here writes to any more: the verifier takes what is in it as known.
+///
+/// # Errors
+/// What the kernel says.
+pub fn freeze(map: &Map) -> io::Result<()> {
+    let mut attr: Attr = [0; 16];
+    attr[0] = pair(number(map.as_fd()), 0);
+    // SAFETY: there are no addresses in it.
+    unsafe { bpf(Command::MapFreeze, &mut attr) }.map(drop)
+}
+
+/// What runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramKind {
+    /// An event of perf.
+    Event,
+    /// A tracepoint.
+    Tracepoint,
+    /// A reader of an iterator.
+    Iterator {
+        /// Whether it may wait.
+        sleepable: bool,
+    },
+}
+
+/// A program that is to be loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramShape<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its licence.
+    pub license: &'a CStr,
+    /// Its instructions.
+    pub instructions: &'a [bpf_insn],
+    /// What runs it.
+    pub kind: ProgramKind,
+    /// The number of the type that stands for what it is attached to, if it is no event.
+    pub attached_to: u32,
+    /// The object's types.
+    pub types: BorrowedFd<'a>,
+    /// What is said of its functions, and how many bytes of each.
+    pub functions: (&'a [u8], u32),
+    /// And of its lines.
+    pub lines: (&'a [u8], u32),
+}
+
+/// Loads a program; what the verifier says of it is written to `log`, if there is room there.
+///
+/// # Errors
+/// EPERM without CAP_BPF and CAP_PERFMON, EACCES or EINVAL if the verifier refuses it, ENOSPC if the log was too short.
+pub fn load_program(program: &ProgramShape<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
+    let (kind, attach, flags) = match program.kind {
+        ProgramKind::Event => (BPF_PROG_TYPE_PERF_EVENT, 0, 0),
+        ProgramKind::Tracepoint => (BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, 0),
+        ProgramKind::Iterator { sleepable: false } => (BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, 0),
+        ProgramKind::Iterator { sleepable: true } => (BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, BPF_F_SLEEPABLE),
+    };
+    let count = |(bytes, each): (&[u8], u32)| (bytes.len() as u32).checked_div(each).unwrap_or(0);
+    let mut attr: Attr = [0; 16];
+    attr[0] = pair(kind, program.instructions.len() as u32);
+    attr[1] = program.instructions.as_ptr() as u64;
+    attr[2] = program.license.as_ptr() as u64;
+    if !log.is_empty() {
+        attr[3] = pair(LOG_LEVEL, log.len() as u32);
+        attr[4] = address_mut(log);
+    }
+    attr[5] = pair(0, flags);
+    put_name(&mut attr, 48, program.name);
+    attr[8] = pair(0, attach);
+    attr[9] = pair(number(program.types), program.functions.1);
+    attr[10] = address(program.functions.0);
+    attr[11] = pair(count(program.functions), program.lines.1);
+    attr[12] = address(program.lines.0);
+    attr[13] = pair(count(program.lines), program.attached_to);
+    // SAFETY: instructions, licence and what is said of functions and lines are as long as is said, or end in a zero, and are only
+    // read; the log has room for what is said.
+    unsafe { bpf_descriptor(Command::ProgramLoad, &mut attr) }
+}
+
 /// What the kernel tells of a loaded program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProgramInfo {
@@ -180,23 +331,6 @@ impl AsFd for Map {
 }
 
 impl Map {
-    /// A map that was made with the programs.
-    ///
-    /// # Errors
-    /// If it cannot be asked how large its entries are, or no descriptor can be had.
-    pub fn of(fd: BorrowedFd<'_>) -> io::Result<Map> {
-        /// Up to `max_entries` of `struct bpf_map_info`.
-        const SIZE: usize = 24;
-        let mut info = [0u8; SIZE];
-        let mut attr: Attr = [0; 16];
-        attr[0] = pair(number(fd), SIZE as u32);
-        attr[1] = address_mut(&mut info);
-        // SAFETY: the kernel writes at most `SIZE` bytes there.
-        unsafe { bpf(Command::InfoByDescriptor, &mut attr) }?;
-        let half = |at: usize| u32::from_ne_bytes(info[at..at + 4].try_into().expect("four bytes"));
-        Ok(Map { fd: fd.try_clone_to_owned()?, key: half(8) as usize, value: half(12) as usize, entries: half(16) })
-    }
-
     /// A new array whose memory can be mapped.
     ///
     /// # Errors
