@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::epochs::{Code, Epoch, Epochs, Listed};
-use crate::perf::record::{self, CpuMode};
+use super::aliases::Aliases;
+use super::code::Change;
+use super::epochs::{Epoch, Epochs};
+use crate::perf::record;
 use crate::process::{clock, proc};
 pub(super) use suspects::Suspects;
 use suspects::{Judge, OfWaits};
@@ -24,36 +26,6 @@ use suspects::{Judge, OfWaits};
 const MOST_CHANGES: usize = 1024;
 /// So many processes are remembered whose first thread has ended, before it is looked whether others run on.
 const KEPT_ENDED: usize = 1024;
-
-/// Code that was mapped while it was recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// When, in nanoseconds of the records' clock.
-    pub time: u64,
-    /// First address.
-    pub start: u64,
-    /// One past the last.
-    pub end: u64,
-    /// Its code.
-    pub code: Code,
-}
-
-impl Change {
-    /// What a record says; nothing if it is of no code of a process.
-    pub fn of(mmap: &record::Mmap<'_>) -> Option<Change> {
-        if !mmap.executable || !matches!(mmap.mode, CpuMode::User | CpuMode::Unknown) || mmap.pid == super::OUTSIDE {
-            return None;
-        }
-        let (device, inode) = mmap.device_inode.unwrap_or_default();
-        let code = Code::of(mmap.path, device, inode, (mmap.start, mmap.offset));
-        let end = mmap.start.saturating_add(mmap.length);
-        Some(Change { time: mmap.identity.time, start: mmap.start, end, code })
-    }
-
-    fn covers(&self, listed: &Listed) -> bool {
-        self.start <= listed.range.start && listed.range.end <= self.end
-    }
-}
 
 /// Of one process.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +42,8 @@ struct Process {
     from_parent: Vec<u32>,
     /// Whether its first thread has ended, and nothing has come of it since.
     has_ended: bool,
+    /// The last epoch of samples from which was learned what records and lists call by other numbers, and its version then.
+    learned: (u32, u32),
     judged: Option<Judged>,
 }
 
@@ -79,21 +53,30 @@ struct Judged {
     number: u32,
     epoch: Option<Arc<Epoch>>,
     version: u32,
+    aliases: usize,
+    /// By samples of before.
+    good_until: u64,
     suspects: Option<Arc<Suspects>>,
 }
 
 impl Process {
     /// What of an epoch was not there any more, by changes up to `until`; `by_last`: of changes at one place the last one counts.
     /// `forgotten`: until when changes are not known.
-    fn judge(&self, epoch: Option<&Epoch>, until: u64, by_last: bool, forgotten: u64) -> Suspects {
+    fn judge(
+        &self,
+        epoch: Option<&Epoch>,
+        aliases: &Aliases,
+        (until, by_last): (u64, bool),
+        forgotten: u64,
+    ) -> Suspects {
         let Some(epoch) = epoch else { return Suspects::all() };
-        Judge { changes: &self.changes, until, by_last, forgotten }.judge(&epoch.ranges()).0
+        Judge { changes: &self.changes, aliases, until, by_last, forgotten }.judge(&epoch.ranges()).0
     }
 
     /// The same of an epoch of waits, of which some changes may have been looked at before.
-    fn judge_waits(&self, number: u32, epoch: Option<&Epoch>, until: u64) -> Suspects {
+    fn judge_waits(&self, number: u32, epoch: Option<&Epoch>, aliases: &Aliases, until: u64) -> Suspects {
         let forgotten = if self.judged_before.contains(&number) { 0 } else { self.forgotten };
-        self.judge(epoch, until, false, forgotten)
+        self.judge(epoch, aliases, (until, false), forgotten)
     }
 
     /// Forgets half of the changes.
@@ -254,6 +237,7 @@ impl Changes {
     fn settle(&mut self, pid: u32, process: Option<&Process>, time: u64) {
         let told = self.epochs.take_told(pid, time);
         let Some(process) = process else { return };
+        self.learn(&told, process, time);
         for (number, _) in &told {
             self.settle_epoch(*number, process, true);
         }
@@ -265,11 +249,21 @@ impl Changes {
         }
     }
 
+    /// Learns which files records and lists call by other numbers; all changes up to `time` are known.
+    fn learn(&self, told: &[(u32, u64)], process: &Process, time: u64) {
+        if process.changes.is_empty() {
+            return;
+        }
+        for epoch in told.iter().filter_map(|(number, _)| self.epochs.get(*number)) {
+            self.epochs.learn(&epoch, &process.changes, time);
+        }
+    }
+
     fn settle_epoch(&mut self, number: u32, process: &Process, is_own: bool) {
         let epoch = self.epochs.get(number);
         // A process that it has forked may have it for longer.
         let until = epoch.as_ref().filter(|_| is_own).map_or(u64::MAX, |epoch| epoch.until());
-        let suspects = process.judge_waits(number, epoch.as_deref(), until);
+        let suspects = process.judge_waits(number, epoch.as_deref(), &self.epochs.aliases(), until);
         if !suspects.is_empty() {
             self.forgotten += self.of_waits.add(number, &suspects);
         }
@@ -280,6 +274,8 @@ impl Changes {
         let Some(mut process) = self.processes.remove(&pid) else { return };
         if self.with_waits {
             let all = self.epochs.told_of(pid);
+            let known_until = process.changes.last().map_or(0, |change| change.time);
+            self.learn(&all, &process, known_until);
             for (number, _) in &all {
                 self.settle_epoch(*number, &process, true);
             }
@@ -298,6 +294,9 @@ impl Changes {
 
     /// No more records come.
     fn settle_all(&mut self) {
+        for (pid, process) in &self.processes {
+            self.learn(&self.epochs.told_of(*pid), process, u64::MAX);
+        }
         for (pid, process) in std::mem::take(&mut self.processes) {
             self.settle(pid, Some(&process), u64::MAX);
         }
@@ -310,20 +309,33 @@ impl Changes {
     }
 
     /// What is not to be trusted of a sample that is the next one in order of time; mostly nothing.
-    pub fn of_sample(&mut self, pid: u32, number: u32) -> Option<Arc<Suspects>> {
+    pub fn of_sample(&mut self, pid: u32, number: u32, time: u64) -> Option<Arc<Suspects>> {
         let process = self.processes.get_mut(&pid)?;
         process.has_ended = false;
         if let Some(judged) = &process.judged
             && judged.number == number
             && judged.epoch.as_ref().is_none_or(|epoch| epoch.version() == judged.version)
+            && judged.aliases == self.epochs.alias_count()
+            && time < judged.good_until
         {
             return judged.suspects.clone();
         }
         let epoch = self.epochs.get(number);
         let version = epoch.as_ref().map_or(0, |epoch| epoch.version());
-        let suspects = process.judge(epoch.as_deref(), u64::MAX, true, process.forgotten);
+        let mut good_until = u64::MAX;
+        if let Some(epoch) = epoch.as_ref().filter(|_| process.learned != (number, version)) {
+            let seen = self.epochs.learn(epoch, &process.changes, time);
+            match seen <= time {
+                true => process.learned = (number, version),
+                // It was read anew since the sample was taken: what is beside it has not come yet.
+                false => good_until = seen,
+            }
+        }
+        let aliases = (self.epochs.alias_count(), self.epochs.aliases());
+        let suspects = process.judge(epoch.as_deref(), &aliases.1, (u64::MAX, true), process.forgotten);
         let suspects = (!suspects.is_empty()).then(|| Arc::new(suspects));
-        process.judged = Some(Judged { number, epoch, version, suspects: suspects.clone() });
+        let judged = Judged { number, epoch, version, aliases: aliases.0, good_until, suspects: suspects.clone() };
+        process.judged = Some(judged);
         suspects
     }
 }

@@ -7,64 +7,17 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 
-use crate::image::{is_deleted_scratch, is_file_path};
+use super::aliases::Aliases;
+use super::code::{Change, Code, Listed};
 
 /// So many ranges of epochs are kept that are not used any more: the last stacks of those may still be on their way, and waits are
-/// judged at the end. A range takes 64 bytes.
+/// judged at the end. A range takes 72 bytes.
 const MOST_RETIRED: usize = 100_000;
-
-/// What the code of a mapping is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// That of a file.
-    File {
-        /// Major and minor number of its device.
-        device: (u32, u32),
-        /// Its inode number.
-        inode: u64,
-        /// Address less file offset.
-        bias: u64,
-    },
-    /// The kernel's own, at its place.
-    Vdso {
-        /// Its first address.
-        start: u64,
-    },
-    /// Of no file that has tables: what is there is walked without them, whatever it is.
-    Other,
-}
-
-impl Code {
-    /// The code of a mapping as `/proc/PID/maps` or a record of it says.
-    pub fn of(path: &[u8], device: (u32, u32), inode: u64, (start, offset): (u64, u64)) -> Code {
-        if path == b"[vdso]" {
-            return Code::Vdso { start };
-        }
-        // A JIT keeps its code in such a file, to map it twice.
-        match is_file_path(path) && inode != 0 && !is_deleted_scratch(path) {
-            true => Code::File { device, inode, bias: start.wrapping_sub(offset) },
-            false => Code::Other,
-        }
-    }
-}
-
-/// A range that is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Where.
-    pub range: Range<u64>,
-    /// Its code.
-    pub code: Code,
-    /// The number of its image; 0 of what is no file.
-    pub image: u32,
-    /// Just before it was read first, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub read: u64,
-}
 
 /// What was listed in an epoch.
 #[derive(Debug)]
@@ -123,7 +76,12 @@ fn add(ranges: &mut Vec<Listed>, new: &Listed) -> bool {
     let mut all = new.clone();
     if let (Some(first), Some(last)) = (known.first(), known.last()) {
         all.range = all.range.start.min(first.range.start)..all.range.end.max(last.range.end);
-        all.read = known.iter().map(|known| known.read).fold(all.read, u64::min);
+        if let Some(earliest) = known.iter().min_by_key(|known| known.read).filter(|known| known.read <= new.read) {
+            (all.read, all.seen, all.name) = (earliest.read, earliest.seen, earliest.name);
+        }
+        if known.len() > 1 || all.range != first.range {
+            all.name = 0;
+        }
         if known.len() == 1 && all == *first {
             return false;
         }
@@ -136,6 +94,9 @@ fn add(ranges: &mut Vec<Listed>, new: &Listed) -> bool {
 #[derive(Debug, Default)]
 pub struct Epochs {
     known: Mutex<Known>,
+    /// What lists and records call by other numbers, and how much that is.
+    aliases: RwLock<Arc<Aliases>>,
+    alias_count: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -152,7 +113,7 @@ impl Epochs {
     /// None yet. `with_waits`: it is to be known which epochs a process had.
     pub fn new(with_waits: bool) -> Epochs {
         let told = with_waits.then(FxHashMap::default);
-        Epochs { known: Mutex::new(Known { told, ..Known::default() }) }
+        Epochs { known: Mutex::new(Known { told, ..Known::default() }), ..Epochs::default() }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -250,6 +211,33 @@ impl Epochs {
         (may_be, all.iter().filter(|(_, read)| *read <= time).count() > 1)
     }
 
+    /// Whether a record of a mapping says the same code as a list.
+    pub fn is_same(&self, recorded: &Code, listed: &Code) -> bool {
+        recorded == listed || self.aliases().is_same(recorded, listed)
+    }
+
+    pub(super) fn aliases(&self) -> Arc<Aliases> {
+        self.aliases.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A number that changes whenever more records are known to say the same as lists.
+    pub(super) fn alias_count(&self) -> usize {
+        self.alias_count.load(Ordering::Relaxed)
+    }
+
+    /// Learns what an epoch tells beside the changes of its process, which are known up to `known_until`. Gives when its list was read
+    /// that is the last one to have more.
+    pub(super) fn learn(&self, epoch: &Epoch, changes: &[Change], known_until: u64) -> u64 {
+        let ranges = epoch.ranges();
+        let found = self.aliases().found(&ranges, changes, known_until);
+        if !found.is_empty() {
+            let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut aliases).add(&found);
+            self.alias_count.store(aliases.count(), Ordering::Relaxed);
+        }
+        ranges.iter().map(|listed| listed.seen).max().unwrap_or_default()
+    }
+
     /// Whether it is known which epochs a process had.
     pub(super) fn with_waits(&self) -> bool {
         self.known().told.is_some()
@@ -262,19 +250,7 @@ mod tests {
 
     fn listed(start: u64, inode: u64, read: u64) -> Listed {
         let code = Code::of(b"/lib/x.so", (8, 1), inode, (start, 0x1000));
-        Listed { range: start..start + 0x1000, code, image: inode as u32, read }
-    }
-
-    #[test]
-    fn code_is_told_apart_by_file_and_place() {
-        let of = |path: &[u8], inode, start, offset| Code::of(path, (8, 1), inode, (start, offset));
-        assert_eq!(of(b"/lib/x.so", 1, 0x5000, 0x1000), of(b"/lib/x.so", 1, 0x6000, 0x2000));
-        assert_ne!(of(b"/lib/x.so", 1, 0x5000, 0x1000), of(b"/lib/x.so", 1, 0x5000, 0x2000));
-        assert_ne!(of(b"/lib/x.so", 1, 0x5000, 0x1000), of(b"/lib/x.so", 2, 0x5000, 0x1000));
-        assert_eq!(of(b"//anon", 0, 0x5000, 0), Code::Other);
-        assert_eq!(of(b"", 0, 0x5000, 0), Code::Other);
-        assert_eq!(of(b"/memfd:doublemapper (deleted)", 7, 0x5000, 0), Code::Other);
-        assert_eq!(of(b"[vdso]", 0, 0x5000, 0), Code::Vdso { start: 0x5000 });
+        Listed { range: start..start + 0x1000, code, image: inode as u32, name: 1, read, seen: read }
     }
 
     #[test]
@@ -289,7 +265,7 @@ mod tests {
         // A larger one was not read to be there before.
         let large = Listed { range: 0x1000..0x2800, ..listed(0x1000, 1, 25) };
         assert_eq!(epochs.of_list(7, Some(first), &[large]), first);
-        assert_eq!(epoch.ranges()[0], Listed { range: 0x1000..0x2800, ..listed(0x1000, 1, 10) });
+        assert_eq!(epoch.ranges()[0], Listed { range: 0x1000..0x2800, name: 0, ..listed(0x1000, 1, 10) });
         // What is not listed any more is still that of the epoch.
         assert_eq!(epochs.of_list(7, Some(first), &[listed(0x1000, 1, 30)]), first);
         assert_eq!(epochs.told_at(7, 30), (vec![first], false));

@@ -11,9 +11,11 @@
 //! *admit* (whose is it? what is mapped?), *walk* (which addresses are on its stack?), *add* (a row). So a recording that is there
 //! already is walked by all CPUs, see [`Recorder::record_all`].
 
+mod aliases;
 mod call_stack;
 mod called;
 mod changes;
+mod code;
 mod counters;
 mod deferred;
 mod ends;
@@ -36,10 +38,10 @@ mod waiting;
 mod waits;
 mod walk;
 
-pub use changes::Change;
+pub use code::{Change, Code, Listed, name_of};
 pub use counters::Counters;
 pub use ends::OFF_CPU;
-pub use epochs::{Code, Epoch, Epochs, Listed};
+pub use epochs::{Epoch, Epochs};
 pub use feed::{Feed, Sink};
 pub use kernel_stacks::{StackOf, SummedWaits, WakerOf};
 pub use on_cpu::ThreadTime;

@@ -10,8 +10,8 @@ use crate::unwind::WalkedFrame;
 
 impl Recorder {
     /// What is not to be trusted of a sample's stack; mostly nothing.
-    pub(super) fn suspects_of_sample(&mut self, pid: u32, epoch: u32) -> Option<Arc<Suspects>> {
-        if epoch == 0 { None } else { self.changes.of_sample(pid, epoch) }
+    pub(super) fn suspects_of_sample(&mut self, pid: u32, epoch: u32, time: u64) -> Option<Arc<Suspects>> {
+        if epoch == 0 { None } else { self.changes.of_sample(pid, epoch, time) }
     }
 
     /// What is not to be trusted of the stack of a wait, when all records have come; mostly nothing.

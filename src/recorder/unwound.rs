@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 
-use super::changes::{Change, Changes, Suspects};
+use super::changes::{Changes, Suspects};
+use super::code::Change;
 use super::epochs::Epochs;
 use super::{Admitted, Recorder};
 use crate::image::{ElfImage, Wanted};
@@ -147,7 +148,7 @@ impl Recorder {
         let sample = record::Sample { identity, period, event, ..record::Sample::default() };
         let Some(admitted) = self.admit(&sample) else { return };
         self.counters.unwound += 1;
-        let suspects = self.suspects_of_sample(identity.pid, epoch);
+        let suspects = self.suspects_of_sample(identity.pid, epoch, identity.time);
         if let Some(Kept::Row(stack, end, found)) = self.unwound.stacks.get(&key) {
             let (stack, end) = (*stack, *end);
             self.counters.found.iter_mut().zip(found.iter()).for_each(|(sum, count)| *sum += u64::from(*count));

@@ -198,7 +198,7 @@ mod tests {
     use crate::recorder::Code;
 
     fn change(time: u64, start: u64) -> Change {
-        Change { time, start, end: start + 1, code: Code::Other }
+        Change { time, start, end: start + 1, code: Code::Other, name: 0 }
     }
 
     fn compiled(number: u32) -> Compiled {

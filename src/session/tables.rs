@@ -329,6 +329,7 @@ impl Keeper {
         let Some((lines, exec_vm)) = read(tgid) else {
             return self.forget(tgid);
         };
+        let seen = clock::now();
         let rest = match self.processes.get(&tgid) {
             Some(known) if known.lines.iter().map(|(line, _)| line).eq(&lines) => (known.rest * 2).min(LONGEST_REST),
             _ => SHORTEST_REST,
@@ -339,7 +340,8 @@ impl Keeper {
         let is_changing = lines.iter().any(|(line, number)| *number == 0 && line.path != b"[vsyscall]");
         let told_vm = if is_changing { 0 } else { exec_vm };
         let looked = Instant::now();
-        let listed: Vec<Listed> = lines.iter().map(|(line, number)| restless::listed(line, *number, read_at)).collect();
+        let listed: Vec<Listed> =
+            lines.iter().map(|(line, number)| restless::listed(line, *number, (read_at, seen))).collect();
         let epoch = self.epochs.of_list(tgid, before, &listed);
         let known = Known {
             lines,

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Change, Code, Listed};
 use crate::model::{ImageId, ImageKind};
 use crate::process::AddressSpace;
+use crate::recorder::aliases::Aliases;
+use crate::recorder::code::{Change, Code, Listed};
 
 /// What of an epoch is not to be trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +78,8 @@ impl Suspects {
 pub(super) struct Judge<'a> {
     /// In order of time.
     pub changes: &'a [Change],
+    /// What of them is the same as listed, by other numbers.
+    pub aliases: &'a Aliases,
     /// Changes until then count.
     pub until: u64,
     /// Of changes at one place the last one counts, not each.
@@ -102,7 +105,7 @@ impl Judge<'_> {
             while let Some(listed) = ranges.get(at).filter(|listed| listed.range.start < change.end) {
                 steps += 1;
                 let is_of_before = change.time <= listed.read;
-                if !is_of_before && change.code != listed.code {
+                if !is_of_before && !self.aliases.is_same(&change.code, &listed.code) {
                     suspect.push(at);
                     open.close(at);
                 } else if is_of_before || self.by_last && change.covers(listed) {
@@ -217,11 +220,11 @@ mod tests {
 
     fn listed(start: u64, end: u64, inode: u64, read: u64) -> Listed {
         let code = Code::File { device: (8, 1), inode, bias: 0 };
-        Listed { range: start..end, code, image: inode as u32, read }
+        Listed { range: start..end, code, image: inode as u32, name: 1, read, seen: read }
     }
 
     fn change(time: u64, start: u64, end: u64, inode: u64) -> Change {
-        Change { time, start, end, code: Code::File { device: (8, 1), inode, bias: 0 } }
+        Change { time, start, end, code: Code::File { device: (8, 1), inode, bias: 0 }, name: 1 }
     }
 
     /// Each change beside each range.
@@ -267,7 +270,8 @@ mod tests {
             // Before all that is kept.
             let forgotten = random(2) * changes.first().map_or(5, |change| change.time - 1);
             let until = if random(2) == 0 { u64::MAX } else { random(30) };
-            let judge = Judge { changes: &changes, until, by_last: random(2) == 0, forgotten };
+            let judge =
+                Judge { changes: &changes, aliases: &Aliases::default(), until, by_last: random(2) == 0, forgotten };
             assert_eq!(judge.judge(&ranges).0, slowly(&judge, &ranges), "{round}: {judge:?} {ranges:?}");
         }
     }
@@ -276,7 +280,7 @@ mod tests {
     fn many_ranges_and_changes_take_few_steps() {
         let ranges: Vec<Listed> = (0..10_000).map(|at| listed(at * 16, at * 16 + 8, 1, 5)).collect();
         let steps = |changes: &[Change], by_last| {
-            let judge = Judge { changes, until: u64::MAX, by_last, forgotten: 0 };
+            let judge = Judge { changes, aliases: &Aliases::default(), until: u64::MAX, by_last, forgotten: 0 };
             let (suspects, steps) = judge.judge(&ranges);
             (suspects.ranges.len(), steps)
         };

@@ -1,7 +1,10 @@
 use super::*;
+use crate::recorder::code::{Code, Listed, name_of};
 
 const PID: u32 = 7;
 const NONE: [u32; 0] = [];
+/// Later than any moment of this machine.
+const LATER: u64 = u64::MAX / 2;
 
 fn mmap(time: u64, start: u64, inode: u64) -> record::Mmap<'static> {
     record::Mmap {
@@ -18,12 +21,13 @@ fn mmap(time: u64, start: u64, inode: u64) -> record::Mmap<'static> {
 
 fn listed(start: u64, inode: u64, read: u64) -> Listed {
     let path: &[u8] = if inode == 0 { b"" } else { b"/lib/x.so" };
-    Listed { range: start..start + 0x1000, code: Code::of(path, (8, 1), inode, (start, 0)), image: inode as u32, read }
+    let code = Code::of(path, (8, 1), inode, (start, 0));
+    Listed { range: start..start + 0x1000, code, image: inode as u32, name: name_of(path), read, seen: read }
 }
 
 /// What of a sample is suspect now, by images.
 fn images(changes: &mut Changes, pid: u32, epoch: u32) -> Vec<u32> {
-    let suspects = changes.of_sample(pid, epoch);
+    let suspects = changes.of_sample(pid, epoch, LATER);
     suspects.map_or(Vec::new(), |found| found.ranges.iter().map(|listed| listed.image).collect())
 }
 
@@ -51,11 +55,11 @@ fn other_code_in_the_same_place_is_suspect_until_it_is_gone() {
     // Memory of no file, and a file's code in it.
     let second = epochs.of_list(PID, None, &[listed(0x9000, 0, 20)]);
     changes.mapped(&mmap(21, 0x9000, 0));
-    assert_eq!(changes.of_sample(PID, second), None);
+    assert_eq!(changes.of_sample(PID, second, LATER), None);
     changes.mapped(&mmap(22, 0x9000, 5));
-    assert!(changes.of_sample(PID, second).is_some());
+    assert!(changes.of_sample(PID, second, LATER).is_some());
     // Nothing is known of that.
-    assert!(changes.of_sample(PID, 99).is_some_and(|suspects| suspects.all));
+    assert!(changes.of_sample(PID, 99, LATER).is_some_and(|suspects| suspects.all));
 }
 
 #[test]
@@ -79,13 +83,13 @@ fn changes_that_were_forgotten_are_suspect() {
     for time in 0..MOST_CHANGES as u64 - 1 {
         changes.mapped(&mmap(100 + time, 0x8000, 3));
     }
-    assert_eq!((changes.of_sample(PID, epoch), changes.forgotten), (None, 0));
+    assert_eq!((changes.of_sample(PID, epoch, LATER), changes.forgotten), (None, 0));
     changes.mapped(&mmap(2000, 0x8000, 3));
     assert_eq!(changes.forgotten, 1);
-    assert!(changes.of_sample(PID, epoch).is_some_and(|suspects| suspects.all && suspects.ranges.is_empty()));
+    assert!(changes.of_sample(PID, epoch, LATER).is_some_and(|suspects| suspects.all && suspects.ranges.is_empty()));
     // What came since is known to be there.
     changes.mapped(&mmap(2001, 0x1000, 1));
-    assert_eq!(changes.of_sample(PID, epoch), None);
+    assert_eq!(changes.of_sample(PID, epoch, LATER), None);
 }
 
 #[test]
@@ -180,9 +184,6 @@ fn child_is_judged_by_the_epochs_of_when_it_was_forked() {
     assert_eq!(changes.processes[&10].from_parent, [first, second]);
 }
 
-/// Later than any moment of this machine.
-const LATER: u64 = u64::MAX / 2;
-
 #[test]
 fn process_without_its_first_thread_is_remembered_while_others_run() {
     let epochs = Arc::new(Epochs::new(true));
@@ -218,4 +219,76 @@ fn process_that_is_gone_is_forgotten_when_its_last_records_have_come() {
     }
     assert!(changes.processes.is_empty() && changes.gone.len() <= 2 * KEPT_ENDED, "{}", changes.gone.len());
     assert!(changes.of_waits.get(epoch).is_some());
+}
+
+#[test]
+fn file_that_records_know_by_another_device_is_no_other_code() {
+    /// Of the merged file system, as lists say.
+    const MERGED: (u32, u32) = (0, 40);
+    let of_merged = |inode, read| {
+        let code = Code::of(b"/merged/x.so", MERGED, inode, (0x1000, 0));
+        Listed { code, name: name_of(b"/merged/x.so"), ..listed(0x1000, inode, read) }
+    };
+    for with_waits in [false, true] {
+        let epochs = Arc::new(Epochs::new(with_waits));
+        let mut changes = Changes::new(epochs.clone());
+        // It was mapped before it was recorded, and is mapped there again: nothing is known of it yet.
+        let first = epochs.of_list(PID, None, &[of_merged(1, 10)]);
+        changes.mapped(&mmap(20, 0x1000, 1));
+        assert_eq!(images(&mut changes, PID, first), [1]);
+        // The next list is read when nothing else has been mapped since.
+        let second = epochs.of_list(PID, None, &[of_merged(1, 30)]);
+        assert_eq!(images(&mut changes, PID, second), NONE);
+        changes.mapped(&mmap(40, 0x1000, 1));
+        assert_eq!(
+            (images(&mut changes, PID, first), images(&mut changes, PID, second)),
+            (NONE.to_vec(), NONE.to_vec())
+        );
+        assert!(epochs.is_same(&Change::of(&mmap(40, 0x1000, 1)).unwrap().code, &of_merged(1, 30).code));
+        // Another file takes its place, of the same name.
+        changes.mapped(&mmap(50, 0x1000, 2));
+        assert_eq!(images(&mut changes, PID, second), [1]);
+        let third = epochs.of_list(PID, None, &[of_merged(2, 60)]);
+        assert_eq!(images(&mut changes, PID, third), NONE);
+        changes.mapped(&mmap(70, 0x1000, 1));
+        assert_eq!(images(&mut changes, PID, third), [2]);
+    }
+}
+
+#[test]
+fn list_that_is_read_anew_tells_when_the_records_up_to_then_have_come() {
+    let epochs = Arc::new(Epochs::new(false));
+    let mut changes = Changes::new(epochs.clone());
+    let epoch = epochs.of_list(PID, None, &[listed(0x1000, 1, 10)]);
+    changes.mapped(&mmap(20, 0x3000, 2));
+    assert_eq!(changes.of_sample(PID, epoch, 21), None);
+    // A library comes, of which a record and, of its epoch, the list of later speak.
+    let code = Code::of(b"/merged/x.so", (0, 40), 2, (0x3000, 0));
+    let more = Listed { code, name: name_of(b"/merged/x.so"), seen: 45, ..listed(0x3000, 2, 40) };
+    assert_eq!(epochs.of_list(PID, Some(epoch), std::slice::from_ref(&more)), epoch);
+    let recorded = Change::of(&mmap(20, 0x3000, 2)).expect("it is code").code;
+    for (time, is_same) in [(22, false), (44, false), (45, true), (46, true)] {
+        assert_eq!(changes.of_sample(PID, epoch, time), None);
+        assert_eq!(epochs.is_same(&recorded, &more.code), is_same, "{time}");
+    }
+}
+
+#[test]
+fn waits_are_judged_when_it_is_known_what_records_and_lists_call_by_other_numbers() {
+    let epochs = Arc::new(Epochs::new(true));
+    let mut changes = Changes::new(epochs.clone());
+    let of_merged = |pid, inode, read| {
+        let code = Code::of(b"/merged/x.so", (0, 40), inode, (0x1000, 0));
+        let listed = Listed { code, name: name_of(b"/merged/x.so"), ..listed(0x1000, inode, read) };
+        epochs.of_list(pid, None, &[listed])
+    };
+    // What is learned of one process is good for another, in which the file was mapped before it was recorded.
+    let (old, replaced) = (of_merged(8, 1, 10), of_merged(9, 3, 10));
+    changes.mapped(&record::Mmap { pid: 8, ..mmap(20, 0x1000, 1) });
+    changes.mapped(&record::Mmap { pid: 9, ..mmap(20, 0x1000, 1) });
+    changes.mapped(&mmap(25, 0x1000, 1));
+    let new = of_merged(PID, 1, 30);
+    changes.settle_all();
+    let is_suspect = |epoch| changes.of_waits.get(epoch).is_some();
+    assert_eq!((is_suspect(old), is_suspect(new), is_suspect(replaced)), (false, false, true));
 }

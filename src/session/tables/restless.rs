@@ -6,15 +6,15 @@ use rustc_hash::FxHashMap;
 
 use super::{Keeper, SHORTEST_REST};
 use crate::process::proc::MapsLine;
-use crate::recorder::{Change, Code, Listed};
+use crate::recorder::{Change, Code, Listed, name_of};
 
 fn code_of(line: &MapsLine) -> Code {
     Code::of(&line.path, line.device, line.inode, (line.start, line.offset))
 }
 
 /// A mapping as it is listed in an epoch.
-pub(super) fn listed(line: &MapsLine, image: u32, read: u64) -> Listed {
-    Listed { range: line.start..line.end, code: code_of(line), image, read }
+pub(super) fn listed(line: &MapsLine, image: u32, (read, seen): (u64, u64)) -> Listed {
+    Listed { range: line.start..line.end, code: code_of(line), image, name: name_of(&line.path), read, seen }
 }
 
 impl Keeper {
@@ -39,7 +39,7 @@ impl Keeper {
         if there.peek().is_none() {
             return self.look(tgid);
         }
-        if there.all(|(line, _)| code_of(line) == change.code) {
+        if there.all(|(line, _)| self.epochs.is_same(&change.code, &code_of(line))) {
             return;
         }
         let may_look = known.looked.elapsed() >= SHORTEST_REST;

@@ -133,7 +133,7 @@ fn what_is_asked_at_once_counts_as_often_as_it_was_asked() {
     assert!(keeper.rows.iter().all(|row| row.state != State::Idle));
     // More was mapped than could be told: the list is read anew.
     let epoch = keeper.processes[&pid].epoch;
-    let change = Change { time: 1, start: 1, end: 2, code: Code::Other };
+    let change = Change { time: 1, start: 1, end: 2, code: Code::Other, name: 0 };
     keeper.strangers.insert(pid, CALLS_BEFORE_LOOK - 1);
     keeper.serve(pid, &Asked { looks: 0, changes: vec![change], has_more: true });
     assert_ne!(keeper.processes[&pid].epoch, epoch);
