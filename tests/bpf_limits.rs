@@ -298,7 +298,8 @@ fn a_cgroup_is_its_processes_and_those_below_it_as_they_come_and_go() {
 
 /// A recording that goes on until it is told to end.
 struct Recorded {
-    child: Child,
+    /// Nothing at the end.
+    child: Option<Child>,
     folder: TempDir,
 }
 
@@ -315,26 +316,37 @@ impl Recorded {
         command.args(flags).args(["--per-thread", "-f", "folded", "-o"]).arg(folder.path().join("out.folded"));
         command.arg("--stats").arg(folder.path().join("stats.json"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let child = command.spawn().expect("it starts");
+        let recorded = Recorded { child: Some(command.spawn().expect("it starts")), folder };
         let mut seen = look();
         run::wait_until("it records", || {
             let now = look();
-            let has_begun = held::has_begun(child.id());
+            let has_begun = held::has_begun(recorded.pid());
             if !has_begun {
                 seen = now;
             }
             has_begun
         });
-        (Recorded { child, folder }, seen)
+        (recorded, seen)
     }
 
-    fn end(self) -> Taken {
-        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
-        let output = run::finish(Ok(self.child));
+    fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it has not ended").id()
+    }
+
+    fn end(mut self) -> Taken {
+        let child = self.child.take().expect("it has not ended");
+        kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+        let output = run::finish(Ok(child));
         let said = run::stderr(&output);
         assert!(output.status.success() && !said.contains("without BPF"), "{said}");
         let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).expect("it was written");
         Taken { folded: Folded::parse(&read("out.folded")), summary: Summary::parse(&read("stats.json")), said }
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        drop(self.child.take().map(End));
     }
 }
 
@@ -647,7 +659,7 @@ fn stacks_without_room_in_the_ring_are_counted() {
     // Their frames take 16 MB, and the ring has 8.
     let mut target = Target::start(Account::Own, &programs::c("depths"), &["2000"]);
     let recording = Recorded::start(&["--off-cpu", "-p", &target.pid_text()]);
-    let profile = Pid::from_child(&recording.child);
+    let profile = Pid::from_raw(recording.pid().cast_signed()).expect("it is one");
     // Nobody reads.
     kill_process(profile, Signal::STOP).expect("it runs");
     target.tell();
@@ -688,7 +700,7 @@ fn processes_without_room_are_counted() {
         ]);
         let mut target = Target::start_command(&mut shell);
         let recording = Recorded::start(&[time, &["-p", &target.pid_text()]].concat());
-        let [members] = held::maps_named(recording.child.id(), "members")[..] else { panic!("it has none") };
+        let [members] = held::maps_named(recording.pid(), "members")[..] else { panic!("it has none") };
         // All but the one place that the target has, by numbers that no process has (`PID_MAX_LIMIT`, include/linux/threads.h).
         let folder = account::folder();
         let batch = folder.path().join("batch");
