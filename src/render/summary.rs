@@ -170,13 +170,25 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     if let Some(waits) = stats.off_cpu.as_ref().filter(|waits| waits.lost_waits > 0) {
         warnings.push(format!("{} of {} lost", count_of(waits.lost_waits, "wait"), time(waits.lost)));
     }
+    let in_kernel =
+        |name: &str| stats.kernel_walks.as_ref().map_or(0, |walks| walks.counts.get(name).copied().unwrap_or(0));
+    // On some machines a tracepoint does not tell of each switch.
+    let unended = in_kernel("waits_without_end");
+    if unended > 0 {
+        let most = Duration::from_nanos(in_kernel("waits_without_end_ns"));
+        warnings.push(format!(
+            "{} missing, of {} together at most: the kernel has not told when threads were back",
+            count_of(unended, "wait"),
+            time(most)
+        ));
+    }
     // Programs in the kernel see nothing of them.
-    match stats.kernel_walks.as_ref().and_then(|walks| walks.counts.get("members_full")) {
-        None => {}
-        Some(1) => warnings.push(
+    match in_kernel("members_full") {
+        0 => {}
+        1 => warnings.push(
             "1 process could not be followed, for want of room: it is missing, with all that it started".to_owned(),
         ),
-        Some(&count) => {
+        count => {
             warnings.push(format!(
                 "{} processes could not be followed, for want of room: they are missing, with all that they started",
                 grouped(count)

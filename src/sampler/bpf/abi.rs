@@ -331,6 +331,10 @@ pub const THREADS_FULL: u32 = 25;
 pub const REUSED: u32 = 26;
 /// Counter: waits of threads that have left the cgroup meanwhile.
 pub const LEFT: u32 = 27;
+/// Counter: waits whose end was not seen.
+pub const NO_END: u32 = 28;
+/// Counter: nanoseconds of those at most, until their threads were seen to go off again.
+pub const NO_END_TIME: u32 = 29;
 /// Counter: this plus one of `END_*`: how user stacks ended.
 pub const END_FIRST: u32 = 32;
 /// How many counters there are, for each CPU.

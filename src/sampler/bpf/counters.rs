@@ -58,6 +58,8 @@ const NAMES: &[(u32, &str)] = &[
     (abi::THREADS_FULL, "threads_full"),
     (abi::REUSED, "stacks_reused"),
     (abi::LEFT, "waits_of_who_left"),
+    (abi::NO_END, "waits_without_end"),
+    (abi::NO_END_TIME, "waits_without_end_ns"),
     (abi::END_FIRST + abi::END_ROOT, "end_root"),
     (abi::END_FIRST + abi::END_NOT_MAPPED, "end_not_mapped"),
     (abi::END_FIRST + abi::END_NO_INFO, "end_no_info"),

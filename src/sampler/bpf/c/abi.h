@@ -213,6 +213,8 @@ enum counter {
     THREADS_FULL = 25,   /* no room in `on_cpu` */
     REUSED = 26, /* stacks that were the same as before, to the last word */
     LEFT = 27,   /* waits of threads that have left the cgroup meanwhile */
+    NO_END = 28,      /* waits whose end was not seen */
+    NO_END_TIME = 29, /* nanoseconds of those at most: until their threads were seen to go off again */
     END_FIRST = 32, /* + enum stack_end: how user stacks ended */
     COUNTERS = 64,
 };

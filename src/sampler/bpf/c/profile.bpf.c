@@ -418,13 +418,19 @@ static __always_inline void goes_off(void *context, struct counters *counters, s
     COUNT(counters, SWITCHES_OUT, 1);
     ran_until(tid, now);
     if (state & (TASK_DEAD | EXIT_STATES)) return;
-    if (state && !(state & state_mask)) {
-        COUNT(counters, OTHER_STATE, 1);
-        return;
-    }
     struct off *off = bpf_task_storage_get(&tasks, prev, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
     if (!off) {
         COUNT(counters, NO_STORAGE, 1);
+        return;
+    }
+    /* It was off, and has come on since: the kernel has not told of that switch. */
+    if (off->since) {
+        COUNT(counters, NO_END, 1);
+        COUNT(counters, NO_END_TIME, now - off->since);
+        off->since = 0;
+    }
+    if (state && !(state & state_mask)) {
+        COUNT(counters, OTHER_STATE, 1);
         return;
     }
     /* It is off its run queue already: who wakes it now, on another CPU, is seen, and it cannot come on before this is over. */
