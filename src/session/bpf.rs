@@ -103,11 +103,9 @@ impl Walks {
             bpf_waits::ask(&mut request, waits, is_wide);
         }
         let on_cpu = request.programs.on_cpu;
-        let why_not = |error: Error| match error.kind() {
-            ErrorKind::Permission if waits.is_none() => NOT_PERMITTED.into(),
-            _ => why(&error),
-        };
-        let mut bpf = Bpf::load(&request).map_err(why_not)?;
+        // Without BPF waits are planned in another way; samples are what they are, and can be told later.
+        let bpf = if waits.is_some() { Bpf::load(&request) } else { Bpf::begin_loading(&request) };
+        let mut bpf = bpf.map_err(|error| why_not(&error, waits.is_some()))?;
         let numbered = Arc::<NumberedImages>::default();
         let (Some(ring), Some(tables)) = (bpf.take_ring(), bpf.take_tables()) else {
             return Err("the ring is gone".into());
@@ -150,6 +148,7 @@ impl Walks {
     /// # Errors
     /// Why it cannot be: then it is not used at all.
     pub fn attach(&mut self, opened: &Opened, subject: &Subject, target: &Target) -> Result<(), String> {
+        self.bpf.finish_loading().map_err(|error| why_not(&error, self.waits.is_some()))?;
         let cookie = u64::from(self.is_apart);
         let events: Vec<_> = opened.sampling().map(|event| (event, cookie)).collect();
         if events.len() > MOST_EVENTS {
@@ -243,6 +242,11 @@ impl Walks {
         }
         KernelWalks { samples: counted.unwound, counts, mean_call_ns: counters.mean_call(), why_not: None }
     }
+}
+
+/// Why programs are not used.
+fn why_not(error: &Error, has_waits: bool) -> String {
+    if error.kind() == ErrorKind::Permission && !has_waits { NOT_PERMITTED.into() } else { why(error) }
 }
 
 /// An error and what it is from, in one line.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::thread::{MembarrierCommand, membarrier};
@@ -11,7 +12,7 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use super::abi::{self, OnCpu, TASK_FRAMES, TASK_REGISTERS, TaskRecord, WaitKey, WaitValue};
 use super::counters::Counters;
 use super::namespace::PidNamespace;
-use super::object_file::{self, Changes, Loaded, Refusal, tracepoint};
+use super::object_file::{self, Changes, Refusal, tracepoint};
 use super::ring::{Event, Ring};
 use super::sys::{self, Map, ProgramInfo};
 use super::tables::Tables;
@@ -135,6 +136,8 @@ impl OffTask {
 pub struct Bpf {
     request: Request,
     programs: HashMap<String, OwnedFd>,
+    /// Who loads them, until they are.
+    loading: Option<JoinHandle<Result<HashMap<String, OwnedFd>>>>,
     maps: HashMap<String, Map>,
     links: Vec<OwnedFd>,
     follows_tasks: bool,
@@ -150,10 +153,32 @@ impl Bpf {
     /// [`ErrorKind::Permission`] without CAP_BPF and CAP_PERFMON, [`ErrorKind::Unsupported`] where the kernel has no BTF or its
     /// verifier refuses a program: what it said is then in a file that the error names.
     pub fn load(request: &Request) -> Result<Bpf> {
+        let mut bpf = Bpf::begin_loading(request)?;
+        bpf.finish_loading()?;
+        Ok(bpf)
+    }
+
+    /// The same, but programs are still being loaded: the verifier takes its time. What it says comes as they are attached.
+    ///
+    /// # Errors
+    /// As [`Bpf::load`].
+    pub fn begin_loading(request: &Request) -> Result<Bpf> {
         if OBJECT.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "there are no BPF programs for this processor"));
         }
         Bpf::load_object(OBJECT, request)
+    }
+
+    /// Waits until programs are loaded.
+    ///
+    /// # Errors
+    /// As [`Bpf::load`].
+    pub fn finish_loading(&mut self) -> Result<()> {
+        if let Some(loading) = self.loading.take() {
+            let panicked = || Error::new(ErrorKind::Io, "the thread that loads BPF programs panicked");
+            self.programs = loading.join().map_err(|_| panicked())??;
+        }
+        Ok(())
     }
 
     /// Loads the programs of an object file.
@@ -175,11 +200,14 @@ impl Bpf {
             entries.push(("on_cpu", 1));
         }
         let changes = Changes { globals, entries };
-        let Loaded { programs, maps } =
-            object_file::load(object, &changes, &|name| is_wanted(name, request), &refused)?;
+        let (maps, relocated) = object_file::make(object, &changes, &|name| is_wanted(name, request))?;
+        let loading = std::thread::Builder::new().name("load programs".into());
+        let loading = loading.spawn(move || relocated.load(refused));
+        let loading = loading.map_err(|error| Error::io("cannot start the thread that loads BPF programs", error))?;
         let mut bpf = Bpf {
             request: request.clone(),
-            programs,
+            programs: HashMap::new(),
+            loading: Some(loading),
             maps,
             links: Vec::new(),
             follows_tasks: false,
@@ -357,6 +385,7 @@ impl Bpf {
 
     /// Attaches what follows processes as they fork, run other programs and end.
     fn follow_tasks(&mut self) -> Result<()> {
+        self.finish_loading()?;
         if std::mem::replace(&mut self.follows_tasks, true) {
             return Ok(());
         }

@@ -20,15 +20,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
-/// What was loaded, by name.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The programs that were wanted.
-    pub programs: HashMap<String, OwnedFd>,
-    /// All maps.
-    pub maps: HashMap<String, Map>,
-}
-
 /// What is not as the object file says.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -47,55 +38,80 @@ pub struct Refusal {
     pub log: String,
 }
 
-/// Loads an object file: all maps, and the programs that `is_wanted`. `refused` makes an error of a refusal.
+/// Programs that can be given to the kernel.
+#[derive(Debug)]
+pub struct Relocated {
+    object: Object,
+    /// Those that are wanted, and the numbers of the types that stand for what they are attached to.
+    wanted: Vec<(String, aya_obj::Program, u32)>,
+    types: OwnedFd,
+    /// The maps by which instructions name them: they stay while programs are loaded, whatever becomes of the others.
+    _maps: Vec<OwnedFd>,
+}
+
+/// Makes all maps of an object file, and those of its programs ready that `is_wanted`.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] where the kernel has no BTF, or the object does not fit to it; else what the kernel says.
-pub fn load(
+pub fn make(
     bytes: &[u8],
     changes: &Changes,
     is_wanted: &dyn Fn(&str) -> bool,
-    refused: &dyn Fn(&str, Refusal) -> Error,
-) -> Result<Loaded> {
+) -> Result<(HashMap<String, Map>, Relocated)> {
     let mut object = parse(bytes, changes)?;
     let kernel = std::fs::read(KERNEL_TYPES).map_err(|error| no_types(error.into()))?;
-    let wanted: Vec<_> = object.programs.clone().into_iter().filter(|(name, _)| is_wanted(name)).collect();
-    let places: Vec<Attached<'_>> = wanted.iter().filter_map(|(name, one)| attached(name, &one.section)).collect();
+    let programs: Vec<_> = object.programs.clone().into_iter().filter(|(name, _)| is_wanted(name)).collect();
+    let places: Vec<Attached<'_>> = programs.iter().filter_map(|(name, one)| attached(name, &one.section)).collect();
     let (types, numbers) = needed(&object, &kernel, &places)?;
     drop(kernel);
+    let number = |to: Attached<'_>| numbers.get(&to).copied().ok_or_else(|| no_place(to));
+    let numbers: Vec<u32> =
+        programs.iter().map(|(name, one)| attached(name, &one.section).map_or(Ok(0), number)).collect::<Result<_>>()?;
     let own = object.fixup_and_sanitize_btf(&BtfFeatures::new(true, true, true, true, true, true, true, true));
     let own = own.map_err(unfit)?.map(Btf::to_bytes).unwrap_or_default();
     let own = sys::load_types(&own).map_err(|error| cannot("load types", error))?;
     object.relocate_btf(&types).map_err(unfit)?;
     let maps = make_maps(&mut object, changes, own.as_fd())?;
     let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
-    let places = maps.iter().map(|(name, (map, made))| (name.as_str(), made.as_fd().as_raw_fd(), map));
+    let named = maps.values().map(|(_, made)| made.as_fd().try_clone_to_owned()).collect::<io::Result<Vec<_>>>();
+    let named = named.map_err(|error| cannot("keep maps", error))?;
+    let places = maps.iter().zip(&named).map(|((name, (map, _)), made)| (name.as_str(), made.as_raw_fd(), map));
     object.relocate_maps(places, &text).map_err(unfit)?;
     object.relocate_calls(&text).map_err(unfit)?;
-    let mut programs = HashMap::new();
-    for (name, program) in &wanted {
-        let function = &object.functions[&program.function_key()];
-        let (functions, lines) = (function.func_info.func_info_bytes(), function.line_info.line_info_bytes());
-        let shape = ProgramShape {
-            name,
-            license: &program.license,
-            instructions: &function.instructions,
-            kind: match program.section {
-                ProgramSection::BtfTracePoint => ProgramKind::Tracepoint,
-                ProgramSection::Iter { sleepable } => ProgramKind::Iterator { sleepable },
-                _ => ProgramKind::Event,
-            },
-            attached_to: match attached(name, &program.section) {
-                Some(to) => *numbers.get(&to).ok_or_else(|| no_place(to))?,
-                None => 0,
-            },
-            types: own.as_fd(),
-            functions: (&functions, function.func_info_rec_size as u32),
-            lines: (&lines, function.line_info_rec_size as u32),
-        };
-        programs.insert(name.clone(), load_program(&shape).map_err(|refusal| refused(name, refusal))?);
+    let wanted = programs.into_iter().zip(numbers).map(|((name, one), number)| (name, one, number)).collect();
+    let maps = maps.into_iter().map(|(name, (_, made))| (name, made)).collect();
+    Ok((maps, Relocated { object, wanted, types: own, _maps: named }))
+}
+
+impl Relocated {
+    /// Gives the programs to the kernel; `refused` makes an error of a refusal.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn load(&self, refused: fn(&str, Refusal) -> Error) -> Result<HashMap<String, OwnedFd>> {
+        let mut programs = HashMap::new();
+        for (name, program, number) in &self.wanted {
+            let function = &self.object.functions[&program.function_key()];
+            let (functions, lines) = (function.func_info.func_info_bytes(), function.line_info.line_info_bytes());
+            let shape = ProgramShape {
+                name,
+                license: &program.license,
+                instructions: &function.instructions,
+                kind: match program.section {
+                    ProgramSection::BtfTracePoint => ProgramKind::Tracepoint,
+                    ProgramSection::Iter { sleepable } => ProgramKind::Iterator { sleepable },
+                    _ => ProgramKind::Event,
+                },
+                attached_to: *number,
+                types: self.types.as_fd(),
+                functions: (&functions, function.func_info_rec_size as u32),
+                lines: (&lines, function.line_info_rec_size as u32),
+            };
+            let loaded = load_program(&shape).map_err(|refusal| refused(name, refusal))?;
+            programs.insert(name.clone(), loaded);
+        }
+        Ok(programs)
     }
-    Ok(Loaded { programs, maps: maps.into_iter().map(|(name, (_, made))| (name, made)).collect() })
 }
 
 fn parse(bytes: &[u8], changes: &Changes) -> Result<Object> {

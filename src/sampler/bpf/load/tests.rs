@@ -99,7 +99,8 @@ fn what_the_verifier_says_is_saved() {
         section.section_by_name("tp_btf/sched_wakeup").expect("it is there").file_range().expect("it has bytes");
     // r0 = *(u64 *)(r9 + 0): nobody has given it a value. `struct bpf_insn`, include/uapi/linux/bpf.h.
     object[section.0 as usize..][..8].copy_from_slice(&[0x79, 0x90, 0, 0, 0, 0, 0, 0]);
-    let refusal = Bpf::load_object(&object, &request).expect_err("it is refused");
+    let refusal =
+        Bpf::load_object(&object, &request).and_then(|mut bpf| bpf.finish_loading()).expect_err("it is refused");
     assert!(refusal.to_string().contains("sched_wakeup"), "{refusal}");
     let hint = refusal.hint().expect("it says where");
     let path = PathBuf::from(hint.rsplit(' ').next().expect("it ends in the path"));
