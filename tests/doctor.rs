@@ -40,7 +40,9 @@ fn doctor_as(prefix: &[&str]) -> Option<BTreeMap<String, (String, String, String
         let directory = tempfile::tempdir().expect("a temporary directory");
         open_to_all(directory.path().into());
         let target = directory.path().join("doctor");
-        std::fs::copy(&program, &target).expect("a copy of the test's binary");
+        // By another process: a child of another test may hold what this one has open for writing (ETXTBSY, execve(2)).
+        let status = Command::new("cp").arg("--").args([&program, &target]).status();
+        assert!(status.is_ok_and(|status| status.success()), "a copy of the test's binary");
         open_to_all(target.clone());
         program = target;
         copy = Some(directory);

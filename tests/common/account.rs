@@ -72,11 +72,18 @@ impl Account {
             let place = copy.parent().expect("it has a folder");
             fs::create_dir_all(place).expect("/tmp is writable");
             fs::set_permissions(place, Permissions::from_mode(0o755)).expect("it is ours");
-            fs::copy(program, &copy).unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
+            copy_program(program, &copy);
             fs::set_permissions(&copy, Permissions::from_mode(0o755)).expect("it is ours");
         }
         copy
     }
+}
+
+/// Copies a program that is to be run. By another process: what this one has open for writing a child that another test starts just
+/// then has too, until it runs a program of its own, and meanwhile the copy cannot be run (ETXTBSY, execve(2)).
+fn copy_program(program: &Path, copy: &Path) {
+    let status = Command::new("cp").arg("--").args([program, copy]).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot copy {}", program.display());
 }
 
 /// A folder for copies, once more than the last test process needed: nothing drops a static, so those of test processes
