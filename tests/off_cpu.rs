@@ -387,6 +387,43 @@ fn threads_that_block_all_the_time_are_there() {
     }
 }
 
+/// What `profile` says of itself as it records a program for a second.
+fn said(flags: &[&str], of: &[&str]) -> Summary {
+    let folder = account::folder();
+    let stats = folder.path().join("stats.json");
+    let mut command = Command::new(run::binary());
+    command.args(flags).args(["-d", "1", "-f", "folded", "-o", "/dev/null", "--stats"]).arg(&stats).args(of);
+    let output = command.output().expect("profile can be started");
+    assert!(output.status.success(), "{}", run::stderr(&output));
+    Summary::parse(&fs::read_to_string(&stats).expect("--stats was written"))
+}
+
+/// Threads that run when the recording begins and still when it ends have been on the CPU for no longer than it took; those of which
+/// only others are asked for are not counted.
+#[test]
+fn time_on_the_cpu_is_that_of_the_recording() {
+    need!(can_bpf(), "time_on_the_cpu_is_that_of_the_recording", "no BPF program can be loaded here");
+    let _alone = alone();
+    let target = Target::start_silent(Account::Own, &programs::c("shares"), &["3", "20000"]);
+    let pid = target.pid_text();
+    run::wait_until("its threads run", || fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|all| all.count() >= 4));
+    for (flags, of) in [("--off-cpu", "-p"), ("--wall", "-p"), ("--off-cpu", "-t"), ("--wall", "-t")] {
+        let summary = said(&[flags], &[of, &pid]);
+        let coverage = summary.number("coverage");
+        assert!((0.97..1.01).contains(&coverage), "{flags} {of}: {coverage}; {}", summary.json()["off_cpu"]);
+    }
+}
+
+/// What a command waits for from its first moment on has its stack, if it waits until the end.
+#[test]
+fn early_waits_that_last_have_their_stacks() {
+    need!(can_bpf(), "early_waits_that_last_have_their_stacks", "no BPF program can be loaded here");
+    // It outlives its shell, and holds our pipes.
+    let summary = said(&["--off-cpu"], &["--", "sh", "-c", "sleep 3; :"]);
+    let complete = summary.number("complete");
+    assert!(complete >= 0.9, "{complete}: {}", summary.json());
+}
+
 #[test]
 fn waits_are_chosen_by_length_and_state() {
     let _alone = alone();

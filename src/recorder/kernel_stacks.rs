@@ -132,6 +132,11 @@ impl Recorder {
         Some(Known { stack, end, ..known })
     }
 
+    /// Whether a stack was walked before what it leads through was known to programs.
+    pub fn came_too_early(&mut self, key: u64, pid: u32) -> bool {
+        self.known_stack(key, pid).is_some_and(|known| known.end == StackEnd::Truncated(Truncation::NoTableYet))
+    }
+
     /// The name of a thread that has woken another, which may be anyone's, and may have ended.
     fn name_of_waker(&mut self, tid: u32) -> StringId {
         if let Some(name) = self.waits.as_ref().and_then(|waits| waits.stacks.wakers.get(&tid)) {

@@ -192,6 +192,13 @@ impl Walks {
         self.waits.as_mut().map_or(Ok(()), |waits| waits.end(&mut self.bpf, now))
     }
 
+    /// Looks once more for stacks of threads that wait still, when all that has come is there.
+    pub fn find_again(&mut self, recorder: &mut Recorder) {
+        if let Some(waits) = &mut self.waits {
+            waits.find_again(recorder);
+        }
+    }
+
     /// Adds the rows of time off the CPU, when all stacks are there.
     ///
     /// # Errors

@@ -17,12 +17,23 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::off_cpu::OffCpuOptions;
 use super::plan::Subject;
 use crate::error::Result;
+use crate::model::StackEnd;
 use crate::process::proc;
 use crate::recorder::{
     Found, Processor, Recorder, Registers, StackOf, SummedWaits, ThreadTime, WaitingThread, WakerOf,
 };
 use crate::sampler::bpf::abi::{self, STACK_BEFORE, STACK_NEW, STATE_RUNNABLE, WaitKey, WaitValue};
 use crate::sampler::bpf::{Bpf, OffTask, Request, Whom};
+
+/// A thread that ran when the recording began.
+#[derive(Clone, Copy, Debug)]
+struct Ran {
+    pid: u32,
+    /// Its time on the CPU until then, in nanoseconds.
+    first: u64,
+    /// And until the end, if it is there still.
+    last: Option<u64>,
+}
 
 /// What is to be known at the end of what was at the begin.
 #[derive(Debug)]
@@ -32,18 +43,27 @@ pub(super) struct BpfWaits {
     lengths: RangeInclusive<u64>,
     /// By thread: where it waited when the recording began.
     before: FxHashMap<u32, Found>,
-    /// By thread that ran when the recording began: its process, and its time on the CPU until then.
-    ran: FxHashMap<u32, (u32, u64)>,
+    /// By thread that ran when the recording began.
+    ran: FxHashMap<u32, Ran>,
     began: u64,
     /// The threads that are off when it ends, and when that was.
     still: (Vec<OffTask>, u64),
+    /// Where those of them wait whose stacks were cut.
+    found_again: FxHashMap<u32, Found>,
 }
 
 impl BpfWaits {
     pub fn new(waits: &OffCpuOptions) -> BpfWaits {
-        let (before, ran) = (FxHashMap::default(), FxHashMap::default());
         let lengths = nanoseconds(waits.min_block)..=nanoseconds(waits.max_block);
-        BpfWaits { wakers: waits.wakers, lengths, before, ran, began: 0, still: (Vec::new(), 0) }
+        BpfWaits {
+            wakers: waits.wakers,
+            lengths,
+            before: FxHashMap::default(),
+            ran: FxHashMap::default(),
+            began: 0,
+            still: (Vec::new(), 0),
+            found_again: FxHashMap::default(),
+        }
     }
 
     /// Lists the threads that are off since before `began`, when the programs began, and reads their stacks; those that run are noted.
@@ -64,26 +84,26 @@ impl BpfWaits {
         }
         let off = bpf.tasks()?;
         let mut pids: Vec<u32> = subject.pids.clone();
-        for task in &off {
-            pids.push(task.record.tgid);
-            // Others have gone off since the begin, and have their stacks from there.
-            if task.record.stack == STACK_BEFORE {
-                let found = recorder.stack_of_waiting_at(&waiting(task));
-                self.before.insert(task.record.tid, found);
-            }
-        }
+        pids.extend(off.iter().map(|task| task.record.tgid));
         pids.sort_unstable();
         pids.dedup();
         let is_off: FxHashSet<u32> = off.iter().map(|task| task.record.tid).collect();
         for pid in pids {
             for tid in proc::running_threads(pid) {
                 recorder.add_life(pid, tid, self.began);
-                if !is_off.contains(&tid)
+                // Of a process some threads may be recorded only.
+                if recorder.has_life(pid, tid)
+                    && !is_off.contains(&tid)
                     && let Some(time) = proc::time_on_cpu(pid, tid)
                 {
-                    self.ran.insert(tid, (pid, time));
+                    self.ran.insert(tid, Ran { pid, first: time, last: None });
                 }
             }
+        }
+        // Others have gone off since the begin, and have their stacks from there.
+        for task in off.iter().filter(|task| task.record.stack == STACK_BEFORE) {
+            let found = recorder.stack_of_waiting_at(&waiting(task));
+            self.before.insert(task.record.tid, found);
         }
         Ok(())
     }
@@ -93,8 +113,25 @@ impl BpfWaits {
     /// # Errors
     /// If the threads cannot be listed, or the programs not be stopped.
     pub fn end(&mut self, bpf: &mut Bpf, now: u64) -> Result<()> {
+        for (tid, ran) in &mut self.ran {
+            ran.last = proc::time_on_cpu(ran.pid, *tid);
+        }
         self.still = (bpf.end()?, now);
         Ok(())
+    }
+
+    /// Reads the stacks of threads that have gone off when what is mapped in their process was not known yet, and are off since.
+    /// All stacks of before must be there, and the threads as well.
+    pub fn find_again(&mut self, recorder: &mut Recorder) {
+        for task in &self.still.0 {
+            let record = &task.record;
+            if record.stack > STACK_NEW && recorder.came_too_early(record.stack, record.tgid) {
+                let found = recorder.stack_of_waiting_at(&waiting(task));
+                if found.end == StackEnd::Root {
+                    self.found_again.insert(record.tid, found);
+                }
+            }
+        }
     }
 
     /// Adds the rows.
@@ -165,6 +202,7 @@ impl BpfWaits {
     /// The waits of a thread that is still off the CPU: blocked until it was woken, if it was, and from then on for a CPU.
     fn still(&self, task: &OffTask, now: u64) -> impl Iterator<Item = SummedWaits> + use<> {
         let record = task.record;
+        let found = self.found_again.get(&record.tid).copied();
         let end = now.max(record.since);
         let woken = match record.state {
             STATE_RUNNABLE => record.since,
@@ -174,7 +212,7 @@ impl BpfWaits {
         let summed = SummedWaits {
             pid: record.tgid,
             tid: record.tid,
-            stack: self.stack_of(record.tid, record.stack),
+            stack: found.map_or_else(|| self.stack_of(record.tid, record.stack), StackOf::Found),
             epoch: record.epoch,
             waker: None,
             runnable: false,
@@ -207,10 +245,11 @@ impl BpfWaits {
             };
             times.insert(tid, (pid, time));
         }
-        for (tid, (pid, before)) in &self.ran {
-            if let Some(after) = proc::time_on_cpu(*pid, *tid) {
-                let on = after.saturating_sub(*before);
-                times.insert(*tid, (*pid, ThreadTime { on, since: None, seen: (self.began, now) }));
+        for (tid, ran) in &self.ran {
+            if let Some(last) = ran.last {
+                // The scheduler's figures were read a moment after the begin, and before the end.
+                let on = last.saturating_sub(ran.first).min(now.saturating_sub(self.began));
+                times.insert(*tid, (ran.pid, ThreadTime { on, since: None, seen: (self.began, now) }));
             }
         }
         for (tid, (pid, time)) in times {

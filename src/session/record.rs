@@ -206,13 +206,9 @@ fn record_to(
         keeper.add_waiting(pid);
     } else {
         notes.extend(subject.unreadable_note(|pid| keeper.add_existing(pid)));
-        denominator.start();
     }
     notes.append(&mut subject.notes);
     notes.append(&mut opened.notes);
-    // On a machine full of processes it costs more than the samples do.
-    let sides_matter = sides_matter(&plan, options) && options.time == RecordedTime::OnCpu;
-    let mut split = if sides_matter { CpuSplit::start(&subject.pids) } else { CpuSplit::default() };
     if let Ok(attached) = &mut walks {
         keeper.set_kernel_lists(attached.lists());
         if let Err(why_not) = attached.attach(&opened, &subject, &options.target) {
@@ -222,6 +218,13 @@ fn record_to(
             walks = Err(why_not);
         }
     }
+    // What programs are to be attached for may take long, and nothing is kept before.
+    if child_pid.is_none() {
+        denominator.start();
+    }
+    // On a machine full of processes it costs more than the samples do.
+    let sides_matter = sides_matter(&plan, options) && options.time == RecordedTime::OnCpu;
+    let mut split = if sides_matter { CpuSplit::start(&subject.pids) } else { CpuSplit::default() };
     let began = Instant::now();
     keeper.begin(monotonic_now().0);
     match &mut walks {
@@ -277,11 +280,19 @@ fn record_to(
     opened.stop();
     split.update();
     progress(Progress::Naming);
-    if ended == Ended::Time {
+    // Where threads wait is looked at once more, while they do.
+    let waits = options.time.off_cpu().is_some();
+    if ended == Ended::Time && !waits {
         tell_to_end(&mut child);
     }
     let trimmed = drain.stop().iter().map(RingBuffer::trimmed).sum();
-    let keeper = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
+    let mut keeper = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
+    if let (Keeper::Profile(recorder), Ok(walks)) = (&mut keeper, &mut walks) {
+        walks.find_again(recorder);
+    }
+    if ended == Ended::Time && waits {
+        tell_to_end(&mut child);
+    }
     // In the rings are other tasks' samples too.
     let trimmed = match &keeper {
         Keeper::Profile(recorder) => recorder.counters().trimmed,

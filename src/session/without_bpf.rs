@@ -39,6 +39,10 @@ impl Walks {
         match *self {}
     }
 
+    pub fn find_again(&mut self, _: &mut Recorder) {
+        match *self {}
+    }
+
     pub fn add_waits(&self, _: &mut Recorder) -> Fallible<()> {
         match *self {}
     }

@@ -183,7 +183,10 @@ impl Bpf {
 
     /// Loads the programs of an object file.
     fn load_object(object: &[u8], request: &Request) -> Result<Bpf> {
-        let possible_cpus = possible_cpus();
+        let possible_cpus = possible_cpus().ok_or_else(|| {
+            let which = "/sys/devices/system/cpu/possible does not tell how many CPUs there could be";
+            Error::new(ErrorKind::Unsupported, which)
+        })?;
         let own = PidNamespace::own().ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "how deep this pid namespace is nested cannot be told").with_hint(
                 "clone3(2) tells it, which a filter of system calls may forbid: run outside of the container",
@@ -464,11 +467,11 @@ fn globals(request: &Request, cpus: u32, own: PidNamespace) -> Vec<(&'static str
     words.chain(long_words.into_iter().map(|(name, word)| (name, word.to_ne_bytes().to_vec()))).collect()
 }
 
-/// How many CPUs the kernel could have: values for each CPU are for so many.
-fn possible_cpus() -> usize {
-    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    let last = text.trim().rsplit([',', '-']).next().and_then(|last| last.parse::<usize>().ok());
-    last.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |last| last + 1)
+/// How many CPUs the kernel could have: values for each CPU are for so many. Nothing if that is not told: the kernel writes so many.
+fn possible_cpus() -> Option<usize> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
+    let last = text.trim().rsplit([',', '-']).next()?.parse::<usize>().ok()?;
+    last.checked_add(1)
 }
 
 /// Whether a program is needed for what is asked.

@@ -296,7 +296,7 @@ static __always_inline void use_fp(struct scratch *scratch) {
 
 /* Where a walk from these registers would be kept. */
 static __always_inline u32 kept_at(const struct kept *kept, u32 which) {
-    u64 mixed = (kept->ip ^ rotated(kept->sp, 20) ^ rotated(kept->list, 40)) * 0x9e3779b97f4a7c15ULL + which % SCRATCH_KINDS;
+    u64 mixed = (kept->ip ^ rotated(kept->sp, 20) ^ rotated(kept->list, 40) ^ which % SCRATCH_KINDS) * 0x9e3779b97f4a7c15ULL;
     return which / SCRATCH_KINDS << (kept_bits & 31) | ((u32)(mixed >> 32) & ((1U << (kept_bits & 31)) - 1));
 }
 
