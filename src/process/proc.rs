@@ -209,6 +209,11 @@ pub fn status(id: u32) -> io::Result<Status> {
     Ok(status)
 }
 
+/// The cgroups that a thread is in, as `/proc` names them (cgroups(7)); nothing if it has ended.
+pub fn cgroups(pid: u32, tid: u32) -> Option<Vec<u8>> {
+    fs::read(format!("/proc/{pid}/task/{tid}/cgroup")).ok()
+}
+
 /// How long a thread has been on the CPU, in nanoseconds, as the scheduler knew at its last tick (`/proc/PID/schedstat`,
 /// `Documentation/scheduler/sched-stats.rst`); nothing of one that is gone.
 pub fn time_on_cpu(pid: u32, tid: u32) -> Option<u64> {

@@ -26,9 +26,11 @@ use crate::sampler::bpf::abi::{self, STACK_BEFORE, STACK_NEW, STATE_RUNNABLE, Wa
 use crate::sampler::bpf::{Bpf, OffTask, Request, Whom};
 
 /// A thread that ran when the recording began.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Ran {
     pid: u32,
+    /// Of a cgroup: which it was in. Of one that has left meanwhile, the scheduler counts what it did elsewhere too.
+    cgroups: Option<Vec<u8>>,
     /// Its time on the CPU until then, in nanoseconds.
     first: u64,
     /// And until the end, if it is there still.
@@ -96,7 +98,8 @@ impl BpfWaits {
                     && !is_off.contains(&tid)
                     && let Some(time) = proc::time_on_cpu(pid, tid)
                 {
-                    self.ran.insert(tid, Ran { pid, first: time, last: None });
+                    let cgroups = subject.cgroup.as_ref().and_then(|_| proc::cgroups(pid, tid));
+                    self.ran.insert(tid, Ran { pid, cgroups, first: time, last: None });
                 }
             }
         }
@@ -114,7 +117,8 @@ impl BpfWaits {
     /// If the threads cannot be listed, or the programs not be stopped.
     pub fn end(&mut self, bpf: &mut Bpf, now: u64) -> Result<()> {
         for (tid, ran) in &mut self.ran {
-            ran.last = proc::time_on_cpu(ran.pid, *tid);
+            let has_left = ran.cgroups.is_some() && proc::cgroups(ran.pid, *tid) != ran.cgroups;
+            ran.last = if has_left { None } else { proc::time_on_cpu(ran.pid, *tid) };
         }
         self.still = (bpf.end()?, now);
         Ok(())
