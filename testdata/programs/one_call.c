@@ -25,44 +25,12 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef uint64_t u64;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static u64 nanoseconds(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (u64)now.tv_sec * UINT64_C(1000000000) + (u64)now.tv_nsec;
-}
+#include "waited.h"
 
 static void nap(long microseconds) {
     struct timespec length = {microseconds / 1000000, microseconds % 1000000 * 1000};
     while (nanosleep(&length, &length) && errno == EINTR)
         ;
-}
-
-/* What the thread has had so far. */
-struct account {
-    u64 clock, cpu, runnable, times;
-};
-
-static int schedstat = -1;
-
-static struct account account(void) {
-    char text[128] = "", *end;
-    struct account now;
-    struct rusage usage;
-    getrusage(RUSAGE_THREAD, &usage);
-    now.times = (u64)usage.ru_nvcsw;
-    now.clock = nanoseconds(CLOCK_MONOTONIC);
-    if (pread(schedstat, text, sizeof text - 1, 0) <= 0) fail("schedstat");
-    strtoull(text, &end, 10);
-    now.runnable = strtoull(end, NULL, 10);
-    now.cpu = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
-    return now;
 }
 
 enum { PIPE, TIMER, EVENT, SOCKET, NAP, KINDS };
@@ -87,7 +55,7 @@ static const unsigned char order[] = {PIPE,  PIPE,  TIMER, PIPE,   EVENT,  EVENT
 static volatile unsigned at;
 static volatile int over;
 static volatile long asked[4];
-static volatile struct account before;
+static struct account before;
 
 /* The one call. */
 __attribute__((noipa)) long same_inner(void) {
@@ -147,9 +115,8 @@ __attribute__((noipa)) void takes(long result) {
     if (result < 0) fail("the call");
     struct account after = account();
     struct kind *kind = &kinds[order[at % sizeof order]];
-    u64 off = after.clock - before.clock - (after.cpu - before.cpu), runnable = after.runnable - before.runnable;
-    kind->blocked += off > runnable ? off - runnable : 0;
-    kind->times += after.times - before.times;
+    kind->blocked += blocked_between(&before, &after);
+    kind->times += after.blocked_times - before.blocked_times;
     at++;
 }
 
@@ -164,8 +131,9 @@ int main(int argc, char **argv) {
     kinds[SOCKET].reads = ends[0], kinds[SOCKET].writes = ends[1];
     kinds[EVENT].reads = kinds[EVENT].writes = eventfd(0, EFD_CLOEXEC);
     kinds[TIMER].reads = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-    schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    if (kinds[EVENT].reads < 0 || kinds[TIMER].reads < 0 || schedstat < 0) fail("open");
+    if (kinds[EVENT].reads < 0 || kinds[TIMER].reads < 0) fail("open");
+    /* The first call opens a file. */
+    account();
     pthread_t thread;
     sem_init(&is_asked, 0, 0);
     if (pthread_create(&thread, NULL, writes, NULL)) fail("pthread_create");

@@ -24,7 +24,7 @@ pub fn c_with(name: &str, flags: &[&str]) -> PathBuf {
 pub fn c_by(compiler: &str, name: &str, flags: &[&str]) -> PathBuf {
     let mut command = Command::new(compiler);
     command.args(["-O2", "-pthread"]).args(flags).arg(source(&format!("{name}.c"))).arg("-ldl");
-    build(name, &["leaves.h", "truth.h", &format!("{name}.c")], command)
+    build(name, &["leaves.h", "truth.h", "waited.h", &format!("{name}.c")], command)
 }
 
 /// Compiles `testdata/programs/NAME.cpp` with `c++ -O2` and more flags.
