@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use flameprofile::analyze::{CallTree, Top, View};
 use flameprofile::export::json;
-use flameprofile::model::{FrameKind, Profile, StackId};
+use flameprofile::model::off_cpu::OffCpuStats;
+use flameprofile::model::{FrameKind, KernelWalks, Profile, StackId};
 use flameprofile::render::folded::{self, FoldedOptions};
 use flameprofile::render::svg::{self, SvgOptions};
 use flameprofile::render::top::{self, TopOptions};
@@ -334,6 +335,24 @@ fn an_empty_profile_says_why() {
     assert!(top_of(&profile, &TopOptions::default()).contains("0 samples"));
     // A profile without any table row at all.
     svg_of(&Profile::default());
+}
+
+/// Waits whose end the kernel has not told are always said, and warned of if they may matter.
+#[test]
+fn waits_without_end_are_said() {
+    use std::time::Duration;
+    let mut profile = Sketch::new().finish();
+    let blocked = Duration::from_secs(10);
+    profile.stats.off_cpu = Some(OffCpuStats { blocked, ..OffCpuStats::default() });
+    for (nanoseconds, is_warned) in [(11_000_000, false), (1_100_000_000, true)] {
+        let counts = [("waits_without_end", 4), ("waits_without_end_ns", nanoseconds)];
+        let counts = counts.map(|(name, count)| (name.to_owned(), count)).into();
+        profile.stats.kernel_walks = Some(KernelWalks { counts, ..KernelWalks::default() });
+        let said = summary(&profile.stats);
+        assert!(said.contains("4 waits missing, of 1") && said.contains("the kernel has not told"), "{said}");
+        let warnings = warnings(&profile.stats);
+        assert_eq!(warnings.iter().any(|warning| warning.contains("1.10 s together")), is_warned, "{warnings:?}");
+    }
 }
 
 #[test]

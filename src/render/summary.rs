@@ -52,7 +52,7 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
             false => format!("{}, {samples}", time(stats.duration)),
         },
     );
-    for text in stats.off_cpu.iter().flat_map(off_cpu) {
+    for text in stats.off_cpu.iter().flat_map(|waits| off_cpu(waits, without_end(stats))) {
         fact("off-CPU", text);
     }
     fact(
@@ -170,20 +170,13 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     if let Some(waits) = stats.off_cpu.as_ref().filter(|waits| waits.lost_waits > 0) {
         warnings.push(format!("{} of {} lost", count_of(waits.lost_waits, "wait"), time(waits.lost)));
     }
-    let in_kernel =
-        |name: &str| stats.kernel_walks.as_ref().map_or(0, |walks| walks.counts.get(name).copied().unwrap_or(0));
-    // On some machines a tracepoint does not tell of each switch.
-    let unended = in_kernel("waits_without_end");
-    if unended > 0 {
-        let most = Duration::from_nanos(in_kernel("waits_without_end_ns"));
-        warnings.push(format!(
-            "{} missing, of {} together at most: the kernel has not told when threads were back",
-            count_of(unended, "wait"),
-            time(most)
-        ));
+    if let (Some((_, most)), Some(waits)) = (without_end(stats), &stats.off_cpu)
+        && most > (waits.blocked + waits.runnable).mul_f64(WITHOUT_END_MATTERS)
+    {
+        warnings.push(format!("waits of {} together, at most, are missing", time(most)));
     }
     // Programs in the kernel see nothing of them.
-    match in_kernel("members_full") {
+    match in_kernel(stats, "members_full") {
         0 => {}
         1 => warnings.push(
             "1 process could not be followed, for want of room: it is missing, with all that it started".to_owned(),
@@ -216,8 +209,23 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     warnings
 }
 
+/// So large a part of the time off the CPU may be missing before it is warned of.
+const WITHOUT_END_MATTERS: f64 = 0.01;
+
+/// What programs in the kernel have counted.
+fn in_kernel(stats: &CaptureStats, name: &str) -> u64 {
+    stats.kernel_walks.as_ref().and_then(|walks| walks.counts.get(name)).copied().unwrap_or(0)
+}
+
+/// How many waits are missing as their end was not seen, and their time at most: on some machines a tracepoint does not tell of each
+/// switch.
+fn without_end(stats: &CaptureStats) -> Option<(u64, Duration)> {
+    let count = in_kernel(stats, "waits_without_end");
+    (count > 0).then(|| (count, Duration::from_nanos(in_kernel(stats, "waits_without_end_ns"))))
+}
+
 /// How much time threads were off the CPU, and what is to be known of it.
-fn off_cpu(stats: &OffCpuStats) -> Vec<String> {
+fn off_cpu(stats: &OffCpuStats, without_end: Option<(u64, Duration)>) -> Vec<String> {
     let mut texts = vec![format!(
         "{} blocked in {}, {} waiting for a CPU in {}",
         time(stats.blocked),
@@ -240,6 +248,12 @@ fn off_cpu(stats: &OffCpuStats) -> Vec<String> {
     }
     if stats.lost_waits > 0 {
         parts.push(format!("{} of {} lost for want of room", count_of(stats.lost_waits, "wait"), time(stats.lost)));
+    }
+    if let Some((count, most)) = without_end {
+        let (count, most) = (count_of(count, "wait"), time(most));
+        parts.push(format!(
+            "{count} missing, of {most} together at most, as the kernel has not told when threads were back"
+        ));
     }
     if let Some(known) = stats.wakers_known {
         parts.push(format!("who woke is known of {}", count_of(known, "wait")));
