@@ -3,10 +3,10 @@
 #[path = "common/sketch.rs"]
 mod sketch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use flameprofile::analyze::{CallTree, Top, View};
+use flameprofile::analyze::{CallTree, Direction, Top, View};
 use flameprofile::export::json;
 use flameprofile::model::off_cpu::OffCpuStats;
 use flameprofile::model::{FrameKind, KernelWalks, Profile, StackId};
@@ -88,8 +88,14 @@ fn check_tree(tree: &CallTree, profile: &Profile) {
 #[test]
 fn sums_hold_in_every_tree() {
     for profile in [every_kind(), hostile(), large(3_000, 9_000), deep(3_000), Sketch::new().finish()] {
-        for per_thread in [false, true] {
-            check_tree(&CallTree::build(&profile, &View { per_thread, ..View::default() }), &profile);
+        for (per_thread, direction) in [
+            (false, Direction::Callees),
+            (true, Direction::Callees),
+            (false, Direction::Callers),
+            (true, Direction::Callers),
+        ] {
+            let view = View { per_thread, per_process: per_thread, direction, event: None };
+            check_tree(&CallTree::build(&profile, &view), &profile);
         }
     }
 }
@@ -211,6 +217,25 @@ fn inferno_counts_the_same_samples() {
             *ours.entry(tree.name(id as u32).to_owned()).or_default() += weights[id];
         }
         assert_eq!(ours, theirs);
+    }
+}
+
+/// Folded bottom-up is every line turned round.
+#[test]
+fn folded_stacks_bottom_up() {
+    let bottom_up = View { direction: Direction::Callers, ..View::default() };
+    for profile in [every_kind(), large(2_000, 6_000)] {
+        let mut out = Vec::new();
+        folded::write(&profile, &bottom_up, &FoldedOptions::default(), &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.lines().is_sorted());
+        let forwards = folded_of(&profile);
+        let turned = forwards.lines().map(|line| {
+            let (path, weight) = line.rsplit_once(' ').unwrap();
+            format!("{} {weight}", path.split(';').rev().collect::<Vec<_>>().join(";"))
+        });
+        let turned: BTreeSet<String> = turned.collect();
+        assert_eq!(turned, out.lines().map(str::to_owned).collect());
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::view::{Key, View};
 use crate::model::{
-    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Place, Profile, Resolution, StringId, StringTable, Thread,
-    Unnamed,
+    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Place, Process, Profile, Resolution, StringId, StringTable,
+    Thread, Truncation, Unnamed,
 };
 
 /// One row of a frame: what becomes a node of the tree.
@@ -42,17 +43,25 @@ impl<'a> FrameNames<'a> {
     }
 
     /// The name of a string of the profile in the tree's table; a name that is empty is said to be.
-    pub fn name(&mut self, string: StringId) -> StringId {
+    fn name(&mut self, string: StringId) -> StringId {
         match self.profile.strings.get(string) {
             "" => self.names.intern("[no name]"),
             _ => self.string(string),
         }
     }
 
-    /// The name of a thread, with its id: threads of one name are many.
-    pub fn thread_name(&mut self, thread: &Thread) -> StringId {
-        let name = format!("{}-{}", self.profile.strings.get(thread.name), thread.tid as i32);
-        self.names.intern(&name)
+    /// What stacks of this thread and end stand on, outermost first: the process, the thread, and that they are cut.
+    pub fn rows_of_base(&mut self, key: Key, view: &View) -> Vec<Row> {
+        let thread = &self.profile.threads[key.thread.index()];
+        let process = &self.profile.processes[thread.process.index()];
+        let mut rows = vec![named(self.process_name(process, view.per_process), FrameKind::Task)];
+        if view.per_thread {
+            rows.push(named(self.thread_name(thread), FrameKind::Task));
+        }
+        if let Some(row) = usize::from(key.end).checked_sub(1) {
+            rows.push(named(self.names.intern(&Truncation::ALL[row].note()), FrameKind::Note));
+        }
+        rows
     }
 
     /// The rows of `frame`, outermost first.
@@ -72,6 +81,21 @@ impl<'a> FrameNames<'a> {
 
     pub fn row(&self, row: usize) -> Row {
         self.rows[row]
+    }
+
+    /// The name of a process, with its id if processes of one name are told apart and it is known.
+    pub fn process_name(&mut self, process: &Process, with_id: bool) -> StringId {
+        if !with_id || process.pid == 0 {
+            return self.name(process.name);
+        }
+        let name = format!("{}-{}", self.profile.strings.get(process.name), process.pid as i32);
+        self.names.intern(&name)
+    }
+
+    /// The name of a thread, with its id: threads of one name are many.
+    pub fn thread_name(&mut self, thread: &Thread) -> StringId {
+        let name = format!("{}-{}", self.profile.strings.get(thread.name), thread.tid as i32);
+        self.names.intern(&name)
     }
 
     fn expand(&mut self, id: FrameId) {
@@ -117,6 +141,10 @@ impl<'a> FrameNames<'a> {
     fn string(&mut self, string: StringId) -> StringId {
         *self.strings[string.index()].get_or_insert_with(|| self.names.intern(self.profile.strings.get(string)))
     }
+}
+
+fn named(name: StringId, kind: FrameKind) -> Row {
+    Row { name, kind, image: None, file: StringId(0), line: 0 }
 }
 
 /// What is shown for code without a name: never nothing.

@@ -6,9 +6,14 @@
 
 mod call_tree;
 mod frame_names;
+mod growth;
+#[cfg(test)]
+mod made;
 mod paths;
 mod top;
+mod view;
 
-pub use call_tree::{CallTree, Node, NodeId, View};
+pub use call_tree::{CallTree, Node, NodeId};
 pub use paths::{Label, Paths};
 pub use top::{Function, Top};
+pub use view::{Direction, View};

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashMap;
 
-use super::call_tree::{Key, View, Weight, aggregate};
-use super::frame_names::FrameNames;
-use crate::model::{FrameKind, Profile, StackId, StringId, Truncation};
+use super::frame_names::{FrameNames, Row};
+use super::view::{Direction, View, Weight, aggregate};
+use crate::model::{FrameKind, Profile, StackId, StringId};
 
 /// A row of the trie; 0 is the root.
 type Node = u32;
@@ -50,16 +50,23 @@ impl Paths {
         };
         // Rows of one base stand together.
         let mut last = None;
-        let mut base = 0;
-        for (key, weight) in aggregate(profile, drawn, view.per_thread) {
+        let mut base = Vec::new();
+        let mut foot = 0;
+        for (key, weight) in aggregate(profile, drawn, view) {
             if last != Some((key.thread, key.end)) {
                 last = Some((key.thread, key.end));
-                base = growth.base(key, view.per_thread);
+                base = growth.frames.rows_of_base(key, view);
+                if view.direction == Direction::Callees {
+                    foot = base.iter().fold(0, |node, row| growth.child(node, *row));
+                }
                 for stack in growth.touched.drain(..) {
                     growth.of_stack[stack.index()] = 0;
                 }
             }
-            let node = growth.stack(base, key.stack);
+            let node = match view.direction {
+                Direction::Callees => growth.stack(foot, key.stack),
+                Direction::Callers => growth.outwards(key.stack, &base),
+            };
             let sum = growth.paths.weights.entry(node).or_default();
             sum.value += weight.value;
             sum.samples += weight.samples;
@@ -146,21 +153,6 @@ struct Growth<'a, 'b> {
 }
 
 impl Growth<'_, '_> {
-    fn base(&mut self, key: Key, per_thread: bool) -> Node {
-        let thread = &self.profile.threads[key.thread.index()];
-        let name = self.frames.name(self.profile.processes[thread.process.index()].name);
-        let mut node = self.child(0, name, FrameKind::Task);
-        if per_thread {
-            let name = self.frames.thread_name(thread);
-            node = self.child(node, name, FrameKind::Task);
-        }
-        if let Some(row) = usize::from(key.end).checked_sub(1) {
-            let name = self.frames.names.intern(&Truncation::ALL[row].note());
-            node = self.child(node, name, FrameKind::Note);
-        }
-        node
-    }
-
     fn stack(&mut self, base: Node, stack: StackId) -> Node {
         let (mut at, mut node) = (stack, base);
         while at != StackId(0) {
@@ -175,8 +167,7 @@ impl Growth<'_, '_> {
         }
         while let Some(at) = self.walk.pop() {
             for row in self.frames.rows_of(self.profile.stacks[at.index()].frame) {
-                let row = self.frames.row(row);
-                node = self.child(node, row.name, row.kind);
+                node = self.child(node, self.frames.row(row));
             }
             self.of_stack[at.index()] = node;
             self.touched.push(at);
@@ -184,7 +175,20 @@ impl Growth<'_, '_> {
         node
     }
 
-    fn child(&mut self, parent: Node, name: StringId, kind: FrameKind) -> Node {
+    /// The node of a stack read from its innermost function to its process.
+    fn outwards(&mut self, stack: StackId, base: &[Row]) -> Node {
+        let profile = self.profile;
+        let (mut at, mut node) = (stack, 0);
+        while at != StackId(0) {
+            for row in self.frames.rows_of(profile.stacks[at.index()].frame).rev() {
+                node = self.child(node, self.frames.row(row));
+            }
+            at = profile.stacks[at.index()].parent;
+        }
+        base.iter().rev().fold(node, |node, row| self.child(node, *row))
+    }
+
+    fn child(&mut self, parent: Node, Row { name, kind, .. }: Row) -> Node {
         let label = match self.label_of.get(&(name, kind)) {
             Some(known) => *known,
             None => {

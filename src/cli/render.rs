@@ -257,7 +257,7 @@ fn render(
     to_terminal: bool,
     mut out: &mut dyn Write,
 ) -> Result<()> {
-    let view = View { per_thread: args.per_thread, event: None };
+    let view = View { per_thread: args.per_thread, ..View::default() };
     match format {
         Format::Svg => {
             let title = args.title.clone().unwrap_or_default();

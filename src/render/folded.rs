@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::io::{BufWriter, Write};
 
 use super::name::printable;
-use crate::analyze::{Paths, View};
+use crate::analyze::{Direction, Paths, View};
 use crate::error::{Error, Result};
 use crate::model::{FrameKind, Profile};
 
@@ -38,8 +38,8 @@ impl Default for FoldedOptions {
 pub fn write(profile: &Profile, view: &View, options: &FoldedOptions, out: &mut impl Write) -> Result<()> {
     let mut label = |name: &str, kind: FrameKind| {
         let mut label = escape(name);
-        // Only a process begins a line.
-        if kind == FrameKind::Task && label.starts_with('#') {
+        // A process begins the line; bottom-up, any function does.
+        if (kind == FrameKind::Task || view.direction == Direction::Callers) && label.starts_with('#') {
             label.replace_range(..1, "_");
         }
         if options.annotate {
