@@ -5,6 +5,7 @@
 //! be tens of thousands of frames deep: nothing in this room recurses.
 
 mod call_tree;
+mod diff_tree;
 mod frame_names;
 mod growth;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod top;
 mod view;
 
 pub use call_tree::{CallTree, Node, NodeId};
+pub use diff_tree::{DiffTree, Side};
 pub use paths::{Label, Paths};
 pub use top::{Function, Top};
 pub use view::{Direction, View};
