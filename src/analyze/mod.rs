@@ -11,11 +11,13 @@ mod growth;
 #[cfg(test)]
 mod made;
 mod paths;
+mod timeline;
 mod top;
 mod view;
 
 pub use call_tree::{CallTree, Node, NodeId};
 pub use diff_tree::{DiffTree, Side};
 pub use paths::{Label, Paths};
+pub use timeline::{Lane, Span, Timeline};
 pub use top::{Function, Top};
 pub use view::{Direction, View};

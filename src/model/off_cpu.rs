@@ -15,6 +15,9 @@
 
 use std::time::Duration;
 
+/// The event of single waits, where the switches of a recording tell them: a sample's time is when the wait began, its value how
+/// long it was.
+pub const EVENT: &str = "off-cpu";
 /// The innermost frame of time in which a thread could have run, and waited for a CPU: it was woken or preempted.
 pub const RUNNABLE: &str = "[runnable]";
 /// The innermost frame of time off the CPU where time on it is shown beside.

@@ -4,7 +4,7 @@ use super::Recorder;
 use crate::model::{EventId, FrameKind, Sample, StackEnd, StackId, ThreadId, Timestamp, Unit};
 
 /// The name of the event that time off the CPU is added as.
-pub const OFF_CPU: &str = "off-cpu";
+pub const OFF_CPU: &str = crate::model::off_cpu::EVENT;
 
 impl Recorder {
     /// Adds a row for what was not sampled, in the event's unit, so that the picture's width is what the targets used.
