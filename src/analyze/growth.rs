@@ -85,6 +85,25 @@ impl<'a> Growth<'a> {
         self.base_outwards(node, key)
     }
 
+    /// The rows of a stack without what it stands on, innermost first, in place of what `rows` holds.
+    pub fn rows_outwards(&mut self, stack: StackId, rows: &mut Vec<Row>) {
+        rows.clear();
+        let mut at = stack;
+        while at != StackId(0) {
+            let range = self.frames.rows_of(self.profile.stacks[at.index()].frame);
+            rows.extend(range.rev().map(|row| self.frames.row(row)));
+            at = self.profile.stacks[at.index()].parent;
+        }
+    }
+
+    /// Makes `row` the root in place of `all`, or adds to what the root knows of its image and lines.
+    pub fn be_root(&mut self, row: Row, is_first: bool) {
+        match is_first {
+            true => self.nodes[0] = node(row, 0, 0),
+            false => self.merge(0, row),
+        }
+    }
+
     /// The node of what the stacks of this thread and end stand on, below `node`: the process comes last.
     pub fn base_outwards(&mut self, mut node: NodeId, key: Key) -> NodeId {
         let known = self.base_rows.remove(&(key.thread, key.end));
@@ -126,7 +145,13 @@ impl<'a> Growth<'a> {
             self.nodes.push(node(row, parent, self.nodes[parent as usize].depth + 1));
             return id;
         }
-        let node = &mut self.nodes[id as usize];
+        self.merge(id, row);
+        id
+    }
+
+    /// Adds to what `node` knows of its image and lines.
+    fn merge(&mut self, node: NodeId, row: Row) {
+        let node = &mut self.nodes[node as usize];
         node.image = node.image.into_iter().chain(row.image).min();
         if row.file != StringId(0) {
             let names = &self.frames.names;
@@ -137,7 +162,6 @@ impl<'a> Growth<'a> {
                 (node.file, node.lines) = (row.file, (row.line, row.line));
             }
         }
-        id
     }
 
     /// Sums up, sorts siblings and puts the nodes into pre-order.

@@ -11,6 +11,7 @@ mod growth;
 #[cfg(test)]
 mod made;
 mod paths;
+mod sandwich;
 mod timeline;
 mod top;
 mod view;
@@ -18,6 +19,7 @@ mod view;
 pub use call_tree::{CallTree, Node, NodeId};
 pub use diff_tree::{DiffTree, Side};
 pub use paths::{Label, Paths};
+pub use sandwich::{Sandwich, functions_like};
 pub use timeline::{Lane, Span, Timeline};
 pub use top::{Function, Top};
 pub use view::{Direction, View};
