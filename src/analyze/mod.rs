@@ -10,6 +10,7 @@ mod frame_names;
 mod growth;
 #[cfg(test)]
 mod made;
+mod leaves;
 mod paths;
 mod sandwich;
 mod timeline;
@@ -18,6 +19,7 @@ mod view;
 
 pub use call_tree::{CallTree, Node, NodeId};
 pub use diff_tree::{DiffTree, Side};
+pub use leaves::{Leaf, Leaves};
 pub use paths::{Label, Paths};
 pub use sandwich::{Sandwich, functions_like};
 pub use timeline::{Lane, Span, Timeline};

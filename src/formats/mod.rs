@@ -1,5 +1,6 @@
 //! Schemas that are written in one room and written or read back in another.
 
+pub mod picture;
 pub mod pprof;
 pub mod protobuf;
 mod stats;

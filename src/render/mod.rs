@@ -4,6 +4,7 @@
 //! [`name::printable`] and the escaping of the format they go into, and nothing in them can become a line, markup, script
 //! or a terminal's escape sequence. The same input gives the same bytes.
 
+mod data;
 pub mod folded;
 pub mod label;
 pub mod layout;

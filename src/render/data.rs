@@ -1,0 +1,203 @@
+//! The data inside a picture: its tree, its samples, and what is said of them, packed (see [`crate::formats::picture`]).
+
+use rustc_hash::FxHashMap;
+use serde_json::{Value, json};
+
+use super::name::{base_name, printable};
+use super::summary::{Fact, facts, warnings};
+use crate::analyze::{CallTree, Leaves, NodeId};
+use crate::error::Result;
+use crate::formats::picture::{Column, Packer};
+use crate::formats::stats_json;
+use crate::model::{FrameKind, FoundBySet, Profile, Unit};
+
+/// Distances between samples are given in so many nanoseconds.
+const TICK: u64 = 1_000;
+/// The order of kinds in the column `kind`.
+pub(super) const KINDS: [FrameKind; 7] = [
+    FrameKind::User,
+    FrameKind::Kernel,
+    FrameKind::Inlined,
+    FrameKind::Jit,
+    FrameKind::Task,
+    FrameKind::Note,
+    FrameKind::OffCpu,
+];
+
+/// What the tree is compared with: self value and number of samples of a node.
+pub(super) type Base<'a> = &'a dyn Fn(NodeId) -> (u64, u64);
+
+/// Packs what a picture is drawn from; `header` is an object that gets what every picture has.
+///
+/// `tree` has callees below callers and neither threads nor process ids; `leaves` are its samples.
+pub(super) fn pack(
+    tree: &CallTree,
+    profile: &Profile,
+    leaves: Option<&Leaves>,
+    base: Option<Base>,
+    header: Value,
+) -> Result<String> {
+    let mut packer = Packer::default();
+    let mut text = Text { tree, extra: Vec::new(), rows: FxHashMap::default() };
+    let function_of = functions(&mut packer, tree, profile, leaves, &mut text);
+    nodes(&mut packer, tree, base, &function_of);
+    if let Some(leaves) = leaves {
+        threads(&mut packer, profile, &mut text);
+        samples(&mut packer, leaves);
+    }
+    let names = tree.names.iter().map(printable);
+    packer.add_text(names.chain(text.extra.iter().map(|text| printable(text))));
+    packer.finish(complete(header, tree, profile, leaves))
+}
+
+/// Names of the tree, and others behind them.
+struct Text<'a> {
+    tree: &'a CallTree,
+    extra: Vec<&'a str>,
+    rows: FxHashMap<&'a str, u64>,
+}
+
+impl<'a> Text<'a> {
+    fn row(&mut self, text: &'a str) -> u64 {
+        if text.is_empty() {
+            return 0;
+        }
+        *self.rows.entry(text).or_insert_with(|| {
+            self.extra.push(text);
+            (self.tree.names.count() + self.extra.len() - 1) as u64
+        })
+    }
+}
+
+/// Writes a row for each function; returns where they are by name and kind.
+fn functions<'a>(
+    packer: &mut Packer,
+    tree: &CallTree,
+    profile: &'a Profile,
+    leaves: Option<&Leaves>,
+    text: &mut Text<'a>,
+) -> Vec<u32> {
+    let mut row_of = vec![u32::MAX; tree.names.count() * KINDS.len()];
+    let mut rows: Vec<(u64, u64, Option<u64>, u64, (u32, u32))> = Vec::new();
+    for node in &tree.nodes {
+        let row = &mut row_of[slot(node.name.index(), node.kind)];
+        if *row == u32::MAX {
+            *row = rows.len() as u32;
+            rows.push((u64::from(node.name.0), node.kind as u64, None, 0, (0, 0)));
+        }
+        let (_, _, image, file, lines) = &mut rows[*row as usize];
+        if let (None, Some(id)) = (*image, node.image) {
+            *image = Some(text.row(base_name(profile.strings.get(profile.images[id.index()].path))));
+        }
+        let node_file = u64::from(node.file.0);
+        if node_file != 0 && (*file == 0 || *file == node_file) {
+            let (first, last) = if *file == 0 { (u32::MAX, 0) } else { *lines };
+            (*file, *lines) = (node_file, (first.min(node.lines.0), last.max(node.lines.1)));
+        }
+    }
+    let mut columns: [Column; 7] = Default::default();
+    for (name, kind, image, file, (first, last)) in rows {
+        let found = leaves.and_then(|leaves| {
+            leaves.found_by.get(&(crate::model::StringId(name as u32), KINDS[kind_row(kind)])).copied()
+        });
+        let numbers = [
+            name,
+            kind_row(kind) as u64,
+            image.unwrap_or(0),
+            file,
+            u64::from(first),
+            u64::from(last.saturating_sub(first)),
+            found.map_or(0, bits),
+        ];
+        columns.iter_mut().zip(numbers).for_each(|(column, number)| column.push(number));
+    }
+    let names = ["name", "kind", "image", "file", "first_line", "line_count", "found_by"];
+    names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
+    row_of
+}
+
+/// Where a kind stands in [`KINDS`], by its number in the model.
+fn kind_row(kind: u64) -> usize {
+    KINDS.iter().position(|known| *known as u64 == kind).unwrap_or(0)
+}
+
+fn slot(name: usize, kind: FrameKind) -> usize {
+    name * KINDS.len() + kind as usize
+}
+
+fn bits(found: FoundBySet) -> u64 {
+    found.iter().fold(0, |bits, by| bits | 1 << by as u64)
+}
+
+fn nodes(packer: &mut Packer, tree: &CallTree, base: Option<Base>, function_of: &[u32]) {
+    let mut columns: [Column; 6] = Default::default();
+    let mut depth_before = 0;
+    for (id, node) in tree.nodes.iter().enumerate() {
+        let up = if id == 0 { 0 } else { depth_before + 1 - node.depth };
+        depth_before = node.depth;
+        columns[0].push(up.into());
+        columns[1].push(function_of[slot(node.name.index(), node.kind)].into());
+        columns[2].push(node.self_value);
+        columns[3].push(node.self_samples);
+        if let Some(base) = base {
+            let (value, samples) = base(id as NodeId);
+            columns[4].push(value);
+            columns[5].push(samples);
+        }
+    }
+    // Of folded stacks both are the same.
+    let names = ["up", "function", "self", "samples", "base", "base_samples"];
+    names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
+}
+
+fn threads<'a>(packer: &mut Packer, profile: &'a Profile, text: &mut Text<'a>) {
+    let mut columns: [Column; 4] = Default::default();
+    for thread in &profile.threads {
+        let process = &profile.processes[thread.process.index()];
+        columns[0].push(process.pid.into());
+        columns[1].push(thread.tid.into());
+        columns[2].push(text.row(profile.strings.get(process.name)));
+        columns[3].push(text.row(profile.strings.get(thread.name)));
+    }
+    let names = ["pid", "tid", "process", "thread_name"];
+    names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
+}
+
+fn samples(packer: &mut Packer, leaves: &Leaves) {
+    let mut columns: [Column; 5] = Default::default();
+    let mut node_before: FxHashMap<u32, i64> = FxHashMap::default();
+    let mut time_before = leaves.leaves.first().map_or(0, |leaf| leaf.time / TICK);
+    for leaf in &leaves.leaves {
+        let time = leaf.time / TICK;
+        columns[0].push(time.saturating_sub(time_before));
+        time_before = time;
+        columns[1].push(leaf.thread.0.into());
+        let before = node_before.insert(leaf.thread.0, i64::from(leaf.node)).unwrap_or(0);
+        columns[2].push_signed(i64::from(leaf.node) - before);
+        columns[3].push(leaf.value);
+        columns[4].push(leaf.count);
+    }
+    let names = ["time", "thread", "node", "value", "count"];
+    names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
+}
+
+fn complete(mut header: Value, tree: &CallTree, profile: &Profile, leaves: Option<&Leaves>) -> Value {
+    let stats = &profile.stats;
+    let facts: Vec<Value> = facts(stats).iter().map(|Fact { about, text }| json!([about, printable(text)])).collect();
+    let warnings: Vec<Value> = warnings(stats).iter().map(|text| json!(printable(text))).collect();
+    header["event"] = json!(printable(&tree.event));
+    header["unit"] = json!(match tree.unit {
+        Unit::Nanoseconds => "ns",
+        Unit::Count => "count",
+        Unit::Bytes => "bytes",
+    });
+    header["period"] = json!(tree.period);
+    header["facts"] = Value::Array(facts);
+    header["warnings"] = Value::Array(warnings);
+    header["stats"] = stats_json(stats);
+    header["tick"] = json!(TICK);
+    header["timed"] = json!(leaves.is_some_and(|leaves| leaves.is_timed));
+    header["start"] = json!(leaves.and_then(|leaves| leaves.leaves.first()).map_or(0, |leaf| leaf.time));
+    header["version"] = json!(env!("CARGO_PKG_VERSION"));
+    header
+}
