@@ -150,7 +150,9 @@ impl Unpacked {
         let mut at = bytes.len() - numbers.bytes.len() + header.len();
         let header: Value = serde_json::from_slice(header).map_err(|_| broken("damaged"))?;
         if header["format"] != json!(VERSION) {
-            return Err(broken("of another version").with_hint("read it with the version of this program that wrote it"));
+            return Err(
+                broken("of another version").with_hint("read it with the version of this program that wrote it")
+            );
         }
         let mut columns = Vec::new();
         for column in header["columns"].as_array().map(Vec::as_slice).unwrap_or_default() {
