@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use flameprofile::analyze::{CallTree, View};
 use flameprofile::render::folded::{self, FoldedOptions};
-use flameprofile::render::svg::{self, SvgOptions};
+use flameprofile::render::{PictureOptions, svg};
 
 /// Rounds of each.
 const ROUNDS: usize = 5;
@@ -23,11 +23,11 @@ fn main() {
         let text = best(|| folded::write(&profile, &view, &FoldedOptions::default(), &mut Vec::new()).unwrap());
         println!("{} nodes, {samples} samples: tree {build:?}, folded {text:?}", tree.nodes.len());
         for min_width in [0.1, 0.0] {
-            let options = SvgOptions { min_width, ..SvgOptions::default() };
+            let options = PictureOptions { min_width, ..PictureOptions::default() };
             let mut out = Vec::new();
             let draw = best(|| {
                 out.clear();
-                svg::write(&tree, &profile, &options, &mut out).unwrap();
+                svg::write(&profile, &View::default(), &options, &mut out).unwrap();
             });
             println!("  svg, min width {min_width}: {draw:?}, {} kB", out.len() / 1000);
         }

@@ -15,15 +15,15 @@ use std::time::Instant;
 use flameprofile::analyze::{CallTree, View};
 use flameprofile::model::Profile;
 use flameprofile::render::label;
-use flameprofile::render::svg::{self, SvgOptions};
+use flameprofile::render::{PictureOptions, svg};
 use serde_json::Value;
 
 use driver::{Browser, DOWN, ENTER, ESCAPE, RIGHT, UP};
 
 /// Writes the picture to a file of this test and returns its path.
-fn write(name: &str, profile: &Profile, options: &SvgOptions) -> PathBuf {
+fn write(name: &str, profile: &Profile, options: &PictureOptions) -> PathBuf {
     let mut out = Vec::new();
-    svg::write(&CallTree::build(profile, &View::default()), profile, options, &mut out).unwrap();
+    svg::write(profile, &View::default(), options, &mut out).unwrap();
     write_text(name, std::str::from_utf8(&out).unwrap())
 }
 
@@ -57,7 +57,7 @@ fn width_of(browser: &Browser, name: &str) -> f64 {
 #[test]
 fn a_reader_zooms_searches_and_walks() {
     let Some(browser) = Browser::start(1200, 700) else { return };
-    let path = write("every_kind.svg", &sketch::every_kind(), &SvgOptions::default());
+    let path = write("every_kind.svg", &sketch::every_kind(), &PictureOptions::default());
     browser.open(&path);
     browser.wait_for("document.documentElement.getAttribute('data-flameprofile') === 'live'");
     browser.screenshot("every_kind");
@@ -143,7 +143,7 @@ fn a_reader_zooms_searches_and_walks() {
 fn labels_are_cut_by_the_script_as_they_are_by_us() {
     let Some(browser) = Browser::start(1200, 700) else { return };
     let profile = sketch::large(300, 4_000);
-    let path = write("labels.svg", &profile, &SvgOptions::default());
+    let path = write("labels.svg", &profile, &PictureOptions::default());
     let still = std::fs::read_to_string(&path).unwrap();
     let document = roxmltree::Document::parse(&still).unwrap();
     let labels = document.descendants().find(|node| node.attribute("data-part") == Some("labels")).unwrap();
@@ -171,7 +171,7 @@ fn labels_are_cut_by_the_script_as_they_are_by_us() {
 #[test]
 fn no_name_runs_script() {
     let Some(browser) = Browser::start(1200, 900) else { return };
-    let path = write("hostile.svg", &sketch::hostile(), &SvgOptions::default());
+    let path = write("hostile.svg", &sketch::hostile(), &PictureOptions::default());
     browser.open(&path);
     browser.wait_for("document.documentElement.getAttribute('data-flameprofile') === 'live'");
     browser.screenshot("hostile");
@@ -201,13 +201,13 @@ fn no_name_runs_script() {
 #[test]
 fn the_picture_is_whole_without_script() {
     let Some(browser) = Browser::start(1220, 700) else { return };
-    write("still.svg", &sketch::every_kind(), &SvgOptions::default());
+    write("still.svg", &sketch::every_kind(), &PictureOptions::default());
     browser.open(&write_text("img.html", "<!doctype html><body style='margin:0'><img src='still.svg'></body>"));
     browser.wait_for("document.images[0].complete");
     assert_eq!(browser.run("return document.images[0].naturalWidth"), 1200);
     browser.screenshot("no_script_img");
     // A policy that forbids scripts and inline style, as CI servers set it for artifacts.
-    let still = std::fs::read_to_string(write("still.svg", &sketch::every_kind(), &SvgOptions::default())).unwrap();
+    let still = std::fs::read_to_string(write("still.svg", &sketch::every_kind(), &PictureOptions::default())).unwrap();
     let policy = "default-src 'none'; img-src 'self'; style-src 'self'";
     let inline = still.split_once("?>").unwrap().1;
     let page = format!(
@@ -230,7 +230,7 @@ fn the_picture_is_whole_without_script() {
 #[test]
 fn a_large_picture_stays_quick() {
     let Some(browser) = Browser::start(1200, 900) else { return };
-    let options = SvgOptions { min_width: 0.0, ..SvgOptions::default() };
+    let options = PictureOptions { min_width: 0.0, ..PictureOptions::default() };
     let path = write("large.svg", &sketch::large(20_000, 60_000), &options);
     let began = Instant::now();
     browser.open(&path);
@@ -269,7 +269,7 @@ fn a_large_picture_stays_quick() {
 #[test]
 fn stacks_of_50_000_frames_open() {
     let Some(browser) = Browser::start(1200, 900) else { return };
-    browser.open(&write("deep.svg", &sketch::deep(50_000), &SvgOptions::default()));
+    browser.open(&write("deep.svg", &sketch::deep(50_000), &PictureOptions::default()));
     browser.wait_for("document.documentElement.getAttribute('data-flameprofile') === 'live'");
     browser.screenshot("deep");
     browser.run("window.scrollTo(0, 0)");

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use flameprofile::analyze::{CallTree, Direction, Top, View};
 use flameprofile::export::json;
+use flameprofile::import::{ImportOptions, Input, import};
 use flameprofile::model::off_cpu::OffCpuStats;
 use flameprofile::model::{FrameKind, KernelWalks, Profile, StackId};
 use flameprofile::render::folded::{self, FoldedOptions};
-use flameprofile::render::svg::{self, SvgOptions};
 use flameprofile::render::top::{self, TopOptions};
+use flameprofile::render::{PictureOptions, html, svg};
 use flameprofile::render::{stats_json, summary, warnings};
 
 use sketch::{PERIOD, Sketch, deep, every_kind, hostile, hostile_names, large};
@@ -29,7 +30,7 @@ fn folded_of(profile: &Profile) -> String {
 
 fn svg_of(profile: &Profile) -> String {
     let mut out = Vec::new();
-    svg::write(&tree_of(profile), profile, &SvgOptions::default(), &mut out).unwrap();
+    svg::write(profile, &View::default(), &PictureOptions::default(), &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -55,11 +56,13 @@ fn golden(name: &str, text: &str) {
     assert!(text == expected, "{name} differs; if it should, run with BLESS=1 and read the diff");
 }
 
-/// The script has tests of its own and would be in the way of reading the difference.
+/// The script and the data have tests of their own and would be in the way of reading the difference.
 fn without_script(picture: &str) -> String {
     let (before, rest) = picture.split_once("<![CDATA[").unwrap();
     let (_, after) = rest.rsplit_once("]]>").unwrap();
-    format!("{before}<![CDATA[]]>{after}")
+    let (before, rest) = before.split_once("\"data\">").unwrap();
+    let (_, between) = rest.split_once("</metadata>").unwrap();
+    format!("{before}\"data\"></metadata>{between}<![CDATA[]]>{after}")
 }
 
 fn check_tree(tree: &CallTree, profile: &Profile) {
@@ -254,18 +257,69 @@ fn inferno_takes_hostile_names_for_names() {
     }
 }
 
+fn html_of(profile: &Profile) -> String {
+    let mut out = Vec::new();
+    html::write(profile, &View::default(), &PictureOptions::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn read_back(picture: String) -> Profile {
+    let input = Input::Stream { name: "picture".into(), reader: Box::new(std::io::Cursor::new(picture.into_bytes())) };
+    let profile = import(vec![input], &ImportOptions::default(), &mut |_| {}).unwrap();
+    profile.check().unwrap();
+    profile
+}
+
+#[test]
+fn what_a_picture_was_drawn_from_is_read_back() {
+    for profile in [every_kind(), hostile(), large(3_000, 9_000), deep(3_000)] {
+        let folded = folded_of(&profile);
+        for picture in [svg_of(&profile), html_of(&profile)] {
+            assert_eq!(folded_of(&read_back(picture)), folded);
+        }
+        // Also those that were drawn of what was read.
+        let again = read_back(svg_of(&profile));
+        assert_eq!(folded_of(&read_back(html_of(&again))), folded);
+    }
+    let empty = read_back(svg_of(&Sketch::new().finish()));
+    assert!(empty.samples.is_empty());
+}
+
+#[test]
+fn damaged_pictures_are_refused() {
+    let whole = svg_of(&every_kind());
+    let begin = whole.find("data-flameprofile=\"data\">").unwrap() + 26;
+    let read = |text: String| {
+        let input = Input::Stream { name: "picture".into(), reader: Box::new(std::io::Cursor::new(text.into_bytes())) };
+        import(vec![input], &ImportOptions::default(), &mut |_| {})
+    };
+    for (cut, by) in [(begin + 10, 4), (begin + 300, 1), (begin + 1_000, 8)] {
+        let text = format!("{}{}", &whole[..cut], &whole[cut + by..]);
+        assert!(read(text).unwrap_err().to_string().contains("damaged"));
+    }
+    let other = "<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\"></svg>".to_owned();
+    assert!(read(other).unwrap_err().to_string().contains("holds no data of a picture of this program"));
+}
+
 /// What the picture shows, as a strict parser of XML sees it.
 fn frames_in(picture: &str) -> Vec<(String, f64, f64, f64)> {
     let document = roxmltree::Document::parse(picture).unwrap();
     let number = |node: &roxmltree::Node, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
     let frames = document.descendants().find(|node| node.attribute("data-part") == Some("frames")).unwrap();
-    let rects = frames.children().filter(|node| node.is_element());
+    let rects = frames.children().filter(|node| node.has_tag_name("rect"));
     let rects = rects.map(|rect| {
-        assert!(rect.has_tag_name("rect"));
         let title = rect.first_element_child().unwrap().text().unwrap().lines().next().unwrap_or("").to_owned();
         (title, number(&rect, "x"), number(&rect, "y"), number(&rect, "width"))
     });
     rects.collect()
+}
+
+/// How many frames are too narrow to be pointed at, and are parts of paths.
+fn slivers_in(picture: &str) -> usize {
+    let document = roxmltree::Document::parse(picture).unwrap();
+    let frames = document.descendants().find(|node| node.attribute("data-part") == Some("frames")).unwrap();
+    let paths = frames.children().filter(|node| node.has_tag_name("path"));
+    paths.map(|path| path.attribute("d").unwrap().matches('M').count()).sum()
 }
 
 #[test]
@@ -274,7 +328,7 @@ fn the_picture_is_xml_without_style_and_with_one_script() {
         let picture = svg_of(&profile);
         let document = roxmltree::Document::parse(&picture).unwrap();
         let elements: Vec<_> = document.descendants().filter(|node| node.is_element()).collect();
-        let known = ["svg", "title", "desc", "g", "rect", "path", "text", "tspan", "script"];
+        let known = ["svg", "title", "desc", "g", "rect", "path", "text", "tspan", "metadata", "script"];
         for element in &elements {
             assert!(known.contains(&element.tag_name().name()), "{:?}", element.tag_name());
             for attribute in element.attributes() {
@@ -284,7 +338,7 @@ fn the_picture_is_xml_without_style_and_with_one_script() {
         }
         assert_eq!(elements.iter().filter(|element| element.has_tag_name("script")).count(), 1);
         let script = elements.iter().find(|element| element.has_tag_name("script")).unwrap();
-        assert!(script.text().unwrap().trim_start().starts_with("// What a reader"));
+        assert!(script.text().unwrap().trim_start().starts_with("(function () {\n'use strict';"));
         assert!(!script.text().unwrap().contains("window.hit"));
     }
 }
@@ -320,18 +374,22 @@ fn nothing_small_is_hidden() {
     let profile = large(8_000, 20_000);
     let tree = tree_of(&profile);
     let mut out = Vec::new();
-    let options = SvgOptions { min_width: 2.0, ..SvgOptions::default() };
-    svg::write(&tree, &profile, &options, &mut out).unwrap();
+    let options = PictureOptions { min_width: 2.0, ..PictureOptions::default() };
+    svg::write(&profile, &View::default(), &options, &mut out).unwrap();
     let picture = String::from_utf8(out).unwrap();
     assert!(picture.contains(" smaller: ") && picture.contains("narrower than 2.00 px drawn merged"));
     let mut out = Vec::new();
-    svg::write(&tree, &profile, &SvgOptions { min_width: 0.0, ..SvgOptions::default() }, &mut out).unwrap();
+    svg::write(&profile, &View::default(), &PictureOptions { min_width: 0.0, ..PictureOptions::default() }, &mut out)
+        .unwrap();
     let drawn = tree.nodes.iter().filter(|node| node.total_value > 0).count();
-    assert_eq!(frames_in(std::str::from_utf8(&out).unwrap()).len(), drawn);
+    let picture = std::str::from_utf8(&out).unwrap();
+    assert_eq!(frames_in(picture).len() + slivers_in(picture), drawn);
     let mut out = Vec::new();
-    svg::write(&tree, &profile, &SvgOptions { max_frames: 500, ..SvgOptions::default() }, &mut out).unwrap();
-    let frames = frames_in(std::str::from_utf8(&out).unwrap());
-    assert!(frames.len() <= 500 && frames.len() > 100, "{}", frames.len());
+    svg::write(&profile, &View::default(), &PictureOptions { max_frames: 500, ..PictureOptions::default() }, &mut out)
+        .unwrap();
+    let picture = std::str::from_utf8(&out).unwrap();
+    let frames = frames_in(picture).len() + slivers_in(picture);
+    assert!(frames <= 500 && frames > 100, "{frames}");
 }
 
 #[test]
@@ -388,7 +446,7 @@ fn a_picture_that_may_be_wrong_says_so() {
     profile.stats.truncated.clear();
     profile.stats.unnamed.clear();
     assert!(warnings(&profile.stats).is_empty());
-    assert!(!svg_of(&profile).contains("Warning"));
+    assert!(!without_script(&svg_of(&profile)).contains("Warning"));
     profile.stats.coverage = Some(0.7);
     profile.stats.notes.push("no kernel frames (paranoid level 2)".into());
     assert!(svg_of(&profile).contains("Warning: the samples cover only 70.00 % of what ran."));

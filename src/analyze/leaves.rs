@@ -149,7 +149,10 @@ impl<'a> Places<'a> {
     }
 
     fn base(&mut self, process: StringId, end: StackEnd) -> NodeId {
-        let name = self.frames.name(process);
+        let name = match self.profile.strings.get(process) {
+            "" => self.frames.names.intern("[no name]"),
+            name => self.frames.names.intern(name),
+        };
         let name = self.name(name);
         let node = self.child(0, name, FrameKind::Task);
         let StackEnd::Truncated(reason) = end else { return node };

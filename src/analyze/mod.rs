@@ -8,9 +8,9 @@ mod call_tree;
 mod diff_tree;
 mod frame_names;
 mod growth;
+mod leaves;
 #[cfg(test)]
 mod made;
-mod leaves;
 mod paths;
 mod sandwich;
 mod timeline;

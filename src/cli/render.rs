@@ -8,12 +8,11 @@ use flameprofile::analyze::{CallTree, View};
 use flameprofile::model::Profile;
 use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
-use flameprofile::render::svg::SvgOptions;
 use flameprofile::render::top::TopOptions;
-use flameprofile::render::{folded, summary, svg, top, warnings};
+use flameprofile::render::{PictureOptions, Shape, folded, html, summary, svg, top, warnings};
 use flameprofile::session::{PerfData, Written};
 use flameprofile::symbolize::SymbolizeOptions;
-use flameprofile::{Error, ErrorKind, Result, export};
+use flameprofile::{Error, ErrorKind, Result, export, render};
 
 use super::output::{self, OutputFile};
 use super::perf_data;
@@ -31,9 +30,21 @@ pub struct OutputArgs {
     /// A level for each thread
     #[arg(long, help_heading = "Output")]
     pub per_thread: bool,
+    /// Processes of one name apart, by their ids
+    #[arg(long, help_heading = "Output")]
+    pub per_process: bool,
     /// The picture's title [default: what was recorded]
     #[arg(long, help_heading = "Output")]
     pub title: Option<String>,
+    /// How the picture is drawn
+    #[arg(long, value_enum, default_value_t = PictureView::Flame, help_heading = "Output")]
+    pub view: PictureView,
+    /// The function that `--view sandwich` is of: its callers above it, its callees below
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub function: Option<String>,
+    /// What colours say
+    #[arg(long, value_enum, default_value_t = Palette::Type, help_heading = "Output")]
+    pub palette: Palette,
     /// Frames narrower than so many pixels are merged into one grey frame [default: 0.1]
     #[arg(long, value_name = "PIXELS", value_parser = pixels, help_heading = "Output")]
     pub min_width: Option<f64>,
@@ -54,11 +65,68 @@ pub struct OutputArgs {
     pub quiet: bool,
 }
 
+impl OutputArgs {
+    /// How pictures are drawn.
+    pub fn picture(&self) -> PictureOptions {
+        let default = PictureOptions::default();
+        PictureOptions {
+            title: self.title.clone().unwrap_or_default(),
+            min_width: self.min_width.unwrap_or(default.min_width),
+            shape: match self.view {
+                PictureView::Flame => Shape::Flame,
+                PictureView::Icicle => Shape::Icicle,
+                PictureView::Reverse => Shape::Reverse,
+                PictureView::Chart => Shape::Chart,
+                PictureView::Sandwich => Shape::Sandwich,
+            },
+            function: self.function.clone(),
+            palette: match self.palette {
+                Palette::Type => render::Palette::Type,
+                Palette::Binary => render::Palette::Binary,
+                Palette::Hash => render::Palette::Hash,
+                Palette::Own => render::Palette::Own,
+            },
+            ..default
+        }
+    }
+}
+
+/// A view of a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PictureView {
+    /// Callees above their callers
+    Flame,
+    /// Callees below their callers
+    Icicle,
+    /// From the functions that took the time down to who called them
+    Reverse,
+    /// In order of time, a lane for each thread
+    Chart,
+    /// The callers and the callees of one function (--function)
+    Sandwich,
+}
+
+/// What colours say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Palette {
+    /// User, kernel, inlined, JIT, off the CPU
+    Type,
+    /// The program or library
+    Binary,
+    /// The name, the same in every picture
+    Hash,
+    /// How much is a frame's own
+    #[value(name = "self")]
+    Own,
+}
+
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A flame graph
+    /// A picture that is whole without a script
     Svg,
+    /// A page with all views, for large profiles
+    Html,
     /// A line a stack, for other tools
     Folded,
     /// The functions that took most
@@ -81,6 +149,7 @@ impl Format {
             "pprof" => Some(Format::Pprof),
             "gz" if name.ends_with(".pb.gz") => Some(Format::Pprof),
             "svg" => Some(Format::Svg),
+            "html" | "htm" => Some(Format::Html),
             "folded" | "txt" => Some(Format::Folded),
             "json" => Some(Format::Json),
             "data" => Some(Format::PerfData),
@@ -117,7 +186,7 @@ impl<'a> Outlet<'a> {
             && Format::of_path(path).is_none()
         {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
-                .with_hint("name it .svg, .folded, .txt, .json, .pb.gz or .data, or say the format with -f"));
+                .with_hint("name it .svg, .html, .folded, .txt, .json, .pb.gz or .data, or say the format with -f"));
         }
         if args.stats.as_deref().is_some_and(output::is_stdout) {
             return Err(Error::new(ErrorKind::Usage, "--stats takes a file: standard output is for the result")
@@ -184,7 +253,7 @@ impl<'a> Outlet<'a> {
             return Ok(None);
         };
         let (args, format, to_terminal) = (self.args, self.format, self.to_terminal);
-        let mut render = |out: &mut dyn Write| render(profile, args, format, to_terminal, out);
+        let mut render = |out: &mut dyn Write| write_as(profile, args, format, to_terminal, out);
         OutputFile::create(path)?.finish_with(&mut render)?;
         Ok(Some(path.display().to_string()))
     }
@@ -222,7 +291,7 @@ impl<'a> Outlet<'a> {
     /// what was asked for.
     pub fn write(self, profile: &Profile, written: Option<Written>) -> Result<()> {
         let (args, format, to_terminal) = (self.args, self.format, self.to_terminal);
-        let mut render = |out: &mut dyn Write| render(profile, args, format, to_terminal, out);
+        let mut render = |out: &mut dyn Write| write_as(profile, args, format, to_terminal, out);
         // That a perf.data is not whole is said last, after what is in it.
         let mut closed = Ok(());
         match (written, self.file) {
@@ -250,21 +319,17 @@ impl<'a> Outlet<'a> {
     }
 }
 
-fn render(
+fn write_as(
     profile: &Profile,
     args: &OutputArgs,
     format: Format,
     to_terminal: bool,
     mut out: &mut dyn Write,
 ) -> Result<()> {
-    let view = View { per_thread: args.per_thread, ..View::default() };
+    let view = View { per_thread: args.per_thread, per_process: args.per_process, ..View::default() };
     match format {
-        Format::Svg => {
-            let title = args.title.clone().unwrap_or_default();
-            let default = SvgOptions::default();
-            let options = SvgOptions { title, min_width: args.min_width.unwrap_or(default.min_width), ..default };
-            svg::write(&CallTree::build(profile, &view), profile, &options, &mut out)
-        }
+        Format::Svg => svg::write(profile, &view, &args.picture(), &mut out),
+        Format::Html => html::write(profile, &view, &args.picture(), &mut out),
         Format::Folded => folded::write(profile, &view, &FoldedOptions::default(), &mut out),
         Format::Top => {
             let width = if to_terminal { style::terminal_width() } else { None };

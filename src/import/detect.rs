@@ -2,7 +2,7 @@
 
 use super::kind::{self, Kind};
 use super::source::Source;
-use super::{bpftrace, by_inferno, folded, perf_script, pprof};
+use super::{bpftrace, by_inferno, folded, perf_script, picture, pprof};
 use crate::error::{Error, ErrorKind, Result};
 
 /// First bytes of perf.data, version 2 in both byte orders and version 1: `tools/perf/util/header.c`, `__perf_magic*`.
@@ -22,6 +22,9 @@ pub(super) fn detect(source: &Source) -> Result<Kind> {
     };
     if pprof::is_applicable(head) {
         return Ok(Kind::Pprof);
+    }
+    if picture::is_applicable(head) {
+        return Ok(Kind::Picture);
     }
     if bpftrace::is_applicable(head) {
         return Ok(Kind::Bpftrace);

@@ -14,6 +14,8 @@ pub enum Kind {
     PerfScript,
     /// Folded stacks.
     Folded,
+    /// SVG and HTML pictures of this program.
+    Picture,
     /// pprof's protocol buffers, with or without gzip.
     Pprof,
     /// What bpftrace prints of maps with stacks.
@@ -34,10 +36,11 @@ pub enum Kind {
 
 impl Kind {
     /// All formats.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::PerfData,
         Kind::PerfScript,
         Kind::Folded,
+        Kind::Picture,
         Kind::Pprof,
         Kind::Bpftrace,
         Kind::Dtrace,
@@ -54,6 +57,7 @@ impl Kind {
             Kind::PerfData => "perf-data",
             Kind::PerfScript => "perf-script",
             Kind::Folded => "folded",
+            Kind::Picture => "picture",
             Kind::Pprof => "pprof",
             Kind::Bpftrace => "bpftrace",
             Kind::Dtrace => "dtrace",

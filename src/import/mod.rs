@@ -19,6 +19,7 @@ mod kind;
 mod lines;
 mod perf_data;
 mod perf_script;
+mod picture;
 mod pprof;
 mod source;
 mod tasks;
@@ -178,6 +179,7 @@ fn read_source(source: Source, options: &ImportOptions, meter: &Meter) -> Result
         Kind::PerfData => return perf_data::read(source, options, meter),
         Kind::PerfScript => perf_script::read(&source.name, source.bytes)?,
         Kind::Folded => folded::read(&source.name, &source.head, source.bytes)?,
+        Kind::Picture => picture::read(&source.name, source.bytes)?,
         Kind::Pprof => pprof::read(&source.name, source.bytes)?,
         Kind::Bpftrace => bpftrace::read(&source.name, source.bytes)?,
         Kind::Dtrace | Kind::Sample | Kind::Vtune | Kind::VsProf | Kind::Xctrace | Kind::GhcProf => {

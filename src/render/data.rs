@@ -4,12 +4,11 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::name::{base_name, printable};
-use super::summary::{Fact, facts, warnings};
 use crate::analyze::{CallTree, Leaves, NodeId};
 use crate::error::Result;
 use crate::formats::picture::{Column, Packer};
 use crate::formats::stats_json;
-use crate::model::{FrameKind, FoundBySet, Profile, Unit};
+use crate::model::{FoundBySet, FrameKind, Profile, Unit};
 
 /// Distances between samples are given in so many nanoseconds.
 const TICK: u64 = 1_000;
@@ -26,20 +25,23 @@ pub(super) const KINDS: [FrameKind; 7] = [
 
 /// What the tree is compared with: self value and number of samples of a node.
 pub(super) type Base<'a> = &'a dyn Fn(NodeId) -> (u64, u64);
+/// The path of what the code of a node is in.
+pub(super) type Image<'a, 'b> = &'a dyn Fn(NodeId) -> Option<&'b str>;
 
 /// Packs what a picture is drawn from; `header` is an object that gets what every picture has.
 ///
 /// `tree` has callees below callers and neither threads nor process ids; `leaves` are its samples.
-pub(super) fn pack(
+pub(super) fn pack<'a>(
     tree: &CallTree,
-    profile: &Profile,
+    profile: &'a Profile,
     leaves: Option<&Leaves>,
     base: Option<Base>,
+    image: Image<'_, 'a>,
     header: Value,
 ) -> Result<String> {
     let mut packer = Packer::default();
     let mut text = Text { tree, extra: Vec::new(), rows: FxHashMap::default() };
-    let function_of = functions(&mut packer, tree, profile, leaves, &mut text);
+    let function_of = functions(&mut packer, tree, image, leaves, &mut text);
     nodes(&mut packer, tree, base, &function_of);
     if let Some(leaves) = leaves {
         threads(&mut packer, profile, &mut text);
@@ -51,13 +53,13 @@ pub(super) fn pack(
 }
 
 /// Names of the tree, and others behind them.
-struct Text<'a> {
-    tree: &'a CallTree,
+struct Text<'a, 'b> {
+    tree: &'b CallTree,
     extra: Vec<&'a str>,
     rows: FxHashMap<&'a str, u64>,
 }
 
-impl<'a> Text<'a> {
+impl<'a> Text<'a, '_> {
     fn row(&mut self, text: &'a str) -> u64 {
         if text.is_empty() {
             return 0;
@@ -73,21 +75,21 @@ impl<'a> Text<'a> {
 fn functions<'a>(
     packer: &mut Packer,
     tree: &CallTree,
-    profile: &'a Profile,
+    image_of: Image<'_, 'a>,
     leaves: Option<&Leaves>,
-    text: &mut Text<'a>,
+    text: &mut Text<'a, '_>,
 ) -> Vec<u32> {
     let mut row_of = vec![u32::MAX; tree.names.count() * KINDS.len()];
     let mut rows: Vec<(u64, u64, Option<u64>, u64, (u32, u32))> = Vec::new();
-    for node in &tree.nodes {
+    for (id, node) in tree.nodes.iter().enumerate() {
         let row = &mut row_of[slot(node.name.index(), node.kind)];
         if *row == u32::MAX {
             *row = rows.len() as u32;
             rows.push((u64::from(node.name.0), node.kind as u64, None, 0, (0, 0)));
         }
         let (_, _, image, file, lines) = &mut rows[*row as usize];
-        if let (None, Some(id)) = (*image, node.image) {
-            *image = Some(text.row(base_name(profile.strings.get(profile.images[id.index()].path))));
+        if image.is_none() && node.image.is_some() {
+            *image = image_of(id as NodeId).map(|path| text.row(base_name(path)));
         }
         let node_file = u64::from(node.file.0);
         if node_file != 0 && (*file == 0 || *file == node_file) {
@@ -150,7 +152,7 @@ fn nodes(packer: &mut Packer, tree: &CallTree, base: Option<Base>, function_of: 
     names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
 }
 
-fn threads<'a>(packer: &mut Packer, profile: &'a Profile, text: &mut Text<'a>) {
+fn threads<'a>(packer: &mut Packer, profile: &'a Profile, text: &mut Text<'a, '_>) {
     let mut columns: [Column; 4] = Default::default();
     for thread in &profile.threads {
         let process = &profile.processes[thread.process.index()];
@@ -183,8 +185,6 @@ fn samples(packer: &mut Packer, leaves: &Leaves) {
 
 fn complete(mut header: Value, tree: &CallTree, profile: &Profile, leaves: Option<&Leaves>) -> Value {
     let stats = &profile.stats;
-    let facts: Vec<Value> = facts(stats).iter().map(|Fact { about, text }| json!([about, printable(text)])).collect();
-    let warnings: Vec<Value> = warnings(stats).iter().map(|text| json!(printable(text))).collect();
     header["event"] = json!(printable(&tree.event));
     header["unit"] = json!(match tree.unit {
         Unit::Nanoseconds => "ns",
@@ -192,8 +192,6 @@ fn complete(mut header: Value, tree: &CallTree, profile: &Profile, leaves: Optio
         Unit::Bytes => "bytes",
     });
     header["period"] = json!(tree.period);
-    header["facts"] = Value::Array(facts);
-    header["warnings"] = Value::Array(warnings);
     header["stats"] = stats_json(stats);
     header["tick"] = json!(TICK);
     header["timed"] = json!(leaves.is_some_and(|leaves| leaves.is_timed));

@@ -61,12 +61,17 @@ pub struct Layout {
 impl Layout {
     /// Lays out `tree`: callees above (or below) their callers, in order of name, what is left of the width is self value.
     pub fn of(tree: &CallTree, options: &LayoutOptions) -> Layout {
+        Layout::by(tree, &|id| tree.nodes[id as usize].total_value, options)
+    }
+
+    /// The same with other widths: those of callees together are not more than their caller's.
+    pub fn by(tree: &CallTree, width: &dyn Fn(NodeId) -> u64, options: &LayoutOptions) -> Layout {
         let mut min_share = options.min_share.max(0.0);
         loop {
             // With a share above 1 only the root and one merged tile are left; that is as few as can be.
             let last = min_share > 1.0;
             let limit = if last { usize::MAX } else { options.max_tiles };
-            if let Some((tiles, rows)) = place(tree, min_share, options.max_rows.max(2), limit) {
+            if let Some((tiles, rows)) = place(tree, width, min_share, options.max_rows.max(2), limit) {
                 return Layout { tiles, rows, min_share };
             }
             min_share = (min_share * 2.0).max(1e-9);
@@ -75,8 +80,14 @@ impl Layout {
 }
 
 /// The tiles and rows, or nothing if there are more than `limit`.
-fn place(tree: &CallTree, min_share: f64, max_rows: u32, limit: usize) -> Option<(Vec<Tile>, u32)> {
-    let total = tree.root().total_value;
+fn place(
+    tree: &CallTree,
+    width: &dyn Fn(NodeId) -> u64,
+    min_share: f64,
+    max_rows: u32,
+    limit: usize,
+) -> Option<(Vec<Tile>, u32)> {
+    let total = width(0);
     let mut tiles = Vec::new();
     let mut rows = 0;
     let mut pending = Vec::new();
@@ -98,7 +109,7 @@ fn place(tree: &CallTree, min_share: f64, max_rows: u32, limit: usize) -> Option
         let mut start = next.start;
         for child in tree.children(id) {
             let node = &tree.nodes[child as usize];
-            let value = node.total_value;
+            let value = width(child);
             if deeper || (value as f64) < min_value {
                 siblings += 1;
                 frames += node.end - child;

@@ -6,13 +6,17 @@
 
 mod data;
 pub mod folded;
+pub mod html;
 pub mod label;
 pub mod layout;
 pub mod name;
 pub mod number;
+mod picture;
 mod summary;
 pub mod svg;
 pub mod top;
+mod viewer;
 
 pub use crate::formats::stats_json;
+pub use picture::{DiffWidth, Palette, PictureOptions, Shape};
 pub use summary::{Fact, facts, summary, warnings};

@@ -9,7 +9,7 @@ const LONGEST_NAME: usize = 1_000;
 
 /// Text that is to stand in an element or a quoted attribute.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text<'a>(pub &'a str);
+pub(in crate::render) struct Text<'a>(pub &'a str);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,149 +1,272 @@
-//! The flame graph as one SVG file, complete where no script and no style sheet is allowed.
+//! The picture as one SVG file, complete where no script and no style sheet is allowed.
 //!
 //! Every mark is a presentation attribute, so that the picture is whole as an `<img>`, in Markdown, on paper, and under a
-//! content policy that forbids scripts and inline style. The script adds zoom, search and details; it makes its own
-//! controls, so that none is seen where it may not run.
+//! content policy that forbids scripts and inline style. Where scripts run, the viewer takes the place of the picture
+//! (`viewer/start.js`) and draws from the data that the file carries: of the picture it reads nothing.
 //!
 //! ```text
-//! title                                   head: blocks of text, refitted by the script when the window changes
+//! title                                   head: blocks of text
 //! ! why the picture may be wrong
 //! # user 60 %  # kernel 30 %  ...
 //!             +-------+
-//!         +---+-------+ +--+              frames: one <rect> each, in pre-order, its <title> the words for it
-//!     +---+-----------+-+--+--------+     labels: <text>, apart from the frames, so that the script can replace them all
+//!         +---+-------+ +--+              frames: a <rect> each with its words in a <title>; what is narrower than a pixel
+//!     +---+-----------+-+--+--------+     is part of one <path> for each colour
 //!     | all                         |
 //!     +-----------------------------+
 //! event ..., samples ..., coverage ...    foot
+//! data                                    <metadata>: see formats/picture.rs
 //! ```
 //!
-//! Between the Rust and the script stand only these: pre-order and `y` (which give the tree), `data-weights` (exact widths,
-//! from which zooming computes), the first line of each `<title>` (the name), and `data-part`/`data-flow` marks.
 //! Nothing from outside is ever in the script's text.
 
+mod chart;
 mod escape;
 mod frames;
 mod page;
+mod paint;
 mod palette;
 
+use std::borrow::Cow;
 use std::io::Write;
 
-use self::escape::{Px, Text, shown};
+pub(super) use self::escape::Text;
+use self::escape::{Px, shown};
 use self::frames::Frames;
 use self::page::Block;
-use super::layout::{Content, Layout, LayoutOptions};
+use self::paint::Painter;
+use super::layout::{Content, Layout};
+use super::name::printable;
 use super::number::{count_of, percent};
-use super::summary::{Fact, facts, warnings};
-use crate::analyze::CallTree;
-use crate::error::{Error, Result};
+use super::picture::{PictureOptions, Shape, Subject};
+use super::viewer;
+use crate::analyze::{CallTree, DiffTree, Sandwich, Timeline, View, functions_like};
+use crate::error::{Error, ErrorKind, Result};
+use crate::formats::picture::MARK;
 use crate::model::Profile;
-
-/// How the picture is made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SvgOptions {
-    /// The title; what was recorded, if it is empty.
-    pub title: String,
-    /// Width in pixels, as long as no script changes it to that of the window; at least 320.
-    pub width: u32,
-    /// Frames narrower than this many pixels are merged.
-    pub min_width: f64,
-    /// At most so many rows; deeper frames are merged.
-    pub max_rows: u32,
-    /// At most so many frames are drawn: `min_width` is doubled until they suffice.
-    pub max_frames: usize,
-}
-
-impl Default for SvgOptions {
-    fn default() -> Self {
-        SvgOptions { title: String::new(), width: 1200, min_width: 0.1, max_rows: 1_000, max_frames: 50_000 }
-    }
-}
 
 /// Distance of everything from the left and right edges.
 const MARGIN: f64 = 10.0;
-/// Fonts whose characters are all of one width, for labels; none of these is wider than `frames::ADVANCE`.
+/// Fonts whose characters are all of one width, for labels; none of these is wider than `paint::ADVANCE`.
 const MONOSPACE: &str = "'DejaVu Sans Mono',Menlo,Consolas,'Liberation Mono',monospace";
 const SANS: &str = "system-ui,'DejaVu Sans','Segoe UI',Helvetica,Arial,sans-serif";
 
-const SCRIPT: &str = include_str!("script.js");
+/// Writes what `view` selects of `profile`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Usage`] if there is nothing of the shape that is asked for: no times for a chart, no such function for a sandwich.
+pub fn write(profile: &Profile, view: &View, options: &PictureOptions, out: &mut impl Write) -> Result<()> {
+    write_subject(Subject::Profile { profile, view }, options, out)
+}
 
-/// Writes the flame graph of `tree`, which was built from `profile`.
-pub fn write(tree: &CallTree, profile: &Profile, options: &SvgOptions, out: &mut impl Write) -> Result<()> {
-    let text = picture(tree, profile, options);
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// Writes the difference of two profiles.
+pub fn write_diff(
+    diff: &DiffTree,
+    base: &Profile,
+    new: &Profile,
+    options: &PictureOptions,
+    out: &mut impl Write,
+) -> Result<()> {
+    write_subject(Subject::Diff { base, new, diff }, options, out)
+}
+
+fn write_subject(subject: Subject<'_>, options: &PictureOptions, out: &mut impl Write) -> Result<()> {
+    let tree = subject.tree(options);
+    let still = Still::of(subject, options, tree.as_ref())?;
+    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    still.open(&mut text, "still");
+    text.push_str(&still.body);
+    let data = subject.data(options, tree.as_ref(), &still.empty)?;
+    drop(tree);
+    let script = format!("</metadata>\n<script><![CDATA[\n{}]]></script>\n</svg>\n", viewer::script());
+    let parts = [&text, &format!("<metadata {MARK}>"), &data, &script];
+    let written = parts.into_iter().try_for_each(|part| out.write_all(part.as_bytes())).and_then(|()| out.flush());
     written.map_err(|error| Error::io("cannot write the picture", error))
 }
 
-fn picture(tree: &CallTree, profile: &Profile, options: &SvgOptions) -> String {
-    let width = f64::from(options.width.max(320));
-    let inner = width - 2.0 * MARGIN;
-    let layout = Layout::of(
-        tree,
-        &LayoutOptions {
-            min_share: options.min_width.max(0.0) / inner,
-            max_rows: options.max_rows,
-            max_tiles: options.max_frames,
-        },
-    );
-    let stats = &profile.stats;
-    let title = match (options.title.as_str(), stats.target.as_str()) {
-        ("", "") => "Flame graph".to_owned(),
-        ("", target) => format!("Flame graph of {}", shown(&target.replace(['\n', '\t'], " "))),
-        (title, _) => shown(title),
-    };
-
-    let mut head = vec![Block::title(&title)];
-    let warnings = warnings(stats);
-    // That there is nothing to be seen is said below, with the reason.
-    if !warnings.is_empty() && !layout.tiles.is_empty() {
-        head.push(Block::warning(&format!("Warning: {}.", warnings.join("; "))));
-    }
-    // What is less than was asked for is no footnote.
-    let facts = facts(stats);
-    let notes: Vec<&str> = facts.iter().filter(|fact| fact.about == "note").map(|fact| fact.text.as_str()).collect();
-    if !notes.is_empty() {
-        head.push(Block::small(&format!("Note: {}.", notes.join("; "))));
-    }
-    let frames = Frames { tree, profile, layout: &layout, width };
-    match layout.tiles.is_empty() {
-        true => head.extend(page::no_samples(tree, stats)),
-        false => head.push(page::legend(tree, &layout)),
-    }
-    let mut foot = vec![Block::small(&figures(&facts))];
-    foot.extend(merged(&layout, inner).map(|text| Block::small(&text)));
-
-    let mut body = String::new();
-    let top = page::paint(&mut body, "head", &head, MARGIN, width);
-    let bottom = top + frames.height();
-    frames.paint(&mut body, top);
-    let height = page::paint(&mut body, "foot", &foot, bottom + 6.0, width) + 4.0;
-
-    let mut text = String::with_capacity(body.len() + SCRIPT.len() + 4_000);
-    text.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    text.push_str(&format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" preserveAspectRatio=\"xMinYMin meet\" role=\"img\" \
-         aria-label=\"{2}\" font-family=\"{SANS}\" font-size=\"12\" fill=\"{3}\" data-flameprofile=\"still\">\n",
-        Px(width),
-        Px(height),
-        Text(&title),
-        palette::INK,
-    ));
-    text.push_str(&format!("<title>{}</title>\n<desc>", Text(&title)));
-    for Fact { about, text: figure } in &facts {
-        text.push_str(&format!("{about}: {}\n", Text(figure)));
-    }
-    text.push_str(&format!("version: {}</desc>\n", version()));
-    text.push_str("<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
-    text.push_str(&body);
-    text.push_str(&format!("<script><![CDATA[\n{SCRIPT}]]></script>\n</svg>\n"));
-    text
+/// A picture without script.
+#[derive(Debug)]
+pub(super) struct Still {
+    title: String,
+    description: String,
+    width: f64,
+    height: f64,
+    /// Why there is nothing to be seen; empty if there is.
+    pub empty: String,
+    pub body: String,
 }
 
-/// The facts in one paragraph; the notes among them stand above the frames already.
-fn figures(facts: &[Fact]) -> String {
-    let figures = facts.iter().filter(|fact| fact.about != "note");
-    let mut figures: Vec<String> = figures.map(|Fact { about, text }| format!("{about}: {text}")).collect();
-    figures.push(version());
-    figures.join(" · ")
+impl Still {
+    /// Draws what `options` say; `tree` is that of [`Subject::tree`].
+    pub fn of(subject: Subject<'_>, options: &PictureOptions, tree: Option<&CallTree>) -> Result<Still> {
+        let width = f64::from(options.width.max(320));
+        let inner = width - 2.0 * MARGIN;
+        let title = subject.title(options);
+        let (facts, warnings) = subject.said();
+        let drawing = Drawing::of(subject, options, tree, inner)?;
+        let mut head = vec![Block::title(&title)];
+        // That there is nothing to be seen is said below, with the reason.
+        if !warnings.is_empty() && !drawing.is_empty() {
+            head.push(Block::warning(&format!("Warning: {}.", printable(&warnings.join("; ")))));
+        }
+        // What is less than was asked for is no footnote.
+        let notes: Vec<&str> =
+            facts.iter().filter(|(about, _)| about.ends_with("note")).map(|(_, text)| text.as_str()).collect();
+        if !notes.is_empty() {
+            head.push(Block::small(&format!("Note: {}.", printable(&notes.join("; ")))));
+        }
+        let mut empty = String::new();
+        match drawing.is_empty() {
+            true => {
+                let (event, why) = page::no_samples(subject.profile());
+                empty = format!("{event} {why}");
+                head.extend([Block::large(&event), Block::small(&why)]);
+            }
+            false => head.push(drawing.legend(subject, options)),
+        }
+        let mut body = String::new();
+        let top = page::paint(&mut body, "head", &head, MARGIN, width);
+        let mut painter = Painter::new(top);
+        let left = drawing.paint(&mut painter, inner, options);
+        painter.finish(&mut body);
+        let figures = facts.iter().filter(|(about, _)| !about.ends_with("note"));
+        let mut figures: Vec<String> = figures.map(|(about, text)| format!("{about}: {text}")).collect();
+        figures.push(version());
+        let mut foot = vec![Block::small(&printable(&figures.join(" · ")))];
+        foot.extend((!left.is_empty()).then(|| Block::small(&left.join(" · "))));
+        let bottom = top + f64::from(drawing.rows(options)) * paint::PITCH;
+        let height = page::paint(&mut body, "foot", &foot, bottom + 6.0, width) + 4.0;
+        let facts: Vec<String> = facts.iter().map(|(about, text)| format!("{about}: {}\n", printable(text))).collect();
+        let description = format!("{}version: {}", facts.concat(), version());
+        Ok(Still { title, description, width, height, empty, body })
+    }
+
+    /// Opens the element, with its title and what it is of; the body and its end are to follow.
+    pub fn open(&self, out: &mut String, state: &str) {
+        out.push_str(&format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" preserveAspectRatio=\"xMinYMin meet\" role=\"img\" \
+             aria-label=\"{2}\" font-family=\"{SANS}\" font-size=\"12\" fill=\"{3}\" data-flameprofile=\"{state}\">\n",
+            Px(self.width),
+            Px(self.height),
+            Text(&self.title),
+            palette::INK,
+        ));
+        out.push_str(&format!("<title>{}</title>\n<desc>{}</desc>\n", Text(&self.title), Text(&self.description)));
+        out.push_str("<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
+    }
+}
+
+/// What stands between head and foot.
+enum Drawing<'a> {
+    Tree { frames: Frames<'a>, is_root_below: bool },
+    Sandwich { callers: Frames<'a>, callees: Frames<'a> },
+    Chart(Box<Timeline>),
+}
+
+impl<'a> Drawing<'a> {
+    fn of(
+        subject: Subject<'a>,
+        options: &PictureOptions,
+        tree: Option<&'a CallTree>,
+        inner: f64,
+    ) -> Result<Drawing<'a>> {
+        let frames = |tree: Cow<'a, CallTree>| Frames::new(tree, subject, options, inner);
+        match subject {
+            Subject::Diff { diff, .. } => Ok(Drawing::Tree {
+                frames: frames(Cow::Borrowed(&diff.tree)),
+                is_root_below: options.shape != Shape::Icicle,
+            }),
+            Subject::Profile { profile, view } => match (options.shape, tree) {
+                (Shape::Flame | Shape::Icicle | Shape::Reverse, Some(tree)) => Ok(Drawing::Tree {
+                    frames: frames(Cow::Borrowed(tree)),
+                    is_root_below: options.shape == Shape::Flame,
+                }),
+                (Shape::Chart, _) if profile.samples.is_empty() => Ok(Drawing::Chart(Box::new(Timeline {
+                    names: Default::default(),
+                    start: 0,
+                    end: 0,
+                    lanes: Vec::new(),
+                    event: String::new(),
+                    unit: crate::model::Unit::Count,
+                    without_time: 0,
+                }))),
+                (Shape::Chart, _) => {
+                    Timeline::build(profile, view).map(|timeline| Drawing::Chart(Box::new(timeline))).ok_or_else(|| {
+                        Error::new(ErrorKind::Usage, "samples without times cannot be drawn as a flame chart")
+                            .with_hint("record with this program, or import a perf.data or the text of perf script")
+                    })
+                }
+                _ => {
+                    let Sandwich { callers, callees } = sandwich(profile, view, options)?;
+                    let [callers, callees] = [callers, callees].map(|tree| frames(Cow::Owned(tree)));
+                    Ok(Drawing::Sandwich { callers, callees })
+                }
+            },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Drawing::Tree { frames, .. } => frames.layout.tiles.is_empty(),
+            Drawing::Sandwich { .. } => false,
+            Drawing::Chart(timeline) => timeline.lanes.is_empty(),
+        }
+    }
+
+    fn rows(&self, options: &PictureOptions) -> u32 {
+        match self {
+            Drawing::Tree { frames, .. } => frames.layout.rows,
+            Drawing::Sandwich { callers, callees } => callers.layout.rows - 1 + callees.layout.rows,
+            Drawing::Chart(timeline) => chart::rows(timeline, options.max_rows),
+        }
+    }
+
+    fn legend(&self, subject: Subject<'_>, options: &PictureOptions) -> Block {
+        match self {
+            _ if matches!(subject, Subject::Diff { .. }) => page::legend_of_changes(),
+            Drawing::Tree { frames, .. } => page::legend(&frames.tree, &frames.layout, subject, options.palette),
+            Drawing::Sandwich { callees, .. } => page::legend(&callees.tree, &callees.layout, subject, options.palette),
+            Drawing::Chart(timeline) => page::legend_of_kinds(timeline, options.palette),
+        }
+    }
+
+    /// Paints it; returns what is not drawn one by one, in words.
+    fn paint(&self, painter: &mut Painter, inner: f64, options: &PictureOptions) -> Vec<String> {
+        match self {
+            Drawing::Tree { frames, is_root_below } => {
+                let last = frames.layout.rows.saturating_sub(1);
+                frames.paint(painter, &|row| if *is_root_below { last - row } else { row });
+                merged(&frames.layout, inner).into_iter().collect()
+            }
+            Drawing::Sandwich { callers, callees } => {
+                let middle = callers.layout.rows.saturating_sub(1);
+                callers.paint(painter, &|row| middle - row);
+                callees.paint(painter, &|row| middle + row);
+                [merged(&callers.layout, inner), merged(&callees.layout, inner)].into_iter().flatten().collect()
+            }
+            Drawing::Chart(timeline) => chart::paint(timeline, painter, inner, options.palette, options.max_rows),
+        }
+    }
+}
+
+/// Both halves around the function that is asked for.
+fn sandwich(profile: &Profile, view: &View, options: &PictureOptions) -> Result<Sandwich> {
+    let name = options.function.as_deref().unwrap_or_default();
+    Sandwich::build(profile, view, name).ok_or_else(|| {
+        let tree = CallTree::build(profile, view);
+        let near: Vec<String> = functions_like(&tree, name).into_iter().take(5).map(shown).collect();
+        let hint = match (name, near.is_empty()) {
+            ("", _) => "name one: --function NAME".to_owned(),
+            (_, true) => "`-f top` lists the functions that there are".to_owned(),
+            (_, false) => format!("there are {}", near.join(", ")),
+        };
+        let what = if name.is_empty() {
+            "a sandwich is of a function".into()
+        } else {
+            format!("no function {} was sampled", shown(name))
+        };
+        Error::new(ErrorKind::Usage, what).with_hint(hint)
+    })
 }
 
 fn version() -> String {
@@ -173,17 +296,4 @@ fn merged(layout: &Layout, inner: f64) -> Option<String> {
         parts.push(format!("{frames} beyond row {} drawn merged, in grey ({share} of the width)", layout.rows));
     }
     (!parts.is_empty()).then(|| parts.join(" · "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_script_ends_only_where_it_ends() {
-        assert!(!SCRIPT.contains("]]>"));
-        // The parser of HTML, in which the picture may stand, ends a script there.
-        assert!(!SCRIPT.to_lowercase().contains("</script"));
-        assert!(SCRIPT.is_ascii());
-    }
 }

@@ -1,16 +1,18 @@
 //! What stands above and below the frames: blocks of text that are wrapped to the width.
 //!
-//! The script wraps them again when the window changes (`flow` in `script.js`), by the same numbers, which each block
-//! carries as attributes.
+//! No style sheet is needed: lines are broken here.
+
+use std::collections::BTreeMap;
 
 use super::MARGIN;
 use super::escape::{Px, Text};
 use super::palette;
-use crate::analyze::CallTree;
-use crate::model::{CaptureStats, FrameKind, Unit};
+use crate::analyze::{CallTree, Timeline};
+use crate::model::{FrameKind, Profile, Unit};
 use crate::render::layout::{Content, Layout};
-use crate::render::name::{columns, head, shorten};
+use crate::render::name::{base_name, columns, head, shorten};
 use crate::render::number::{count_of, percent, quantity};
+use crate::render::picture::{Palette, Subject};
 
 /// Mean advance of a character in the fonts for text, in em; on the safe side.
 const ADVANCE: f64 = 0.6;
@@ -35,6 +37,10 @@ impl Block {
         Block::Text { text, size: 17.0, color: palette::INK, weight: 600 }
     }
 
+    pub fn large(text: &str) -> Block {
+        Block::Text { text: text.to_owned(), size: 15.0, color: palette::INK, weight: 600 }
+    }
+
     pub fn small(text: &str) -> Block {
         Block::Text { text: text.to_owned(), size: 12.0, color: "#55555e", weight: 400 }
     }
@@ -44,8 +50,8 @@ impl Block {
     }
 }
 
-/// The colours of the kinds that are drawn, each with its share of the self value.
-pub(super) fn legend(tree: &CallTree, layout: &Layout) -> Block {
+/// What the colours of a tree say, each with its share of the self value.
+pub(super) fn legend(tree: &CallTree, layout: &Layout, subject: Subject<'_>, palette: Palette) -> Block {
     let mut merged = 0;
     let mut drawn = Vec::new();
     for tile in &layout.tiles {
@@ -59,23 +65,76 @@ pub(super) fn legend(tree: &CallTree, layout: &Layout) -> Block {
             Content::Smaller { .. } | Content::Deeper { .. } => merged += tile.value,
         }
     }
-    let own = |kind| tree.nodes.iter().filter(|node| node.kind == kind).map(|node| node.self_value).sum::<u64>();
-    use FrameKind::{Inlined, Jit, Kernel, Note, OffCpu, Task, User};
-    let kinds = [User, Inlined, Jit, Kernel, OffCpu, Note, Task].into_iter().filter(|kind| drawn.contains(kind));
-    let mut keys: Vec<_> = kinds
-        .map(|kind| {
-            // Processes, and notes under what is known, have no share of their own.
-            let text = match (kind, own(kind)) {
-                (Task | Note | OffCpu, 0) => kind_name(kind).to_owned(),
-                (kind, own) => format!("{} {}", kind_name(kind), percent(tree.share(own))),
-            };
-            (palette::key(kind), text)
-        })
-        .collect();
+    let mut keys = match palette {
+        Palette::Type => of_kinds(tree, &drawn),
+        Palette::Binary => of_images(tree, subject),
+        Palette::Hash => vec![],
+        Palette::Own => [(1.0, "all self"), (0.0, "none self")]
+            .map(|(own, text)| (palette::fill(palette, FrameKind::User, "", None, own), text.to_owned()))
+            .into(),
+    };
     if merged > 0 {
         keys.push((palette::MERGED.to_owned(), format!("merged {}", percent(tree.share(merged)))));
     }
     Block::Legend { keys }
+}
+
+fn of_kinds(tree: &CallTree, drawn: &[FrameKind]) -> Vec<(String, String)> {
+    let own = |kind| tree.nodes.iter().filter(|node| node.kind == kind).map(|node| node.self_value).sum::<u64>();
+    ORDER
+        .into_iter()
+        .filter(|kind| drawn.contains(kind))
+        .map(|kind| {
+            // Processes, and notes under what is known, have no share of their own.
+            let text = match (kind, own(kind)) {
+                (FrameKind::Task | FrameKind::Note | FrameKind::OffCpu, 0) => kind_name(kind).to_owned(),
+                (kind, own) => format!("{} {}", kind_name(kind), percent(tree.share(own))),
+            };
+            (palette::key(kind), text)
+        })
+        .collect()
+}
+
+/// The order of kinds in the legend.
+const ORDER: [FrameKind; 7] = [
+    FrameKind::User,
+    FrameKind::Inlined,
+    FrameKind::Jit,
+    FrameKind::Kernel,
+    FrameKind::OffCpu,
+    FrameKind::Note,
+    FrameKind::Task,
+];
+
+/// So many programs and libraries have their line.
+const MOST_IMAGES: usize = 8;
+
+fn of_images(tree: &CallTree, subject: Subject<'_>) -> Vec<(String, String)> {
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    for (id, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.self_value > 0) {
+        if !matches!(node.kind, FrameKind::Task | FrameKind::Note) {
+            let image = subject.image(node, id as u32).map_or_else(|| kind_name(node.kind), base_name);
+            *sums.entry(super::shown(image)).or_default() += node.self_value;
+        }
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+    sums.truncate(MOST_IMAGES);
+    let text = |image: &str, sum| format!("{} {}", shorten(image, 40), percent(tree.share(sum)));
+    sums.iter().map(|(image, sum)| (palette::of_image(image, 78), text(image, *sum))).collect()
+}
+
+/// What the colours of a difference say.
+pub(super) fn legend_of_changes() -> Block {
+    let keys = [(1.0, "▲ more"), (-1.0, "▼ less"), (0.0, "within 2 σ of the counts"), (1.0, "+ new"), (-1.0, "× gone")];
+    Block::Legend { keys: keys.map(|(change, text)| (palette::change(change), text.to_owned())).into() }
+}
+
+/// What the colours of a chart say.
+pub(super) fn legend_of_kinds(timeline: &Timeline, palette: Palette) -> Block {
+    let has = |kind| timeline.lanes.iter().any(|lane| lane.spans.iter().any(|span| span.kind == kind));
+    let kinds = ORDER.into_iter().filter(|kind| palette == Palette::Type && has(*kind));
+    Block::Legend { keys: kinds.map(|kind| (palette::key(kind), kind_name(kind).to_owned())).collect() }
 }
 
 /// What a kind is called in the picture.
@@ -92,8 +151,12 @@ pub(super) fn kind_name(kind: FrameKind) -> &'static str {
 }
 
 /// Says that there are no samples, and why.
-pub(super) fn no_samples(tree: &CallTree, stats: &CaptureStats) -> Vec<Block> {
-    let event = if tree.event.is_empty() { &stats.event } else { &tree.event };
+pub(super) fn no_samples(profile: &Profile) -> (String, String) {
+    let stats = &profile.stats;
+    let event = match profile.main_event() {
+        "" => stats.event.as_str(),
+        event => event,
+    };
     let of = if event.is_empty() { String::new() } else { format!(" of {}", super::shown(event)) };
     let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let duration = quantity(nanoseconds(stats.duration), Unit::Nanoseconds);
@@ -109,10 +172,7 @@ pub(super) fn no_samples(tree: &CallTree, stats: &CaptureStats) -> Vec<Block> {
     } else {
         format!("The event did not occur in {duration}: what was recorded slept, or had ended.")
     };
-    vec![
-        Block::Text { text: format!("No samples{of}."), size: 15.0, color: palette::INK, weight: 600 },
-        Block::Text { text: why, size: 13.0, color: palette::INK, weight: 400 },
-    ]
+    (format!("No samples{of}."), why)
 }
 
 /// Paints `blocks` below each other from `top`; returns where they end.
@@ -153,7 +213,7 @@ fn paint_block(out: &mut String, block: &Block, y: f64, width: f64) -> f64 {
             flow.height(lines.len())
         }
         Block::Legend { keys } => {
-            out.push_str(&format!("<g data-flow=\"keys\" transform=\"translate(0 {})\">\n", Px(y)));
+            out.push_str(&format!("<g data-part=\"keys\" transform=\"translate(0 {})\">\n", Px(y)));
             let (mut x, mut line) = (MARGIN, 0.0);
             for (color, text) in keys {
                 let key_width = 17.0 + columns(text) as f64 * ADVANCE * 12.0 + 12.0;
@@ -161,9 +221,8 @@ fn paint_block(out: &mut String, block: &Block, y: f64, width: f64) -> f64 {
                     (x, line) = (MARGIN, line + 18.0);
                 }
                 out.push_str(&format!(
-                    "<g data-width=\"{}\" transform=\"translate({} {})\"><rect width=\"12\" height=\"12\" rx=\"2\" \
+                    "<g transform=\"translate({} {})\"><rect width=\"12\" height=\"12\" rx=\"2\" \
                      fill=\"{color}\" stroke=\"#8a8a92\" stroke-width=\".5\"/><text x=\"17\" y=\"10.5\">{}</text></g>\n",
-                    Px(key_width),
                     Px(x),
                     Px(line),
                     Text(text)
@@ -204,14 +263,7 @@ impl Flow {
     }
 
     fn open(&self, out: &mut String, y: f64) {
-        out.push_str(&format!(
-            "<g data-flow=\"text\" data-left=\"{}\" data-padding=\"{}\" data-size=\"{}\" data-advance=\"{}\" transform=\"translate(0 {})\">\n",
-            Px(self.left),
-            Px(self.padding),
-            Px(self.size),
-            Px(self.advance()),
-            Px(y)
-        ));
+        out.push_str(&format!("<g transform=\"translate(0 {})\">\n", Px(y)));
     }
 
     fn text(&self, out: &mut String, lines: &[String]) {

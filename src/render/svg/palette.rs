@@ -1,9 +1,10 @@
 //! The colour of a frame: its hue says what sort of code it is, its shade tells neighbours apart.
 //!
 //! The hues (orange, yellow, green, blue, violet) are told apart by lightness too, and every shade leaves text in [`INK`] a contrast
-//! of at least 4.5:1, which is what WCAG 2.2 (1.4.3) asks for.
+//! of at least 4.5:1, which is what WCAG 2.2 (1.4.3) asks for. The script computes the same colours (`viewer/text.js`).
 
 use crate::model::FrameKind;
+use crate::render::picture::Palette;
 
 /// The colour of text on frames.
 pub(super) const INK: &str = "#1b1b1f";
@@ -13,9 +14,38 @@ pub(super) const MERGED: &str = "#c9c9ce";
 /// How many shades each kind has.
 const SHADES: u64 = 12;
 
-/// The fill of a frame: always the same for the same name and kind.
-pub(super) fn fill(kind: FrameKind, name: &str) -> String {
-    shade(kind, hash(name) % SHADES)
+/// The fill of a frame: always the same for the same name, kind and image. `own` is the share of its value that is its own, 0..1.
+pub(super) fn fill(palette: Palette, kind: FrameKind, name: &str, image: Option<&str>, own: f64) -> String {
+    match palette {
+        Palette::Type => shade(kind, u64::from(hash(name)) % SHADES),
+        _ if matches!(kind, FrameKind::Task | FrameKind::Note) => shade(kind, u64::from(hash(name)) % SHADES),
+        Palette::Binary => of_image(image.unwrap_or_else(|| super::page::kind_name(kind)), 74 + hash(name) % 4 * 3),
+        Palette::Hash => {
+            let hash = hash(name);
+            let [hue, saturation, lightness] = [hash % 360, 60 + (hash >> 10) % 20, 74 + (hash >> 20) % 10];
+            rgb(f64::from(hue), f64::from(saturation), f64::from(lightness))
+        }
+        Palette::Own => {
+            let heat = (own.sqrt() * 16.0).round() / 16.0;
+            rgb(48.0 - 30.0 * heat, 60.0 + 35.0 * heat, 90.0 - 27.0 * heat)
+        }
+    }
+}
+
+/// The colour of a program or library.
+pub(super) fn of_image(image: &str, lightness: u32) -> String {
+    let hash = hash(image);
+    rgb(f64::from(hash % 36 * 10), f64::from(55 + (hash >> 8) % 3 * 10), f64::from(lightness))
+}
+
+/// Orange for what has grown, blue for what has shrunk, told apart by every kind of colour blindness; grey for what may be chance.
+pub(super) fn change(change: f64) -> String {
+    let size = 0.25 + 0.75 * change.abs().min(1.0);
+    match change {
+        0.0 => "#e4e4e8".to_owned(),
+        change if change > 0.0 => rgb(30.0, 92.0, 92.0 - 32.0 * size),
+        _ => rgb(212.0, 80.0, 93.0 - 25.0 * size),
+    }
 }
 
 /// The colour that stands for a kind in the legend.
@@ -39,13 +69,13 @@ fn shade(kind: FrameKind, shade: u64) -> String {
     rgb(at(hue, shade), at(saturation, shade), at(lightness, shade * 5 % SHADES))
 }
 
-/// FNV-1a, 64 bits: the same on every machine and in every version.
-fn hash(name: &str) -> u64 {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    // Its low bits depend on the low bits of the bytes only.
-    hash >> 32
+/// FNV-1a of 32 bits over UTF-16, which is what the script has, mixed as MurmurHash3 ends: the same on every machine.
+fn hash(name: &str) -> u32 {
+    let hash =
+        name.encode_utf16().fold(0x811c_9dc5, |hash: u32, unit| (hash ^ u32::from(unit)).wrapping_mul(0x0100_0193));
+    let hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+    let hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+    hash ^ hash >> 16
 }
 
 /// Hue, saturation and lightness as `#rrggbb`, by the formula of CSS Color 4, section 7.1.
@@ -78,7 +108,12 @@ mod tests {
         let shades = [User, Kernel, Inlined, Jit, Task, Note, OffCpu]
             .into_iter()
             .flat_map(|kind| (0..SHADES).map(move |step| shade(kind, step)).collect::<Vec<_>>());
-        for color in shades.chain([MERGED.to_owned()]) {
+        let others = (0..2_000).flat_map(|n| {
+            let name = format!("f{n}");
+            let of = |palette| fill(palette, User, &name, Some(&name), f64::from(n) / 2_000.0);
+            [of(Palette::Binary), of(Palette::Hash), of(Palette::Own), change(f64::from(n - 1_000) / 1_000.0)]
+        });
+        for color in shades.chain(others).chain([MERGED.to_owned()]) {
             let contrast = (luminance(&color) + 0.05) / (luminance(INK) + 0.05);
             assert!(contrast >= 4.5, "{color}: {contrast}");
         }
@@ -86,8 +121,9 @@ mod tests {
 
     #[test]
     fn colours_are_stable() {
-        assert_eq!(fill(FrameKind::User, "main"), fill(FrameKind::User, "main"));
-        assert_ne!(fill(FrameKind::User, "main"), fill(FrameKind::Kernel, "main"));
+        let of = |kind| fill(Palette::Type, kind, "main", None, 0.0);
+        assert_eq!(of(FrameKind::User), of(FrameKind::User));
+        assert_ne!(of(FrameKind::User), of(FrameKind::Kernel));
         assert_eq!(rgb(0.0, 100.0, 50.0), "#ff0000");
         assert_eq!(rgb(210.0, 50.0, 40.0), "#336699");
     }

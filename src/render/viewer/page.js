@@ -15,12 +15,12 @@ const LOOK = `
 display:flex;flex-direction:column;width:100%;height:100%;box-sizing:border-box;margin:0;background:var(--back);color:var(--ink);font:13px/1.4 system-ui,"DejaVu Sans","Segoe UI",Helvetica,Arial,sans-serif;text-align:left;position:relative;overflow:hidden}
 .flameprofile[data-theme=dark]{--back:#17171b;--ink:#ececf1;--soft:#b3b3bf;--line:#4a4a55;--panel:#232329;--field:#2c2c34;--on:#45456e;--warn:#4a3a08;--warnink:#ffe7a3;--bad:#ff8a9a;--focus:#9db0ff}
 .flameprofile *{box-sizing:border-box}
-.flameprofile .head{padding:8px 10px 4px;display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;max-height:40%;overflow:auto}
+.flameprofile .head{padding:8px 10px 4px;display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;max-height:35%;overflow:auto;flex:none}
 .flameprofile .title{font-size:16px;font-weight:600;margin:0;overflow-wrap:anywhere}
 .flameprofile .warning{flex-basis:100%;background:var(--warn);color:var(--warnink);border:1px solid #b98500;border-radius:4px;padding:3px 8px;font-size:12px}
 .flameprofile .keys{display:flex;flex-wrap:wrap;gap:2px 12px;font-size:12px;color:var(--soft)}
 .flameprofile .key i{display:inline-block;width:11px;height:11px;border-radius:2px;border:1px solid #8a8a92;margin-right:4px;vertical-align:-1px}
-.flameprofile .tools{display:flex;flex-wrap:wrap;gap:4px 6px;padding:4px 10px;align-items:center;border-bottom:1px solid var(--line);background:var(--panel)}
+.flameprofile .tools{flex:none;display:flex;flex-wrap:wrap;gap:4px 6px;padding:4px 10px;align-items:center;border-bottom:1px solid var(--line);background:var(--panel)}
 .flameprofile button,.flameprofile select,.flameprofile input{font:inherit;font-size:12px;color:var(--ink);background:var(--field);border:1px solid #8a8a92;border-radius:4px;padding:3px 7px;margin:0}
 .flameprofile button{cursor:pointer;white-space:nowrap}
 .flameprofile button[aria-pressed=true],.flameprofile button[aria-selected=true]{background:var(--on);font-weight:600}
@@ -33,7 +33,7 @@ display:flex;flex-direction:column;width:100%;height:100%;box-sizing:border-box;
 .flameprofile .chip span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .flameprofile .chip button{border:0;background:none;padding:0 5px}
 .flameprofile .strip{display:block;width:100%;height:44px;flex:none;cursor:crosshair;border-bottom:1px solid var(--line)}
-.flameprofile .stage{flex:1 1 auto;min-height:60px;overflow:auto;position:relative;outline:none}
+.flameprofile .stage{flex:1 1 0;min-height:60px;overflow:auto;position:relative;outline:none}
 .flameprofile .canvas{position:sticky;top:0;left:0;display:block;cursor:pointer}
 .flameprofile .stage:focus-visible .canvas{outline:2px solid var(--focus);outline-offset:-2px}
 .flameprofile .twin{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
