@@ -3,6 +3,7 @@
 //! - The first name is the process, as all collapsers of perf's stacks write it; other tools' outermost function then stands there.
 //! - A second column of weights makes it a difference: the columns are the events `base` and `new`, and `new` is drawn. Whether
 //!   there are two is told by the first lines.
+//! - No weight is less than 0: such a line is counted and left out.
 //! - `_[k]`, `_[i]` and `_[j]` at the end of a name say that it is of the kernel, inlined, or made by a JIT.
 //! - `[truncated: ...]` above the process is what our own output has for a stack that is cut; it is read back as that.
 
@@ -29,8 +30,8 @@ pub(super) fn is_applicable(head: &[u8], is_whole: bool) -> bool {
         lines.into_iter().map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty() && !line.starts_with(b"#"));
     let (mut stacks, mut others, mut deep) = (0, 0, 0);
     for line in lines.take(100) {
-        match weight(line) {
-            Some((path, _)) if !path.is_empty() && !line[0].is_ascii_whitespace() => {
+        match weight(line).map(|(path, _)| path).or_else(|| negative(line)) {
+            Some(path) if !path.is_empty() && !line[0].is_ascii_whitespace() => {
                 stacks += 1;
                 deep += u32::from(path.contains(&b';'));
             }
@@ -47,6 +48,11 @@ pub(super) fn read(name: &str, head: &[u8], text: impl Read) -> Result<Profile> 
     while let Some(line) = lines.next().map_err(|error| refused(name, &error))? {
         reader.line(line);
     }
+    if reader.stacks == 0 && reader.negative > 0 {
+        let message = format!("all weights of {name} are negative");
+        return Err(Error::new(ErrorKind::Malformed, message)
+            .with_hint("folded stacks count samples; two files of them are compared by `profile diff BASE NEW`"));
+    }
     if reader.stacks == 0 && reader.strange > 0 {
         let message = format!("none of the {} lines of {name} is a folded stack", lines.number());
         return Err(
@@ -56,12 +62,27 @@ pub(super) fn read(name: &str, head: &[u8], text: impl Read) -> Result<Profile> 
     Ok(reader.finish(lines.number()))
 }
 
-/// Whether each of the first lines ends in two numbers.
+/// Whether each of the first lines ends in two numbers, some of which may be negative.
 fn has_two_columns(head: &[u8]) -> bool {
     let end = head.iter().rposition(|byte| *byte == b'\n').unwrap_or(head.len());
     let lines = head[..end].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).peekable();
-    lines.peek().is_some() && lines.all(|line| weight(line).and_then(|(rest, _)| weight(rest)).is_some())
+    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    let number = |line| weight(line).map(|(rest, _)| rest).or_else(|| negative(line));
+    let mut is_plain = false;
+    let all = lines.all(|line| {
+        is_plain |= weight(line).is_some_and(|(rest, _)| weight(rest).is_some());
+        number(line).is_some_and(|rest| number(rest).is_some())
+    });
+    all && is_plain
+}
+
+/// What stands before a weight that is less than 0, which no number of samples is.
+fn negative(line: &[u8]) -> Option<&[u8]> {
+    let line = line.trim_ascii_end();
+    let sign = line.iter().rposition(|byte| *byte == b'-')?;
+    let before = line[..sign].last().is_some_and(|byte| *byte == b' ' || *byte == b'\t');
+    let is_number = line[sign + 1..].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    (before && is_number && line.len() > sign + 1).then(|| line[..sign].trim_ascii_end())
 }
 
 /// Splits off a weight; one with a fraction is rounded.
@@ -88,6 +109,7 @@ struct Reader {
     frames: Vec<FrameId>,
     stacks: u64,
     strange: u64,
+    negative: u64,
 }
 
 impl Reader {
@@ -104,6 +126,7 @@ impl Reader {
             frames: Vec::new(),
             stacks: 0,
             strange: 0,
+            negative: 0,
         }
     }
 
@@ -116,6 +139,7 @@ impl Reader {
         for value in values[..self.events.len()].iter_mut().rev() {
             match weight(path) {
                 Some((rest, weight)) => (path, *value) = (rest, weight),
+                None if negative(path).is_some() => return self.negative += 1,
                 None => return self.strange += 1,
             }
         }
@@ -194,6 +218,9 @@ impl Reader {
         if self.strange > 0 {
             stats.skipped.insert("lines without a weight".into(), self.strange);
         }
+        if self.negative > 0 {
+            stats.skipped.insert("lines with a negative weight".into(), self.negative);
+        }
         profile
     }
 }
@@ -253,6 +280,24 @@ mod tests {
         let text = "p;a 1 2\np;b 0 5\n";
         check(text, &["p;a/User base 1 1", "p;a/User new 2 2", "p;b/User new 5 5"]);
         assert_eq!(read_text(text).main_event(), "new");
+    }
+
+    #[test]
+    fn negative_weights_are_counted_and_left_out() {
+        let skipped = |text: &str| read_text(text).stats.skipped.get("lines with a negative weight").copied();
+        let text = "p;a 5\np;b -5\np;c -0.5\np;d-1 2\n";
+        check(text, &["p;a/User samples 5 5", "p;d-1/User samples 2 2"]);
+        assert_eq!(skipped(text), Some(2));
+        for text in ["p;a 5 1\np;b -5 3\n", "p;a 5 1\np;b 5 -3\n", "p;b -5 -3\np;a 5 1\n"] {
+            check(text, &["p;a/User base 5 5", "p;a/User new 1 1"]);
+            assert_eq!(skipped(text), Some(1), "{text}");
+            assert!(is_applicable(text.as_bytes(), true));
+        }
+        let all = "p;a -5\np;b -6\n";
+        assert!(is_applicable(all.as_bytes(), true));
+        let error = read("x.folded", all.as_bytes(), all.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "all weights of x.folded are negative");
+        assert!(error.hint().is_some_and(|hint| hint.contains("profile diff")));
     }
 
     #[test]
