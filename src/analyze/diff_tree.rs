@@ -20,6 +20,18 @@ pub struct Side {
     pub total_samples: u64,
 }
 
+impl Side {
+    /// What `node` took.
+    pub(super) fn of(node: &Node) -> Side {
+        Side {
+            self_value: node.self_value,
+            total_value: node.total_value,
+            self_samples: node.self_samples,
+            total_samples: node.total_samples,
+        }
+    }
+}
+
 /// The union of the call trees of two profiles: a node for each that is in the base, the new one, or both.
 ///
 /// ```text
@@ -103,15 +115,13 @@ impl DiffTree {
 
     /// The share of `value` in all of the base, 0..1.
     pub fn base_share(&self, value: u64) -> f64 {
-        match self.base_total {
-            0 => 0.0,
-            total => value as f64 / total as f64,
-        }
+        share(value as f64, self.base_total as f64)
     }
 
-    /// The share of `value` in all of the new profile, 0..1.
+    /// The share of `value`, of the new profile, in what all of the base is worth there: if counts are normalised, in all of the
+    /// new profile; else in all of the base, which may be more than 1.
     pub fn new_share(&self, value: u64) -> f64 {
-        self.tree.share(value)
+        share(value as f64, self.base_total as f64 * self.scale)
     }
 }
 
@@ -147,12 +157,7 @@ fn unite(base: &CallTree, new: CallTree) -> (CallTree, Vec<Side>) {
             (node.file, node.lines) = (old.file, old.lines);
         }
         nodes.push(Node { parent, end: id + 1, ..node });
-        sides.push(old.map_or_else(Side::default, |old| Side {
-            self_value: old.self_value,
-            total_value: old.total_value,
-            self_samples: old.self_samples,
-            total_samples: old.total_samples,
-        }));
+        sides.push(old.map_or_else(Side::default, |old| Side::of(&old)));
         let begin = pending.len();
         let mut olds = in_base.into_iter().flat_map(|id| counted(&base.nodes, id)).peekable();
         let mut news = in_new.into_iter().flat_map(|id| counted(&new_nodes, id)).peekable();
@@ -186,6 +191,10 @@ fn unite(base: &CallTree, new: CallTree) -> (CallTree, Vec<Side>) {
 /// The nodes below one of `nodes` that have samples or a value.
 fn counted(nodes: &[Node], node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
     children(nodes, node).filter(|id| counts(&nodes[*id as usize]))
+}
+
+fn share(value: f64, all: f64) -> f64 {
+    if all > 0.0 { value / all } else { 0.0 }
 }
 
 fn counts(node: &Node) -> bool {

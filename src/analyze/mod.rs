@@ -5,6 +5,7 @@
 //! be tens of thousands of frames deep: nothing in this room recurses.
 
 mod call_tree;
+mod diff_top;
 mod diff_tree;
 mod frame_names;
 mod growth;
@@ -18,6 +19,7 @@ mod top;
 mod view;
 
 pub use call_tree::{CallTree, Node, NodeId};
+pub use diff_top::{DiffFunction, DiffTop};
 pub use diff_tree::{DiffTree, Side};
 pub use leaves::{Leaf, Leaves};
 pub use paths::{Label, Paths};

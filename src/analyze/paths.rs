@@ -74,6 +74,16 @@ impl Paths {
         growth.paths
     }
 
+    /// Nominal value of one sample, if weights are numbers of samples.
+    pub fn period(&self) -> Option<u64> {
+        self.period
+    }
+
+    /// Makes values the weights, and not numbers of samples: those of another length cannot be compared with them.
+    pub fn weigh_by_value(&mut self) {
+        self.period = None;
+    }
+
     /// Calls `each` with every path of a weight above 0, its labels with `;` between, in order of bytes, and its weight: samples
     /// for an event with a fixed period, else the event's value. `last` makes the innermost label's text.
     pub fn for_each<E>(

@@ -62,17 +62,20 @@ impl Top {
             open[row as usize] += 1;
             path.push(row);
         }
-        functions.retain(|function| match function.kind {
-            FrameKind::Task | FrameKind::Note | FrameKind::OffCpu => {
-                function.self_value > 0 || function.self_samples > 0
-            }
-            FrameKind::User | FrameKind::Kernel | FrameKind::Inlined | FrameKind::Jit => true,
-        });
+        functions.retain(|function| is_function(function.kind) || function.self_value > 0 || function.self_samples > 0);
         functions.sort_unstable_by(|a, b| {
             let name = |function: &Function| (tree.names.get(function.name), function.kind);
             b.self_value.cmp(&a.self_value).then_with(|| name(a).cmp(&name(b)))
         });
         Top { functions }
+    }
+}
+
+/// Whether code is shown, and no task or note.
+pub(super) fn is_function(kind: FrameKind) -> bool {
+    match kind {
+        FrameKind::Task | FrameKind::Note | FrameKind::OffCpu => false,
+        FrameKind::User | FrameKind::Kernel | FrameKind::Inlined | FrameKind::Jit => true,
     }
 }
 

@@ -12,6 +12,7 @@ use flameprofile::recorder::UserStacks;
 use flameprofile::sampler::{CpuList, StackSize};
 use flameprofile::session::{States, UseBpf};
 
+use super::diff::{self, DiffArgs};
 use super::names::NamesArgs;
 use super::render::OutputArgs;
 
@@ -33,6 +34,9 @@ pub enum Command {
     /// Read recordings and stacks of other programs, then write a picture, a table, or another format
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(Box<ImportArgs>),
+    /// Compare two recordings, or two sets of them: what each function took before, and takes now
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(Box<DiffArgs>),
     /// Tell what this machine and user allow, and what to type to be allowed more
     Doctor,
     /// Print a completion script for a shell
@@ -259,7 +263,7 @@ fn stack_size(text: &str) -> Result<StackSize, String> {
     size.ok_or_else(|| "the size of a stack copy is a multiple of 8, from 512 to 65528".to_owned())
 }
 
-fn kind_parser() -> impl TypedValueParser<Value = Kind> {
+pub(super) fn kind_parser() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::ALL.map(Kind::name))
         .map(|name| name.parse().expect("the values that are possible are the names of kinds"))
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod debuginfod;
+mod diff;
 mod doctor;
 mod import;
 mod names;
@@ -41,6 +42,7 @@ pub fn run() -> Result<ExitCode> {
         None => record::run(&cli.record),
         Some(Command::Record(args)) => record::run(&args),
         Some(Command::Import(args)) => import::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Doctor) => {
             let terminal = std::io::stdout().is_terminal();
             let width = style::terminal_width().unwrap_or(100);

@@ -214,6 +214,16 @@ impl<'a> Outlet<'a> {
         }
     }
 
+    /// The format of the result.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether the result is for a reader at a terminal.
+    pub fn is_to_terminal(&self) -> bool {
+        self.to_terminal
+    }
+
     /// Whether the result goes to a standard output that is no terminal.
     pub fn is_piped(&self) -> bool {
         self.file.is_none() && !self.to_terminal
@@ -285,6 +295,30 @@ impl<'a> Outlet<'a> {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Writes what `render` gives in the place of a profile, `stats` where statistics are asked for, and `text` to standard error.
+    pub fn write_other(
+        self,
+        render: &mut output::Render<'_>,
+        stats: &serde_json::Value,
+        mut text: String,
+    ) -> Result<()> {
+        match self.file {
+            Some(file) => file.finish_with(render)?,
+            None => output::to_stdout_with(render)?,
+        }
+        if let Some(file) = self.stats_file {
+            let mut json = serde_json::to_vec_pretty(stats).unwrap_or_default();
+            json.push(b'\n');
+            file.finish(&json)?;
+        }
+        if let (Some(path), false) = (self.named, self.args.quiet) {
+            text += &format!("wrote {}\n", printable(&path.to_string_lossy()));
+        }
+        // With standard error closed there is nobody to tell.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        Ok(())
     }
 
     /// Writes the result, and says on standard error what it is worth; `written` is how the writing of records went, if they were

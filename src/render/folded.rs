@@ -36,25 +36,31 @@ impl Default for FoldedOptions {
 
 /// Writes the stacks that `view` selects.
 pub fn write(profile: &Profile, view: &View, options: &FoldedOptions, out: &mut impl Write) -> Result<()> {
-    let mut label = |name: &str, kind: FrameKind| {
-        let mut label = escape(name);
-        // A process begins the line; bottom-up, any function does.
-        if (kind == FrameKind::Task || view.direction == Direction::Callers) && label.starts_with('#') {
-            label.replace_range(..1, "_");
-        }
-        if options.annotate {
-            label.push_str(suffix(kind));
-        }
-        label.into_boxed_str()
-    };
+    let mut label = label(view, options);
     let paths = Paths::build(profile, view, &mut label);
     let mut out = BufWriter::with_capacity(1 << 16, out);
     let written = paths.for_each(innermost, |path, weight| writeln!(out, "{path} {weight}")).and_then(|()| out.flush());
     written.map_err(|error| Error::io("cannot write folded stacks", error))
 }
 
+/// What a frame is called in a line.
+pub(super) fn label(view: &View, options: &FoldedOptions) -> impl FnMut(&str, FrameKind) -> Box<str> {
+    // A process begins the line; bottom-up, any function does.
+    let (direction, annotate) = (view.direction, options.annotate);
+    move |name, kind| {
+        let mut label = escape(name);
+        if (kind == FrameKind::Task || direction == Direction::Callers) && label.starts_with('#') {
+            label.replace_range(..1, "_");
+        }
+        if annotate {
+            label.push_str(suffix(kind));
+        }
+        label.into_boxed_str()
+    }
+}
+
 /// The innermost name, whose last word must not be a number.
-fn innermost(label: &str) -> Cow<'_, str> {
+pub(super) fn innermost(label: &str) -> Cow<'_, str> {
     match label.rsplit_once(' ') {
         Some((begin, word)) if word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
             Cow::Owned(format!("{begin}_{word}"))

@@ -5,6 +5,7 @@
 //! or a terminal's escape sequence. The same input gives the same bytes.
 
 mod data;
+pub mod diff;
 pub mod folded;
 pub mod html;
 pub mod label;

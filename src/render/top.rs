@@ -115,19 +115,19 @@ fn quantity_name(tree: &CallTree) -> &'static str {
     }
 }
 
-fn pad(text: &str, width: usize) -> String {
+pub(super) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
 /// Escape sequences, if they are wanted.
-struct Color(bool);
+pub(super) struct Color(pub bool);
 
 impl Color {
-    fn bold(&self, text: &str) -> String {
+    pub fn bold(&self, text: &str) -> String {
         self.sequence("1", text)
     }
 
-    fn of(&self, kind: FrameKind, text: &str) -> String {
+    pub fn of(&self, kind: FrameKind, text: &str) -> String {
         match kind {
             FrameKind::User => text.to_owned(),
             FrameKind::Kernel => self.sequence("34", text),
@@ -135,6 +135,15 @@ impl Color {
             FrameKind::Jit => self.sequence("32", text),
             FrameKind::OffCpu => self.sequence("35", text),
             FrameKind::Task | FrameKind::Note => self.sequence("2", text),
+        }
+    }
+
+    /// More is orange, less is blue.
+    pub fn of_change(&self, change: f64, text: &str) -> String {
+        match change {
+            _ if change > 0.0 => self.sequence("33", text),
+            _ if change < 0.0 => self.sequence("34", text),
+            _ => text.to_owned(),
         }
     }
 

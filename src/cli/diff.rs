@@ -1,0 +1,351 @@
+//! `profile diff`: two sides are read, and what changed is written.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use clap::{Args, ValueEnum};
+use flameprofile::analyze::{DiffTree, View};
+use flameprofile::import::{ImportOptions, Input, Kind, import};
+use flameprofile::model::{Event, Profile};
+use flameprofile::render::folded::FoldedOptions;
+use flameprofile::render::name::printable;
+use flameprofile::render::number::{count_of, grouped, percent, quantity};
+use flameprofile::render::top::TopOptions;
+use flameprofile::render::{diff, stats_json, warnings};
+use flameprofile::{Error, ErrorKind, Result};
+use serde_json::json;
+
+use super::args::kind_parser;
+use super::progress::ProgressLine;
+use super::render::{Format, Outlet, OutputArgs};
+use super::signals;
+use super::style::{self, Paint};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  profile diff before.data after.data -o diff.svg       what has become of each function
+  profile diff before.folded after.folded               on a terminal the functions that changed most are printed
+  profile diff @monday.txt runs/ -o diff.svg            several files a side: a file with a path a line, and a folder
+  profile diff a.data b.data -f folded | inferno-flamegraph > diff.svg
+
+Counts of the base are scaled to the total of the new side, so that shares are compared; --raw compares them as they are.
+On a terminal without -o the table of functions is printed, else an SVG.
+Exit status: 0 done, 2 failed.";
+
+/// Which two sides to compare, and where to write it.
+#[derive(Args, Debug)]
+pub struct DiffArgs {
+    /// What it was before: a file, a folder (all files in it), or @LIST, a file with a path a line; several are merged
+    pub base: PathBuf,
+    /// What it is now, named likewise
+    pub new: PathBuf,
+    #[arg(hide = true)]
+    pub more: Vec<PathBuf>,
+    /// The format of the files [default: told by their content]
+    #[arg(long, value_name = "FORMAT", value_parser = kind_parser(), help_heading = "What")]
+    pub from: Option<Kind>,
+    /// The event that is compared, by name [default: the first that has samples]
+    #[arg(short, long, help_heading = "What")]
+    pub event: Option<String>,
+    /// Counts as they are, without making both sides' totals equal
+    #[arg(long, help_heading = "What")]
+    pub raw: bool,
+    /// What the widths of frames are, in pictures
+    #[arg(long, value_enum, default_value_t = DiffWidth::Both, help_heading = "What")]
+    pub width: DiffWidth,
+    /// A folder of debug files or binaries by build id, of perf's or the distribution's layout; may be repeated
+    #[arg(long, value_name = "FOLDER", help_heading = "Names")]
+    pub debug_dir: Vec<PathBuf>,
+    /// The root of a copy of the files that the recorded programs saw
+    #[arg(long, value_name = "FOLDER", help_heading = "Names")]
+    pub sysroot: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What the width of a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiffWidth {
+    /// The new side's values; vanished frames have none
+    New,
+    /// The base's values; new frames have none
+    Base,
+    /// The larger of both
+    Both,
+}
+
+/// Reads both sides and writes what changed.
+pub fn run(args: &DiffArgs) -> Result<ExitCode> {
+    if !args.more.is_empty() {
+        let message = format!("two sides are compared, and {} are named", 2 + args.more.len());
+        let hint = "several files of one side are a folder of them, or @LIST, a file with a path a line";
+        return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
+    }
+    let outlet = Outlet::open(&args.output)?;
+    refuse_format(outlet.format())?;
+    let sides = [Side::find("base", &args.base)?, Side::find("new", &args.new)?];
+    refuse_twice(&sides)?;
+    for side in &sides {
+        outlet.refuse_inputs(&side.files)?;
+    }
+    let options = ImportOptions {
+        from: args.from,
+        names: outlet.names(),
+        event: args.event.clone(),
+        debug_dirs: args.debug_dir.clone(),
+        sysroot: args.sysroot.clone(),
+        ..ImportOptions::default()
+    };
+    signals::set_on_signal(&options.stop)?;
+    let base = sides[0].read(&options, args)?;
+    let new = sides[1].read(&options, args)?;
+    comparable(&sides, &base, &new)?;
+    let view = View { per_thread: args.output.per_thread, ..View::default() };
+    let compared = Compared { base: &base, new: &new, view, args };
+    let stats = json!({"base": stats_json(&base.stats), "new": stats_json(&new.stats)});
+    let said = said(&sides, &base, &new, args);
+    let (format, to_terminal) = (outlet.format(), outlet.is_to_terminal());
+    outlet.write_other(&mut |out| compared.render(format, to_terminal, out), &stats, said)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Both sides, and how they are shown.
+struct Compared<'a> {
+    base: &'a Profile,
+    new: &'a Profile,
+    view: View,
+    args: &'a DiffArgs,
+}
+
+impl Compared<'_> {
+    fn render(&self, format: Format, to_terminal: bool, out: &mut dyn Write) -> Result<()> {
+        match format {
+            Format::Folded => self.folded(out),
+            Format::Top => {
+                let width = if to_terminal { style::terminal_width() } else { None };
+                let limit = to_terminal.then_some(30);
+                let options = TopOptions { width, color: Paint::new(to_terminal).is_on(), limit };
+                diff::top::write(&self.tree(), self.base, self.new, &options, &mut { out })
+            }
+            Format::Json => diff::json::write(&self.tree(), &mut { out }),
+            _ => self.picture(self.args.width, out),
+        }
+    }
+
+    fn tree(&self) -> DiffTree {
+        DiffTree::build(self.base, self.new, &self.view, !self.args.raw)
+    }
+
+    fn folded(&self, mut out: &mut dyn Write) -> Result<()> {
+        diff::folded::write(self.base, self.new, &self.view, &FoldedOptions::default(), &mut out)
+    }
+
+    /// The picture of [`Compared::tree`]; until there is one, folded stacks of two columns, which others draw.
+    fn picture(&self, _width: DiffWidth, out: &mut dyn Write) -> Result<()> {
+        self.folded(out)
+    }
+}
+
+/// One side of the comparison.
+#[derive(Debug)]
+struct Side {
+    /// `base` or `new`.
+    name: &'static str,
+    /// As it was named.
+    named: PathBuf,
+    files: Vec<PathBuf>,
+}
+
+impl Side {
+    fn find(name: &'static str, named: &Path) -> Result<Side> {
+        let mut files = Vec::new();
+        match named.as_os_str().as_bytes().strip_prefix(b"@") {
+            None => add_files(named, &mut files)?,
+            Some(list) => {
+                let list = Path::new(std::ffi::OsStr::from_bytes(list));
+                let failed = |error| {
+                    Error::io(format!("cannot read the list {}", list.display()), error)
+                        .with_hint("@LIST is a file with a path a line; a file whose name begins with @ is ./@NAME")
+                };
+                let text = std::fs::read(list).map_err(failed)?;
+                let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+                for line in lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")) {
+                    add_files(Path::new(&std::ffi::OsString::from_vec(line.to_vec())), &mut files)?;
+                }
+            }
+        }
+        if files.is_empty() {
+            let message = format!("no files for the {name} side: {} names none", named.display());
+            return Err(Error::new(ErrorKind::NotFound, message)
+                .with_hint("name a file, a folder with files in it, or @LIST, a file with a path a line"));
+        }
+        Ok(Side { name, named: named.to_owned(), files })
+    }
+
+    fn read(&self, options: &ImportOptions, args: &DiffArgs) -> Result<Profile> {
+        let mut progress = ProgressLine::new(!args.output.quiet, None);
+        let input = |path: &PathBuf| if path == Path::new("-") { Input::stdin() } else { Input::Path(path.clone()) };
+        let profile = import(self.files.iter().map(input).collect(), options, &mut |state| progress.show_import(state));
+        progress.clear();
+        let profile = profile?;
+        if options.stop.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Io, "stopped before both sides were read")
+                .with_hint("part of a side says nothing; to compare a part of a recording: profile import --time"));
+        }
+        if total(&profile).0 == 0 {
+            let of = match profile.main_event() {
+                "" => String::new(),
+                event => format!(" of the event {}", printable(event)),
+            };
+            let named = self.named.display();
+            return Err(Error::new(ErrorKind::NotFound, format!("the {} side has no samples{of}: {named}", self.name))
+                .with_hint(format!("see what is in it: profile import {} -f top", self.files[0].display())));
+        }
+        Ok(profile)
+    }
+}
+
+/// A file, or all files of a folder that are not hidden, in order of name; what `perf record --threads` has written is one.
+fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    if !path.is_dir() || path.join("data").is_file() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let failed = |error| Error::io(format!("cannot read the folder {}", path.display()), error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.path().is_file() && !entry.file_name().as_bytes().starts_with(b".") {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    files.append(&mut found);
+    Ok(())
+}
+
+/// What a profile's event has: value and samples.
+fn total(profile: &Profile) -> (u64, u64) {
+    let samples = profile.samples.iter().filter(|sample| sample.event == profile.main);
+    samples.fold((0, 0), |(value, samples), sample| {
+        (u64::saturating_add(value, sample.value), samples + u64::from(sample.count))
+    })
+}
+
+fn refuse_format(format: Format) -> Result<()> {
+    match format {
+        Format::Svg | Format::Folded | Format::Top | Format::Json => Ok(()),
+        Format::Pprof | Format::PerfScript | Format::PerfData => {
+            Err(Error::new(ErrorKind::Usage, "this format holds one profile, and not the difference of two").with_hint(
+                "-f svg, top, folded or json; `go tool pprof -diff_base A.pb.gz B.pb.gz` compares two itself",
+            ))
+        }
+    }
+}
+
+/// Refuses a file that is named twice: a side would be twice as large, or compared with itself.
+fn refuse_twice(sides: &[Side; 2]) -> Result<()> {
+    let mut seen: HashMap<(u64, u64), &Side> = HashMap::new();
+    let mut stdin: Option<&Side> = None;
+    for side in sides {
+        for file in &side.files {
+            let before = match file == Path::new("-") {
+                true => stdin.replace(side),
+                false => match std::fs::metadata(file) {
+                    Ok(facts) => seen.insert((facts.dev(), facts.ino()), side),
+                    // Reading it says more.
+                    Err(_) => None,
+                },
+            };
+            let Some(before) = before else { continue };
+            let message = match before.name == side.name {
+                true => format!("{} is named twice on the {} side", file.display(), side.name),
+                false => format!("{} is on both sides", file.display()),
+            };
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint("name two different recordings: profile diff before.data after.data"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses events that do not count the same.
+fn comparable(sides: &[Side; 2], base: &Profile, new: &Profile) -> Result<()> {
+    let name = |profile: &Profile, event: &Event| plain(profile.strings.get(event.name)).to_owned();
+    let drawn = |profile: &Profile| {
+        let event = &profile.events[profile.main.index()];
+        (name(profile, event), event.unit)
+    };
+    let (of_base, of_new) = (drawn(base), drawn(new));
+    if of_base == of_new {
+        return Ok(());
+    }
+    let has_samples = |profile: &Profile, wanted: &(String, flameprofile::model::Unit)| {
+        let row = profile.events.iter().position(|event| (name(profile, event), event.unit) == *wanted);
+        row.is_some_and(|row| profile.samples.iter().any(|sample| sample.event.index() == row))
+    };
+    let common = new.events.iter().map(|event| (name(new, event), event.unit));
+    let common = common.filter(|event| has_samples(new, event)).find(|event| has_samples(base, event));
+    let hint = match common {
+        Some((event, _)) => format!("both have {event}: add -e {event}"),
+        None => format!(
+            "record both with one event; or compare numbers of samples: profile import {} -f folded -o base.folded, \
+             the other likewise, and profile diff base.folded new.folded",
+            sides[0].files[0].display()
+        ),
+    };
+    let (base_event, new_event) = (of_base.0, of_new.0);
+    let message = match base_event == new_event {
+        true => format!("{base_event} has another unit on either side"),
+        false => {
+            format!("the base is of the event {base_event}, the new side of {new_event}: they count different things")
+        }
+    };
+    Err(Error::new(ErrorKind::Usage, message).with_hint(hint))
+}
+
+/// An event's name without how precise its addresses are (`p` and `P`, `perf-list(1)`), if that is its only modifier: it counts the same.
+fn plain(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((event, modifiers)) if modifiers.bytes().all(|letter| letter == b'p' || letter == b'P') => event,
+        _ => name,
+    }
+}
+
+/// What is said on standard error: what each side is, how they were compared, and what may be wrong.
+fn said(sides: &[Side; 2], base: &Profile, new: &Profile, args: &DiffArgs) -> String {
+    let mut text = String::new();
+    let profiles = [base, new];
+    let totals = profiles.map(total);
+    if !args.output.quiet {
+        for ((side, profile), (value, samples)) in sides.iter().zip(profiles).zip(totals) {
+            let unit = profile.events[profile.main.index()].unit;
+            text += &format!(
+                "{:5} {}; {}: {} in {}; unnamed {}\n",
+                format!("{}:", side.name),
+                count_of(side.files.len() as u64, "file"),
+                printable(profile.main_event()),
+                quantity(value, unit),
+                count_of(samples, "sample"),
+                percent(profile.stats.unnamed_total()),
+            );
+        }
+        if !args.raw && totals[0].0 != totals[1].0 {
+            let scale = totals[1].0 as f64 / totals[0].0 as f64;
+            text += &format!("normalised: what the base has counts {scale:.4} times (--raw: as it is)\n");
+        }
+    }
+    let paint = Paint::new(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    for (side, profile) in sides.iter().zip(profiles) {
+        let skipped = profile.stats.skipped.iter().map(|(what, count)| format!("{} {what} left out", grouped(*count)));
+        for warning in warnings(&profile.stats).into_iter().chain(skipped) {
+            text += &format!("{} {}: {warning}\n", paint.yellow("warning:"), side.name);
+        }
+    }
+    text
+}
