@@ -12,7 +12,7 @@ mod skip;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use flameprofile::analyze::{CallTree, View};
+use flameprofile::analyze::View;
 use flameprofile::model::Profile;
 use flameprofile::render::label;
 use flameprofile::render::{PictureOptions, svg};

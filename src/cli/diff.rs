@@ -16,13 +16,13 @@ use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
 use flameprofile::render::number::{count_of, grouped, percent, quantity};
 use flameprofile::render::top::TopOptions;
-use flameprofile::render::{diff, stats_json, warnings};
+use flameprofile::render::{self, PictureOptions, diff, html, stats_json, svg, warnings};
 use flameprofile::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::args::kind_parser;
 use super::progress::ProgressLine;
-use super::render::{Format, Outlet, OutputArgs};
+use super::render::{Format, Outlet, OutputArgs, PictureView};
 use super::signals;
 use super::style::{self, Paint};
 
@@ -88,6 +88,10 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     }
     let outlet = Outlet::open(&args.output)?;
     refuse_format(outlet.format())?;
+    if !matches!(args.output.view, PictureView::Flame | PictureView::Icicle) {
+        return Err(Error::new(ErrorKind::Usage, "a difference is drawn as a flame graph or an icicle graph")
+            .with_hint("-f html has the bottom-up view and the callers and callees of each function in it"));
+    }
     let sides = [Side::find("base", &args.base)?, Side::find("new", &args.new)?];
     refuse_twice(&sides)?;
     for side in &sides {
@@ -105,7 +109,8 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     let base = sides[0].read(&options, args)?;
     let new = sides[1].read(&options, args)?;
     comparable(&sides, &base, &new)?;
-    let view = View { per_thread: args.output.per_thread, ..View::default() };
+    let OutputArgs { per_thread, per_process, .. } = args.output;
+    let view = View { per_thread, per_process, ..View::default() };
     let compared = Compared { base: &base, new: &new, view, args };
     let stats = json!({"base": stats_json(&base.stats), "new": stats_json(&new.stats)});
     let said = said(&sides, &base, &new, args);
@@ -133,7 +138,7 @@ impl Compared<'_> {
                 diff::top::write(&self.tree(), self.base, self.new, &options, &mut { out })
             }
             Format::Json => diff::json::write(&self.tree(), &mut { out }),
-            _ => self.picture(self.args.width, out),
+            _ => self.picture(format, out),
         }
     }
 
@@ -145,9 +150,18 @@ impl Compared<'_> {
         diff::folded::write(self.base, self.new, &self.view, &FoldedOptions::default(), &mut out)
     }
 
-    /// The picture of [`Compared::tree`]; until there is one, folded stacks of two columns, which others draw.
-    fn picture(&self, _width: DiffWidth, out: &mut dyn Write) -> Result<()> {
-        self.folded(out)
+    /// The picture of [`Compared::tree`].
+    fn picture(&self, format: Format, mut out: &mut dyn Write) -> Result<()> {
+        let diff_width = match self.args.width {
+            DiffWidth::New => render::DiffWidth::New,
+            DiffWidth::Base => render::DiffWidth::Base,
+            DiffWidth::Both => render::DiffWidth::Both,
+        };
+        let options = PictureOptions { diff_width, ..self.args.output.picture() };
+        match format {
+            Format::Html => html::write_diff(&self.tree(), self.base, self.new, &options, &mut out),
+            _ => svg::write_diff(&self.tree(), self.base, self.new, &options, &mut out),
+        }
     }
 }
 
@@ -239,10 +253,10 @@ fn total(profile: &Profile) -> (u64, u64) {
 
 fn refuse_format(format: Format) -> Result<()> {
     match format {
-        Format::Svg | Format::Folded | Format::Top | Format::Json => Ok(()),
+        Format::Svg | Format::Html | Format::Folded | Format::Top | Format::Json => Ok(()),
         Format::Pprof | Format::PerfScript | Format::PerfData => {
             Err(Error::new(ErrorKind::Usage, "this format holds one profile, and not the difference of two").with_hint(
-                "-f svg, top, folded or json; `go tool pprof -diff_base A.pb.gz B.pb.gz` compares two itself",
+                "-f svg, html, top, folded or json; `go tool pprof -diff_base A.pb.gz B.pb.gz` compares two itself",
             ))
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flameprofile::analyze::{CallTree, View};
-use flameprofile::model::Profile;
+use flameprofile::model::{Origin, Profile};
 use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
 use flameprofile::render::top::TopOptions;
@@ -188,6 +188,11 @@ impl<'a> Outlet<'a> {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
                 .with_hint("name it .svg, .html, .folded, .txt, .json, .pb.gz or .data, or say the format with -f"));
         }
+        if args.view == PictureView::Sandwich && args.function.is_none() && matches!(format, Format::Svg | Format::Html)
+        {
+            return Err(Error::new(ErrorKind::Usage, "--view sandwich is of one function")
+                .with_hint("name it: --view sandwich --function NAME; `-f top` lists those that there are"));
+        }
         if args.stats.as_deref().is_some_and(output::is_stdout) {
             return Err(Error::new(ErrorKind::Usage, "--stats takes a file: standard output is for the result")
                 .with_hint("--stats stats.json"));
@@ -208,7 +213,7 @@ impl<'a> Outlet<'a> {
     pub fn names(&self) -> SymbolizeOptions {
         SymbolizeOptions {
             inlines: !self.args.no_inline,
-            lines: matches!(self.format, Format::Svg | Format::Json | Format::Pprof),
+            lines: matches!(self.format, Format::Svg | Format::Html | Format::Json | Format::Pprof),
             demangle: !self.args.no_demangle,
             full_names: self.args.full_names,
         }
@@ -362,8 +367,7 @@ fn write_as(
 ) -> Result<()> {
     let view = View { per_thread: args.per_thread, per_process: args.per_process, ..View::default() };
     match format {
-        Format::Svg => svg::write(profile, &view, &args.picture(), &mut out),
-        Format::Html => html::write(profile, &view, &args.picture(), &mut out),
+        Format::Svg | Format::Html => write_picture(profile, &view, format, &args.picture(), out),
         Format::Folded => folded::write(profile, &view, &FoldedOptions::default(), &mut out),
         Format::Top => {
             let width = if to_terminal { style::terminal_width() } else { None };
@@ -376,5 +380,31 @@ fn write_as(
         Format::PerfScript => export::perf_script::write(profile, &mut out),
         // Written while it was recorded.
         Format::PerfData => Ok(()),
+    }
+}
+
+/// Writes a picture. A recording cannot be made again: where it has not what the view needs, its flame graph is written.
+fn write_picture(
+    profile: &Profile,
+    view: &View,
+    format: Format,
+    options: &PictureOptions,
+    mut out: &mut dyn Write,
+) -> Result<()> {
+    let mut write = |options: &PictureOptions| match format {
+        Format::Html => html::write(profile, view, options, &mut out),
+        _ => svg::write(profile, view, options, &mut out),
+    };
+    match write(options) {
+        Err(error) if error.kind() == ErrorKind::Usage && profile.stats.origin == Origin::Recording => {
+            let flame = PictureOptions { shape: Shape::Flame, ..options.clone() };
+            write(&flame)?;
+            // With standard error closed there is nobody to tell.
+            let said = printable(&format!("{error}: a flame graph is written instead")).into_owned();
+            let paint = Paint::new(std::io::stderr().is_terminal());
+            let _ = writeln!(std::io::stderr(), "{} {said}", paint.yellow("warning:"));
+            Ok(())
+        }
+        result => result,
     }
 }

@@ -8,7 +8,7 @@ use crate::analyze::{CallTree, Leaves, NodeId};
 use crate::error::Result;
 use crate::formats::picture::{Column, Packer};
 use crate::formats::stats_json;
-use crate::model::{FoundBySet, FrameKind, Profile, Unit};
+use crate::model::{FoundBySet, FrameKind, Profile, StringId, Unit};
 
 /// Distances between samples are given in so many nanoseconds.
 const TICK: u64 = 1_000;
@@ -71,6 +71,15 @@ impl<'a> Text<'a, '_> {
     }
 }
 
+struct Function {
+    name: StringId,
+    kind: FrameKind,
+    /// The row of its image's name.
+    image: Option<u64>,
+    file: StringId,
+    lines: (u32, u32),
+}
+
 /// Writes a row for each function; returns where they are by name and kind.
 fn functions<'a>(
     packer: &mut Packer,
@@ -80,35 +89,32 @@ fn functions<'a>(
     text: &mut Text<'a, '_>,
 ) -> Vec<u32> {
     let mut row_of = vec![u32::MAX; tree.names.count() * KINDS.len()];
-    let mut rows: Vec<(u64, u64, Option<u64>, u64, (u32, u32))> = Vec::new();
+    let mut rows: Vec<Function> = Vec::new();
     for (id, node) in tree.nodes.iter().enumerate() {
         let row = &mut row_of[slot(node.name.index(), node.kind)];
         if *row == u32::MAX {
             *row = rows.len() as u32;
-            rows.push((u64::from(node.name.0), node.kind as u64, None, 0, (0, 0)));
+            rows.push(Function { name: node.name, kind: node.kind, image: None, file: StringId(0), lines: (0, 0) });
         }
-        let (_, _, image, file, lines) = &mut rows[*row as usize];
+        let Function { image, file, lines, .. } = &mut rows[*row as usize];
         if image.is_none() && node.image.is_some() {
             *image = image_of(id as NodeId).map(|path| text.row(base_name(path)));
         }
-        let node_file = u64::from(node.file.0);
-        if node_file != 0 && (*file == 0 || *file == node_file) {
-            let (first, last) = if *file == 0 { (u32::MAX, 0) } else { *lines };
-            (*file, *lines) = (node_file, (first.min(node.lines.0), last.max(node.lines.1)));
+        if node.file != StringId(0) && (*file == StringId(0) || *file == node.file) {
+            let (first, last) = if *file == StringId(0) { (u32::MAX, 0) } else { *lines };
+            (*file, *lines) = (node.file, (first.min(node.lines.0), last.max(node.lines.1)));
         }
     }
     let mut columns: [Column; 7] = Default::default();
-    for (name, kind, image, file, (first, last)) in rows {
-        let found = leaves.and_then(|leaves| {
-            leaves.found_by.get(&(crate::model::StringId(name as u32), KINDS[kind_row(kind)])).copied()
-        });
+    for Function { name, kind, image, file, lines: (first, last) } in rows {
+        let found = leaves.and_then(|leaves| leaves.found_by.get(&(name, kind)).copied());
         let numbers = [
-            name,
-            kind_row(kind) as u64,
+            name.0.into(),
+            KINDS.iter().position(|known| *known == kind).unwrap_or(0) as u64,
             image.unwrap_or(0),
-            file,
-            u64::from(first),
-            u64::from(last.saturating_sub(first)),
+            file.0.into(),
+            first.into(),
+            last.saturating_sub(first).into(),
             found.map_or(0, bits),
         ];
         columns.iter_mut().zip(numbers).for_each(|(column, number)| column.push(number));
@@ -116,11 +122,6 @@ fn functions<'a>(
     let names = ["name", "kind", "image", "file", "first_line", "line_count", "found_by"];
     names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
     row_of
-}
-
-/// Where a kind stands in [`KINDS`], by its number in the model.
-fn kind_row(kind: u64) -> usize {
-    KINDS.iter().position(|known| *known as u64 == kind).unwrap_or(0)
 }
 
 fn slot(name: usize, kind: FrameKind) -> usize {

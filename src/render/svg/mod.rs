@@ -158,8 +158,8 @@ impl Still {
 
 /// What stands between head and foot.
 enum Drawing<'a> {
-    Tree { frames: Frames<'a>, is_root_below: bool },
-    Sandwich { callers: Frames<'a>, callees: Frames<'a> },
+    Tree { frames: Box<Frames<'a>>, is_root_below: bool },
+    Sandwich(Box<[Frames<'a>; 2]>),
     Chart(Box<Timeline>),
 }
 
@@ -173,12 +173,12 @@ impl<'a> Drawing<'a> {
         let frames = |tree: Cow<'a, CallTree>| Frames::new(tree, subject, options, inner);
         match subject {
             Subject::Diff { diff, .. } => Ok(Drawing::Tree {
-                frames: frames(Cow::Borrowed(&diff.tree)),
+                frames: Box::new(frames(Cow::Borrowed(&diff.tree))),
                 is_root_below: options.shape != Shape::Icicle,
             }),
             Subject::Profile { profile, view } => match (options.shape, tree) {
                 (Shape::Flame | Shape::Icicle | Shape::Reverse, Some(tree)) => Ok(Drawing::Tree {
-                    frames: frames(Cow::Borrowed(tree)),
+                    frames: Box::new(frames(Cow::Borrowed(tree))),
                     is_root_below: options.shape == Shape::Flame,
                 }),
                 (Shape::Chart, _) if profile.samples.is_empty() => Ok(Drawing::Chart(Box::new(Timeline {
@@ -199,7 +199,7 @@ impl<'a> Drawing<'a> {
                 _ => {
                     let Sandwich { callers, callees } = sandwich(profile, view, options)?;
                     let [callers, callees] = [callers, callees].map(|tree| frames(Cow::Owned(tree)));
-                    Ok(Drawing::Sandwich { callers, callees })
+                    Ok(Drawing::Sandwich(Box::new([callers, callees])))
                 }
             },
         }
@@ -208,7 +208,7 @@ impl<'a> Drawing<'a> {
     fn is_empty(&self) -> bool {
         match self {
             Drawing::Tree { frames, .. } => frames.layout.tiles.is_empty(),
-            Drawing::Sandwich { .. } => false,
+            Drawing::Sandwich(_) => false,
             Drawing::Chart(timeline) => timeline.lanes.is_empty(),
         }
     }
@@ -216,7 +216,7 @@ impl<'a> Drawing<'a> {
     fn rows(&self, options: &PictureOptions) -> u32 {
         match self {
             Drawing::Tree { frames, .. } => frames.layout.rows,
-            Drawing::Sandwich { callers, callees } => callers.layout.rows - 1 + callees.layout.rows,
+            Drawing::Sandwich(halves) => halves[0].layout.rows - 1 + halves[1].layout.rows,
             Drawing::Chart(timeline) => chart::rows(timeline, options.max_rows),
         }
     }
@@ -225,7 +225,7 @@ impl<'a> Drawing<'a> {
         match self {
             _ if matches!(subject, Subject::Diff { .. }) => page::legend_of_changes(),
             Drawing::Tree { frames, .. } => page::legend(&frames.tree, &frames.layout, subject, options.palette),
-            Drawing::Sandwich { callees, .. } => page::legend(&callees.tree, &callees.layout, subject, options.palette),
+            Drawing::Sandwich(halves) => page::legend(&halves[1].tree, &halves[1].layout, subject, options.palette),
             Drawing::Chart(timeline) => page::legend_of_kinds(timeline, options.palette),
         }
     }
@@ -238,7 +238,8 @@ impl<'a> Drawing<'a> {
                 frames.paint(painter, &|row| if *is_root_below { last - row } else { row });
                 merged(&frames.layout, inner).into_iter().collect()
             }
-            Drawing::Sandwich { callers, callees } => {
+            Drawing::Sandwich(halves) => {
+                let [callers, callees] = &**halves;
                 let middle = callers.layout.rows.saturating_sub(1);
                 callers.paint(painter, &|row| middle - row);
                 callees.paint(painter, &|row| middle + row);
