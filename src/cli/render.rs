@@ -45,7 +45,7 @@ pub struct OutputArgs {
     /// What colours say
     #[arg(long, value_enum, default_value_t = Palette::Type, help_heading = "Output")]
     pub palette: Palette,
-    /// Frames narrower than so many pixels are merged into one grey frame [default: 0.1]
+    /// Frames narrower than so many pixels are merged into one grey frame; 0: every frame is drawn [default: 0.1]
     #[arg(long, value_name = "PIXELS", value_parser = pixels, help_heading = "Output")]
     pub min_width: Option<f64>,
     /// Names as the linker has them

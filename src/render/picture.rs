@@ -178,7 +178,8 @@ impl<'a> Subject<'a> {
             Subject::Profile { profile, view } => {
                 let plain = View { event: view.event, ..View::default() };
                 let made;
-                let tree = match drawn.filter(|_| *view == plain) {
+                let is_plain = *view == plain && matches!(options.shape, Shape::Flame | Shape::Icicle);
+                let tree = match drawn.filter(|_| is_plain) {
                     Some(tree) => tree,
                     None => {
                         made = CallTree::build(profile, &plain);

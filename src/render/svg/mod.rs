@@ -171,16 +171,24 @@ impl<'a> Drawing<'a> {
         inner: f64,
     ) -> Result<Drawing<'a>> {
         let frames = |tree: Cow<'a, CallTree>| Frames::new(tree, subject, options, inner);
+        let upright = |tree: &'a CallTree| {
+            // Who wants every frame drawn gets it.
+            let rows = if options.min_width > 0.0 { rows_that_matter(tree) } else { options.max_rows };
+            let max_rows = options.max_rows.min(rows);
+            let options = PictureOptions { max_rows, ..options.clone() };
+            let frames = Box::new(Frames::new(Cow::Borrowed(tree), subject, &options, inner));
+            Drawing::Tree { frames, is_root_below: true }
+        };
+        let hanging = |tree: &'a CallTree| {
+            let frames = Box::new(frames(Cow::Borrowed(tree)));
+            Drawing::Tree { frames, is_root_below: false }
+        };
         match subject {
-            Subject::Diff { diff, .. } => Ok(Drawing::Tree {
-                frames: Box::new(frames(Cow::Borrowed(&diff.tree))),
-                is_root_below: options.shape != Shape::Icicle,
-            }),
+            Subject::Diff { diff, .. } if options.shape == Shape::Icicle => Ok(hanging(&diff.tree)),
+            Subject::Diff { diff, .. } => Ok(upright(&diff.tree)),
             Subject::Profile { profile, view } => match (options.shape, tree) {
-                (Shape::Flame | Shape::Icicle | Shape::Reverse, Some(tree)) => Ok(Drawing::Tree {
-                    frames: Box::new(frames(Cow::Borrowed(tree))),
-                    is_root_below: options.shape == Shape::Flame,
-                }),
+                (Shape::Flame, Some(tree)) => Ok(upright(tree)),
+                (Shape::Icicle | Shape::Reverse, Some(tree)) => Ok(hanging(tree)),
                 (Shape::Chart, _) if profile.samples.is_empty() => Ok(Drawing::Chart(Box::new(Timeline {
                     names: Default::default(),
                     start: 0,
@@ -248,6 +256,25 @@ impl<'a> Drawing<'a> {
             Drawing::Chart(timeline) => chart::paint(timeline, painter, inner, options.palette, options.max_rows),
         }
     }
+}
+
+/// A picture with the root below begins, for who opens it, with its highest row: spires of a few samples would be all that is seen. So
+/// rows that hold less than this share of the width together are gathered, as what is too deep is.
+const SPIRES: f64 = 0.01;
+/// So many rows fit on a screen.
+const ROWS_OF_A_SCREEN: u32 = 40;
+
+fn rows_that_matter(tree: &CallTree) -> u32 {
+    let deepest = tree.nodes.iter().map(|node| node.depth).max().unwrap_or(0);
+    let mut widths = vec![0u64; deepest as usize + 1];
+    for node in &tree.nodes {
+        let width = &mut widths[node.depth as usize];
+        *width = width.saturating_add(node.total_value);
+    }
+    let least = (SPIRES * tree.root().total_value as f64) as u64;
+    let rows = widths.iter().rposition(|width| *width > least).map_or(1, |depth| depth as u32 + 1);
+    // One more holds what is gathered.
+    (rows + 1).max(ROWS_OF_A_SCREEN)
 }
 
 /// Both halves around the function that is asked for.

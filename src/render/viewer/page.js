@@ -16,7 +16,7 @@ display:flex;flex-direction:column;width:100%;height:100%;box-sizing:border-box;
 .flameprofile[data-theme=dark]{--back:#17171b;--ink:#ececf1;--soft:#b3b3bf;--line:#4a4a55;--panel:#232329;--field:#2c2c34;--on:#45456e;--warn:#4a3a08;--warnink:#ffe7a3;--bad:#ff8a9a;--focus:#9db0ff}
 .flameprofile *{box-sizing:border-box}
 .flameprofile .head{padding:8px 10px 4px;display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;max-height:35%;overflow:auto;flex:none}
-.flameprofile .title{font-size:16px;font-weight:600;margin:0;overflow-wrap:anywhere}
+.flameprofile .title{font-size:16px;font-weight:600;margin:0;overflow-wrap:anywhere;max-height:2.8em;overflow:hidden}
 .flameprofile .warning{flex-basis:100%;background:var(--warn);color:var(--warnink);border:1px solid #b98500;border-radius:4px;padding:3px 8px;font-size:12px}
 .flameprofile .keys{display:flex;flex-wrap:wrap;gap:2px 12px;font-size:12px;color:var(--soft)}
 .flameprofile .key i{display:inline-block;width:11px;height:11px;border-radius:2px;border:1px solid #8a8a92;margin-right:4px;vertical-align:-1px}
@@ -43,7 +43,7 @@ display:flex;flex-direction:column;width:100%;height:100%;box-sizing:border-box;
 .flameprofile .facts{flex:none;font-size:12px;color:var(--soft);padding:2px 10px;background:var(--panel);max-height:40%;overflow:auto}
 .flameprofile .facts summary{cursor:pointer}
 .flameprofile .facts dl{display:grid;grid-template-columns:max-content 1fr;gap:0 10px;margin:4px 0}
-.flameprofile .facts dd{margin:0;overflow-wrap:anywhere}
+.flameprofile .facts dd{margin:0;overflow-wrap:anywhere;max-height:2.8em;overflow:hidden}
 .flameprofile .tip,.flameprofile .menu{position:absolute;z-index:5;background:var(--back);color:var(--ink);border:1px solid #8a8a92;border-radius:4px;box-shadow:0 2px 8px rgba(0,0,0,.25);font-size:12px;padding:4px 8px;max-width:min(640px,90%);pointer-events:none;white-space:pre-line;overflow-wrap:anywhere}
 .flameprofile .tip b{display:block;font-family:"DejaVu Sans Mono",Menlo,Consolas,monospace}
 .flameprofile .menu{pointer-events:auto;padding:3px;display:flex;flex-direction:column}
@@ -85,7 +85,7 @@ Viewer.prototype.makePage = function (host) {
   app.setAttribute('class', 'flameprofile');
   dress(app);
   const header = this.model.header, head = part('header', 'head', app);
-  part('h1', 'title', head, header.title);
+  part('h1', 'title', head, header.title, { title: begin(header.title, 2000) });
   const keys = this.keys = part('div', 'keys', head);
   keys.setAttribute('aria-label', 'Colours');
   if (header.warnings.length) part('div', 'warning', head, 'Warning: ' + header.warnings.join('; ') + '.', { role: 'note' });

@@ -142,6 +142,7 @@ class Viewer {
     this.rowCount = boxes.rows.length;
     this.resize(true);
     if (this.isRootBelow && !this.isScrolled) this.stage.scrollTop = this.stage.scrollHeight;
+    else if (view === 'sandwich' && this.trees0.length) this.stage.scrollTop = (this.focusRow + 0.5) * PITCH - this.stage.clientHeight / 2;
     this.isScrolled = false;
     this.paint();
     this.drawStrip();
