@@ -32,7 +32,8 @@ impl Sample {
     pub const NO_CPU: u32 = u32::MAX;
 
     fn shared(&self) -> Shared {
-        Shared { thread: self.thread, cpu: self.cpu, end: self.end, event: self.event, count: self.count }
+        let count = (u64::from(self.count) != self.value).then_some(self.count);
+        Shared { thread: self.thread, cpu: self.cpu, end: self.end, event: self.event, count }
     }
 }
 
@@ -43,7 +44,8 @@ struct Shared {
     cpu: u32,
     end: StackEnd,
     event: EventId,
-    count: u32,
+    /// Nothing if it is the value: stacks that another program had counted have many.
+    count: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +126,13 @@ impl SampleTable {
 
     fn row(&mut self, sample: &Sample) -> Row {
         let Sample { time, value, stack, .. } = *sample;
-        Row { time, value, stack, shared: self.shared.intern(sample.shared()) }
+        let shared = sample.shared();
+        // Most are as the one before.
+        let shared = match self.rows.last() {
+            Some(last) if self.shared.values()[last.shared as usize] == shared => last.shared,
+            _ => self.shared.intern(shared),
+        };
+        Row { time, value, stack, shared }
     }
 
     fn sample(&self, row: &Row) -> Sample {
@@ -134,6 +142,7 @@ impl SampleTable {
 
 fn sample(row: &Row, shared: &Interner<Shared>) -> Sample {
     let Shared { thread, cpu, end, event, count } = shared.values()[row.shared as usize];
+    let count = count.unwrap_or(row.value as u32);
     Sample { time: row.time, thread, cpu, stack: row.stack, end, event, value: row.value, count }
 }
 
