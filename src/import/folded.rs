@@ -9,8 +9,12 @@
 
 use std::io::Read;
 
+use memchr::{memchr, memrchr};
+use rustc_hash::FxHashSet;
+
 use super::byte_table::ByteTable;
 use super::lines::Lines;
+use super::path_table::{PathTable, Vacant};
 use super::source::refused;
 use super::tasks::Tasks;
 use crate::error::{Error, ErrorKind, Result};
@@ -86,27 +90,55 @@ fn negative(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// Splits off a weight; one with a fraction is rounded.
+#[inline]
 fn weight(line: &[u8]) -> Option<(&[u8], u64)> {
     let line = line.trim_ascii_end();
     let blank = line.iter().rposition(|byte| *byte == b' ' || *byte == b'\t')?;
-    let word = std::str::from_utf8(&line[blank + 1..]).ok()?;
-    if !word.bytes().next()?.is_ascii_digit() || !word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    let word = &line[blank + 1..];
+    if !word.first()?.is_ascii_digit() {
         return None;
     }
-    let weight = match word.parse::<u64>() {
-        Ok(weight) => weight,
-        Err(_) => word.parse::<f64>().ok()?.round() as u64,
+    // Numbers of so many digits fit.
+    let digits = if word.len() < 20 { word } else { &[] };
+    let weight =
+        digits.iter().try_fold(0, |sum: u64, byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')));
+    let weight = match weight {
+        Some(weight) if !digits.is_empty() => weight,
+        _ => large_weight(word)?,
     };
     Some((line[..blank].trim_ascii_end(), weight))
+}
+
+/// A weight that has a fraction or many digits.
+#[cold]
+fn large_weight(word: &[u8]) -> Option<u64> {
+    let word = std::str::from_utf8(word).ok()?;
+    if !word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    word.parse::<u64>().ok().or_else(|| Some(word.parse::<f64>().ok()?.round() as u64))
+}
+
+/// Splits off the first name of a path; nothing is behind the last one.
+#[inline]
+fn first_name(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    memchr(b';', path).map_or((path, None), |at| (&path[..at], Some(&path[at + 1..])))
 }
 
 struct Reader {
     builder: ProfileBuilder,
     tasks: Tasks,
     processes: ByteTable,
+    /// The process of the last line: most are of one.
+    process: (Vec<u8>, ThreadId),
     names: ByteTable,
+    /// The stacks of all paths without process and note, so that a stack that is in none is a new one.
+    paths: PathTable,
+    /// Stacks with a frame that is no code but an estimate.
+    estimates: FxHashSet<StackId>,
     events: Vec<EventId>,
-    frames: Vec<FrameId>,
+    /// The ends of the names of a path that are not known as what follows the ones before, last first.
+    unknown: Vec<(usize, Vacant)>,
     stacks: u64,
     strange: u64,
     negative: u64,
@@ -121,9 +153,12 @@ impl Reader {
             builder,
             tasks: Tasks::default(),
             processes: ByteTable::new(),
+            process: (Vec::new(), ThreadId(0)),
             names: ByteTable::new(),
+            paths: PathTable::new(),
+            estimates: FxHashSet::default(),
             events,
-            frames: Vec::new(),
+            unknown: Vec::new(),
             stacks: 0,
             strange: 0,
             negative: 0,
@@ -147,26 +182,19 @@ impl Reader {
             return self.strange += 1;
         }
         self.stacks += 1;
-        let mut names = path.split(|byte| *byte == b';');
-        let thread = self.thread(names.next().unwrap_or_default());
-        let (mut end, mut is_estimate) = (StackEnd::Root, false);
-        self.frames.clear();
-        for name in names {
-            if name.first() == Some(&b'[') {
-                let text = String::from_utf8_lossy(name);
-                if let (Some(reason), true) = (Truncation::of_note(&text), self.frames.is_empty()) {
-                    end = StackEnd::Truncated(reason);
-                    continue;
-                }
-                is_estimate |= ESTIMATES.contains(&&*text);
-            }
-            let frame = self.frame(name);
-            self.frames.push(frame);
+        let (process, mut path) = first_name(path);
+        let thread = self.thread(process);
+        let mut end = StackEnd::Root;
+        while let Some(frames) = path.filter(|path| path.first() == Some(&b'[')) {
+            let (name, rest) = first_name(frames);
+            let Some(reason) = Truncation::of_note(&String::from_utf8_lossy(name)) else { break };
+            (end, path) = (StackEnd::Truncated(reason), rest);
         }
-        let mut stack = StackId(0);
-        for frame in &self.frames {
-            stack = self.builder.stack(stack, *frame);
-        }
+        let stack = path.map_or(StackId(0), |path| {
+            // Bytes that are no text become text, and are then as any other that reads the same.
+            self.stack(path).or_else(|| self.stack(String::from_utf8_lossy(path).as_bytes())).unwrap_or_default()
+        });
+        let is_estimate = !self.estimates.is_empty() && self.estimates.contains(&stack);
         for (event, value) in self.events.iter().zip(values) {
             if value == 0 {
                 continue;
@@ -177,33 +205,74 @@ impl Reader {
         }
     }
 
+    /// The stack of a path of frames; nothing if a new one of them is no text.
+    fn stack(&mut self, path: &[u8]) -> Option<StackId> {
+        self.paths.begin(path);
+        self.unknown.clear();
+        let (mut stack, mut begin, mut length) = (StackId(0), 0, path.len());
+        loop {
+            match self.paths.get(path, length) {
+                Ok(row) => {
+                    (stack, begin) = (StackId(row), length + 1);
+                    break;
+                }
+                Err(vacant) => self.unknown.push((length, vacant)),
+            }
+            match memrchr(b';', &path[..length]) {
+                Some(at) => length = at,
+                None => break,
+            }
+        }
+        while let Some((end, vacant)) = self.unknown.pop() {
+            let name = &path[begin..end];
+            let frame = self.frame(name)?;
+            let parent = stack;
+            stack = self.builder.new_stack(parent, frame);
+            self.paths.insert(vacant, stack.0);
+            let is_estimate = name.first() == Some(&b'[') && ESTIMATES.iter().any(|note| note.as_bytes() == name);
+            if is_estimate || (!self.estimates.is_empty() && self.estimates.contains(&parent)) {
+                self.estimates.insert(stack);
+            }
+            begin = end + 1;
+        }
+        Some(stack)
+    }
+
     fn thread(&mut self, name: &[u8]) -> ThreadId {
-        match self.processes.get(name) {
+        if name == self.process.0 && !name.is_empty() {
+            return self.process.1;
+        }
+        let thread = match self.processes.get(name) {
             Ok(row) => ThreadId(row),
             Err(vacant) => {
                 let thread = self.tasks.thread(&mut self.builder, 0, 0, &String::from_utf8_lossy(name));
                 self.processes.insert(vacant, thread.0);
                 thread
             }
-        }
+        };
+        self.process.0.clear();
+        self.process.0.extend_from_slice(name);
+        self.process.1 = thread;
+        thread
     }
 
-    fn frame(&mut self, name: &[u8]) -> FrameId {
+    /// The frame of a name; nothing if that is no text.
+    fn frame(&mut self, name: &[u8]) -> Option<FrameId> {
         match self.names.get(name) {
-            Ok(row) => FrameId(row),
+            Ok(row) => Some(FrameId(row)),
             Err(vacant) => {
-                let text = String::from_utf8_lossy(name);
+                let text = str::from_utf8(name).ok()?;
                 let suffixes = [("_[k]", FrameKind::Kernel), ("_[i]", FrameKind::Inlined), ("_[j]", FrameKind::Jit)];
                 let suffix = suffixes.iter().find_map(|(suffix, kind)| Some((text.strip_suffix(suffix)?, *kind)));
                 let (plain, kind) = match suffix {
                     Some(known) => known,
-                    None if ESTIMATES.contains(&&*text) => (&*text, FrameKind::Note),
-                    None if off_cpu::NAMES.contains(&&*text) => (&*text, FrameKind::OffCpu),
-                    None => (&*text, FrameKind::User),
+                    None if ESTIMATES.contains(&text) => (text, FrameKind::Note),
+                    None if off_cpu::NAMES.contains(&text) => (text, FrameKind::OffCpu),
+                    None => (text, FrameKind::User),
                 };
                 let frame = self.builder.name_frame(plain, kind);
                 self.names.insert(vacant, frame.0);
-                frame
+                Some(frame)
             }
         }
     }
@@ -273,6 +342,51 @@ mod tests {
             ],
         );
         assert_eq!(read_text("a 1\nb\n").stats.skipped["lines without a weight"], 1);
+    }
+
+    /// Names that read the same are one, however they were written, and of each process and end.
+    #[test]
+    fn no_stack_is_there_twice() {
+        let names: [&[u8]; 10] = [
+            b"a",
+            b"b_[k]",
+            b"",
+            b"\xff",
+            b"\xfe",
+            "\u{fffd}".as_bytes(),
+            b"[not sampled]",
+            b"[x]",
+            b"a\0",
+            b"[truncated: too deep]",
+        ];
+        let mut text = Vec::new();
+        let mut expected: Vec<(Vec<String>, u32)> = Vec::new();
+        for number in 0..4_000usize {
+            let line: Vec<&[u8]> =
+                (0..1 + number % 5).map(|at| names[number / 7usize.pow(at as u32) % names.len()]).collect();
+            text.extend(format!("p{};", number % 3).bytes());
+            text.extend(line.join(&b';'));
+            text.extend(b" 2\n");
+            let mut shown: Vec<String> = line.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+            let notes = shown.iter().take_while(|name| Truncation::of_note(name).is_some()).count();
+            shown.drain(..notes);
+            let count = if shown.iter().any(|name| ESTIMATES.contains(&name.as_str())) { 0 } else { 2 };
+            expected.push((shown.iter().map(|name| name.trim_end_matches("_[k]").to_owned()).collect(), count));
+        }
+        let profile = read("x", &text, &text[..]).unwrap();
+        profile.check().unwrap();
+        let rows: FxHashSet<_> = profile.stacks[1..].iter().map(|stack| (stack.parent, stack.frame)).collect();
+        assert_eq!(rows.len() + 1, profile.stacks.len());
+        assert_eq!(profile.samples.len(), expected.len());
+        for (sample, expected) in profile.samples.iter().zip(expected) {
+            let name = |frame: FrameId| match profile.frames[frame.index()].key {
+                FrameKey::Name { name, .. } => profile.strings.get(name).to_owned(),
+                FrameKey::Code { .. } => unreachable!(),
+            };
+            let mut names: Vec<String> = profile.frames_of(sample.stack).map(name).collect();
+            names.reverse();
+            assert_eq!((names, sample.count), expected);
+        }
     }
 
     #[test]

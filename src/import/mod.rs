@@ -17,6 +17,7 @@ mod detect;
 mod folded;
 mod kind;
 mod lines;
+mod path_table;
 mod perf_data;
 mod perf_script;
 mod picture;

@@ -20,7 +20,7 @@ pub struct ProfileBuilder {
     frames: FxHashMap<FrameKey, (FrameId, FoundBySet)>,
     functions: FxHashMap<Function, FunctionId>,
     /// The first stack that each stack called, which is the only one of most: chains of frames lie side by side and are found
-    /// without hashing. 0 for none.
+    /// without hashing. 0 for none. Shorter than the table of stacks where nobody has looked for one since.
     first_called: Vec<StackId>,
     /// All others.
     stacks: FxHashMap<Stack, StackId>,
@@ -188,6 +188,9 @@ impl ProfileBuilder {
 
     /// The stack of `frame` called by `parent`; `StackId(0)` is the empty stack.
     pub fn stack(&mut self, parent: StackId, frame: FrameId) -> StackId {
+        if self.first_called.len() < self.profile.stacks.len() {
+            self.index_stacks();
+        }
         let stack = Stack { parent, frame };
         let rows = &self.profile.stacks;
         let first = &mut self.first_called[parent.index()];
@@ -206,6 +209,26 @@ impl ProfileBuilder {
             self.first_called.push(StackId(0));
             StackId::from_index(self.profile.stacks.len() - 1)
         })
+    }
+
+    /// The stack of `frame` called by `parent`, which the caller knows to be none that is there: it is not looked for.
+    #[inline]
+    pub fn new_stack(&mut self, parent: StackId, frame: FrameId) -> StackId {
+        self.profile.stacks.push(Stack { parent, frame });
+        StackId::from_index(self.profile.stacks.len() - 1)
+    }
+
+    /// Makes the stacks that were added as new ones known.
+    #[cold]
+    fn index_stacks(&mut self) {
+        for row in self.first_called.len()..self.profile.stacks.len() {
+            let stack = self.profile.stacks[row];
+            self.first_called.push(StackId(0));
+            match &mut self.first_called[stack.parent.index()] {
+                first @ StackId(0) => *first = StackId::from_index(row),
+                _ => drop(self.stacks.insert(stack, StackId::from_index(row))),
+            }
+        }
     }
 
     /// Adds a sample.
