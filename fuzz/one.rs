@@ -1,11 +1,13 @@
 // What every fuzz target does with one input; tests/fuzz_seeds.rs does the same on a stable compiler.
 #![allow(dead_code, reason = "a target uses one of them")]
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use flameprofile::analyze::View;
 use flameprofile::image::{DebugFiles, ElfImage, GoTable, Images, JitDump, Wanted};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
@@ -27,6 +29,15 @@ pub fn import_one(kind: Kind, bytes: &[u8]) {
         folded::write(&profile, &View::default(), &FoldedOptions::default(), &mut std::io::sink())
             .expect("a sink takes all");
     }
+}
+
+/// Imports bytes as what a picture's data are when unpacked: packed, in a picture.
+pub fn import_picture(bytes: &[u8]) {
+    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).expect("memory takes all");
+    let data = STANDARD.encode(packed.finish().expect("memory takes all"));
+    let mark = flameprofile::formats::picture::MARK;
+    import_one(Kind::Picture, format!("<svg><metadata {mark}>{data}</metadata></svg>").as_bytes());
 }
 
 /// Reads bytes as one record: four words say which layout it has, the last bit of the fourth which byte order.

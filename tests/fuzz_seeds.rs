@@ -61,6 +61,11 @@ fn perf_data() {
 }
 
 #[test]
+fn picture() {
+    check_by("picture", one::import_picture);
+}
+
+#[test]
 fn records() {
     check_by("records", one::read_record);
 }
