@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::view::{Key, View};
 use crate::model::{
-    FrameId, FrameKey, FrameKind, ImageId, ImageKind, Place, Process, Profile, Resolution, StringId, StringTable,
-    Thread, Truncation, Unnamed,
+    FrameId, FrameKey, FrameKind, ImageId, Process, Profile, Resolution, StringId, StringTable, Thread, Truncation,
 };
 
 /// One row of a frame: what becomes a node of the tree.
@@ -101,7 +100,7 @@ impl<'a> FrameNames<'a> {
     fn expand(&mut self, id: FrameId) {
         let profile = self.profile;
         let frame = profile.frames[id.index()];
-        let (image, offset) = match frame.key {
+        let image = match frame.key {
             FrameKey::Name { kind, .. } if matches!(frame.resolution, Resolution::Lines { .. }) => {
                 return self.expand_lines(id, kind, None);
             }
@@ -109,19 +108,11 @@ impl<'a> FrameNames<'a> {
                 let name = self.name(name);
                 return self.rows.push(Row { name, kind, image: None, file: StringId(0), line: 0 });
             }
-            FrameKey::Code { image, offset } => (image, offset),
+            FrameKey::Code { image, .. } => image,
         };
-        let kind = match profile.images[image.index()].kind {
-            ImageKind::Kernel => FrameKind::Kernel,
-            ImageKind::Jit(_) | ImageKind::JitDump => FrameKind::Jit,
-            ImageKind::File | ImageKind::Vdso | ImageKind::Unmapped => FrameKind::User,
-        };
-        if let Resolution::Unknown { reason, place } = frame.resolution {
-            let address = match place {
-                Place::Offset => offset,
-                Place::Address(svma) | Place::Function(svma) => svma,
-            };
-            let name = self.names.intern(&stand_in(profile, image, address, reason));
+        let kind = profile.kind_of(id);
+        if let Some(stand_in) = profile.stand_in(id) {
+            let name = self.names.intern(&stand_in);
             return self.rows.push(Row { name, kind, image: Some(image), file: StringId(0), line: 0 });
         }
         self.expand_lines(id, kind, Some(image));
@@ -147,29 +138,10 @@ fn named(name: StringId, kind: FrameKind) -> Row {
     Row { name, kind, image: None, file: StringId(0), line: 0 }
 }
 
-/// What is shown for code without a name: never nothing.
-///
-/// The address is where its function begins, so that its frames are one; else its own. Both are as the object file states
-/// them, for `addr2line` and `objdump`; only of a file that was not read it is the offset.
-fn stand_in(profile: &Profile, image: ImageId, address: u64, reason: Unnamed) -> String {
-    let image = &profile.images[image.index()];
-    let path = profile.strings.get(image.path);
-    match image.kind {
-        ImageKind::Kernel if reason == Unnamed::KernelHidden => "[kernel]".to_owned(),
-        ImageKind::Jit(_) => "[anonymous]".to_owned(),
-        ImageKind::Unmapped => "[unmapped]".to_owned(),
-        ImageKind::File | ImageKind::Vdso | ImageKind::Kernel | ImageKind::JitDump => {
-            let base = path.rsplit('/').next().unwrap_or(path);
-            let base = base.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(base);
-            format!("[{base}+{address:#x}]")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ProfileBuilder;
+    use crate::model::{ImageKind, Place, ProfileBuilder, Unnamed};
 
     #[test]
     fn nameless_frames_of_a_function_are_one_name() {

@@ -19,6 +19,7 @@ pub mod off_cpu;
 mod profile;
 mod reason;
 mod samples;
+mod shown;
 mod stats;
 mod summarize;
 mod unit;
