@@ -135,6 +135,8 @@ pub enum Format {
     Json,
     /// All events, for `go tool pprof`
     Pprof,
+    /// All events thread by thread, for speedscope.app
+    Speedscope,
     /// All samples, as text like that of `perf script`
     PerfScript,
     /// The records as they come, for `perf report` and others (of a recording, not of an import)
@@ -148,6 +150,7 @@ impl Format {
         match path.extension()?.to_str()? {
             "pprof" => Some(Format::Pprof),
             "gz" if name.ends_with(".pb.gz") => Some(Format::Pprof),
+            "json" if name.ends_with(".speedscope.json") => Some(Format::Speedscope),
             "svg" => Some(Format::Svg),
             "html" | "htm" => Some(Format::Html),
             "folded" | "txt" => Some(Format::Folded),
@@ -186,7 +189,7 @@ impl<'a> Outlet<'a> {
             && Format::of_path(path).is_none()
         {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
-                .with_hint("name it .svg, .html, .folded, .txt, .json, .pb.gz or .data, or say the format with -f"));
+                .with_hint("name it .svg, .html, .folded, .txt, .json, .speedscope.json, .pb.gz or .data, or say the format with -f"));
         }
         if args.view == PictureView::Sandwich && args.function.is_none() && matches!(format, Format::Svg | Format::Html)
         {
@@ -213,7 +216,10 @@ impl<'a> Outlet<'a> {
     pub fn names(&self) -> SymbolizeOptions {
         SymbolizeOptions {
             inlines: !self.args.no_inline,
-            lines: matches!(self.format, Format::Svg | Format::Html | Format::Json | Format::Pprof),
+            lines: matches!(
+                self.format,
+                Format::Svg | Format::Html | Format::Json | Format::Pprof | Format::Speedscope
+            ),
             demangle: !self.args.no_demangle,
             full_names: self.args.full_names,
         }
@@ -377,6 +383,7 @@ fn write_as(
         }
         Format::Json => export::json::write(profile, &mut out),
         Format::Pprof => export::pprof::write(profile, &mut out),
+        Format::Speedscope => export::speedscope::write(profile, &mut out),
         Format::PerfScript => export::perf_script::write(profile, &mut out),
         // Written while it was recorded.
         Format::PerfData => Ok(()),

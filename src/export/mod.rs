@@ -5,3 +5,5 @@
 pub mod json;
 pub mod perf_script;
 pub mod pprof;
+mod rows;
+pub mod speedscope;

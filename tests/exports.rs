@@ -1,0 +1,42 @@
+//! What other programs make of what is written for them.
+
+#[allow(dead_code)]
+#[path = "browser/driver.rs"]
+mod driver;
+#[path = "common/sketch.rs"]
+mod sketch;
+#[path = "common/skip.rs"]
+mod skip;
+#[path = "exports/speedscope.rs"]
+mod speedscope;
+
+use std::collections::BTreeMap;
+
+use flameprofile::model::{EventId, Profile, ThreadId};
+
+/// The sum of the values of each thread's samples, by event.
+fn sums(profile: &Profile) -> BTreeMap<(EventId, ThreadId), u64> {
+    let mut sums = BTreeMap::new();
+    for sample in &profile.samples {
+        *sums.entry((sample.event, sample.thread)).or_default() += sample.value;
+    }
+    sums
+}
+
+/// All profiles made by hand, with what they are called in failures.
+fn sketches() -> Vec<(&'static str, Profile)> {
+    vec![
+        ("every kind", sketch::every_kind()),
+        ("hostile", sketch::hostile()),
+        ("deep", sketch::deep(3_000)),
+        ("large", sketch::large(2_000, 4_000)),
+        ("empty", Profile::default()),
+        ("without times", without_times(sketch::every_kind())),
+    ]
+}
+
+/// As folded stacks are read: all samples at 0.
+fn without_times(mut profile: Profile) -> Profile {
+    profile.samples.change(|sample| sample.time = flameprofile::model::Timestamp(0));
+    profile
+}
