@@ -48,7 +48,9 @@ fn main() {
         let text = folder.path().join(format!("{stacks}.txt"));
         generate(&text, stacks, SIZE << 20).expect("the text can be written");
         let mut ours = Command::new(binary());
-        ours.args(["import", "-q", "-f", "folded", "-o"]).arg(folder.path().join("ours.folded")).arg(&text);
+        ours.args(["import", "-q", "-f", "folded", "--annotate", "-o"])
+            .arg(folder.path().join("ours.folded"))
+            .arg(&text);
         let ours = best(&mut ours, &folder.path().join("ours.folded"));
         let mut theirs = Command::new(&peer.1[0]);
         theirs.args(&peer.1[1..]).arg(&text);

@@ -134,7 +134,9 @@ impl Way {
         match self {
             Way::Alone => {}
             Way::Profile | Way::ProfileWakers => {
-                command.args(["--off-cpu", "-p", &pid, "-f", "folded", "-o"]).arg(folder.join("out.folded"));
+                command
+                    .args(["--off-cpu", "-p", &pid, "-f", "folded", "--annotate", "-o"])
+                    .arg(folder.join("out.folded"));
                 command.arg("--stats").arg(folder.join("stats.json"));
                 if self == Way::ProfileWakers {
                     command.arg("--wakers");
@@ -236,8 +238,11 @@ fn sampling(rounds: usize) {
     let folder = account::folder();
     let ways: [(&str, &[&str]); 5] = [
         ("alone", &[]),
-        ("profile", &["-a", "-F", "999", "-d", "600", "-f", "folded", "-q", "-o"]),
-        ("profile --bpf samples", &["-a", "-F", "999", "-d", "600", "--bpf", "samples", "-f", "folded", "-q", "-o"]),
+        ("profile", &["-a", "-F", "999", "-d", "600", "-f", "folded", "--annotate", "-q", "-o"]),
+        (
+            "profile --bpf samples",
+            &["-a", "-F", "999", "-d", "600", "--bpf", "samples", "-f", "folded", "--annotate", "-q", "-o"],
+        ),
         ("perf record -g", &["record", "-q", "-a", "-F", "999", "-g", "-o"]),
         ("perf record --call-graph dwarf", &["record", "-q", "-a", "-F", "999", "--call-graph", "dwarf", "-o"]),
     ];

@@ -142,7 +142,7 @@ fn libraries_are_told_apart(
 ) {
     let (mut command, folder) = (common::run::profile(Account::Own), common::account::folder());
     let (out, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
-    command.args(["record", "-f", "folded", "-o"]).arg(&out).arg("--stats").arg(&stats).args(flags);
+    command.args(["record", "-f", "folded", "--annotate", "-o"]).arg(&out).arg("--stats").arg(&stats).args(flags);
     command.arg("--").args(words).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let output = common::run::finish(command.spawn());
     assert!(output.status.success(), "{}", common::run::stderr(&output));
@@ -203,7 +203,7 @@ fn nothing_stays_attached_when_it_is_killed() {
     let running = Program::start_silent(Account::Own, &programs::c("libc_heavy"), &["8"]);
     let pid = running.pid().to_string();
     let before = held();
-    let arguments = ["-p", &pid, "-d", "20", "-q", "--bpf", "auto", "-o", "/dev/null", "-f", "folded"];
+    let arguments = ["-p", &pid, "-d", "20", "-q", "--bpf", "auto", "-o", "/dev/null", "-f", "folded", "--annotate"];
     let mut profile = std::process::Command::new(binary()).args(arguments).spawn().expect("it starts");
     let mut most = Vec::new();
     for _ in 0..200 {

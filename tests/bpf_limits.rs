@@ -59,7 +59,7 @@ fn profile(before: &[&str], arguments: &[&str]) -> Result<Taken, Output> {
             command
         }
     };
-    command.args(["--off-cpu", "--per-thread", "-f", "folded", "-o"]).arg(at("out.folded"));
+    command.args(["--off-cpu", "--per-thread", "-f", "folded", "--annotate", "-o"]).arg(at("out.folded"));
     command.arg("--stats").arg(at("stats.json")).args(arguments);
     let output = run::finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
     if !output.status.success() {
@@ -266,7 +266,7 @@ fn a_cgroup_is_its_processes_and_those_below_it_as_they_come_and_go() {
     let (stacks, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
     let mut command = Command::new(run::binary());
     command
-        .args(["--off-cpu", "--per-thread", "-f", "folded", "-d", "3", "-o"])
+        .args(["--off-cpu", "--per-thread", "-f", "folded", "--annotate", "-d", "3", "-o"])
         .arg(&stacks)
         .arg("--stats")
         .arg(&stats);
@@ -313,7 +313,10 @@ impl Recorded {
     fn start_and_look<T>(flags: &[&str], mut look: impl FnMut() -> T) -> (Recorded, T) {
         let folder = account::folder();
         let mut command = Command::new(run::binary());
-        command.args(flags).args(["--per-thread", "-f", "folded", "-o"]).arg(folder.path().join("out.folded"));
+        command
+            .args(flags)
+            .args(["--per-thread", "-f", "folded", "--annotate", "-o"])
+            .arg(folder.path().join("out.folded"));
         command.arg("--stats").arg(folder.path().join("stats.json"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let recorded = Recorded { child: Some(command.spawn().expect("it starts")), folder };
@@ -631,7 +634,7 @@ fn nothing_of_bpf_outlives_it() {
         let target = napping(Account::Own);
         let folder = account::folder();
         let child = Command::new(run::binary())
-            .args(["--off-cpu", "--wakers", "-p", &target.pid_text(), "-f", "folded", "-o"])
+            .args(["--off-cpu", "--wakers", "-p", &target.pid_text(), "-f", "folded", "--annotate", "-o"])
             .arg(folder.path().join("out.folded"))
             .stderr(Stdio::null())
             .spawn()
@@ -746,7 +749,7 @@ fn what_cannot_be_attached_is_said_and_nothing_stays_attached() {
     let traced = |log: &str, inject: &[&str], words: &[&str]| {
         let mut command = Command::new("strace");
         command.args(["-f", "-e", "trace=bpf", "-o", log]).args(inject).arg(run::binary()).args(words);
-        command.args(["-f", "folded", "-o", &at("out.folded"), "--stats", &at("stats.json")]);
+        command.args(["-f", "folded", "--annotate", "-o", &at("out.folded"), "--stats", &at("stats.json")]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("strace is there")
     };
     for (is_off_cpu, flags) in

@@ -53,7 +53,14 @@ fn imported(path: &Path, flags: &[&str]) -> Result<(Summary, Folded), String> {
     let folder = account::folder();
     let (stacks, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
     let mut command = Command::new(binary());
-    command.arg("import").arg(path).args(flags).args(["-f", "folded", "-o"]).arg(&stacks).arg("--stats").arg(&stats);
+    command
+        .arg("import")
+        .arg(path)
+        .args(flags)
+        .args(["-f", "folded", "--annotate", "-o"])
+        .arg(&stacks)
+        .arg("--stats")
+        .arg(&stats);
     let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
     let said = stderr(&output);
     assert_eq!(output.status.signal(), None, "{command:?}: ended by a signal\n{said}");

@@ -60,7 +60,7 @@ fn by_inferno(base: &Path, new: &Path) -> String {
 fn two_columns_are_those_of_another_tool() {
     let folder = folder(&[("a.folded", BASE), ("b.folded", NEW)]);
     let at = |name: &str| folder.path().join(name);
-    let ours = written(folder.path(), &["a.folded", "b.folded", "-f", "folded", "-q"]);
+    let ours = written(folder.path(), &["a.folded", "b.folded", "-f", "folded", "--annotate", "-q"]);
     assert_eq!(
         ours,
         "srv;main;copy 10 50\nsrv;main;parse 30 0\nsrv;main;same;f_[k] 60 120\nsrv;main;write it;x:1 0 30\n"

@@ -1,5 +1,7 @@
 //! What other programs make of what is written for them.
 
+#[path = "exports/annotated.rs"]
+mod annotated;
 #[allow(dead_code)]
 #[path = "browser/driver.rs"]
 mod driver;

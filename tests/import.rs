@@ -43,7 +43,7 @@ fn written(arguments: &[&str]) -> String {
 
 fn folded(name: &str, more: &[&str]) -> String {
     let file = data(name);
-    written(&[&[text(&file), "-q", "-f", "folded"], more].concat())
+    written(&[&[text(&file), "-q", "-f", "folded", "--annotate"], more].concat())
 }
 
 fn total(folded: &str) -> u64 {
@@ -68,7 +68,7 @@ fn all_fields_of_perf_script_give_the_same_stacks() {
         [("perf_script_srcline.txt", 1), ("perf_script_default.txt", 0), ("perf_script_records.txt", 0)]
     {
         let (file, stats) = (data(name), folder.path().join("stats.json"));
-        written(&[text(&file), "-q", "-f", "folded", "--stats", text(&stats)]);
+        written(&[text(&file), "-q", "-f", "folded", "--annotate", "--stats", text(&stats)]);
         let summary = Summary::parse(&fs::read_to_string(&stats).unwrap());
         assert_eq!(summary.json()["records"]["samples"], 15, "{name}");
         assert_eq!(summary.json()["records"]["samples of cpu-clock"], 10, "{name}");
@@ -100,7 +100,7 @@ fn what_we_write_is_read_back() {
             let (source, file) = (data("perf_script_default.txt"), folder.path().join(name));
             written(&[text(&source), "-q", "-e", event, "-f", format, "-o", text(&file)]);
             let events: &[&str] = if format == "folded" { &[] } else { &["-e", event] };
-            let again = written(&[&[text(&file), "-q", "-f", "folded"], events].concat());
+            let again = written(&[&[text(&file), "-q", "-f", "folded", "--annotate"], events].concat());
             assert_eq!(total(&again), total(&expected), "{format}");
             let names = |text: &str| {
                 let names = text.lines().map(|line| line.rsplit_once(' ').unwrap().0.replace("_[k]", ""));
@@ -170,12 +170,12 @@ fn filters_keep_what_they_name() {
 fn several_files_and_standard_input_are_merged() {
     let file = data("perf_script_default.txt");
     let once = folded("perf_script_default.txt", &[]);
-    let twice = written(&[text(&file), text(&file), "-q", "-f", "folded"]);
+    let twice = written(&[text(&file), text(&file), "-q", "-f", "folded", "--annotate"]);
     assert_eq!(total(&twice), 2 * total(&once));
     assert_eq!(twice.lines().count(), once.lines().count());
     let mut command = Command::new(binary());
     command
-        .args(["import", "-", "-q", "-f", "folded"])
+        .args(["import", "-", "-q", "-f", "folded", "--annotate"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -395,7 +395,7 @@ fn waiting_for_standard_input_can_be_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("out.folded");
     let mut command = Command::new(binary());
-    command.args(["import", "-", "--from", "folded", "-f", "folded", "-o"]).arg(&picture);
+    command.args(["import", "-", "--from", "folded", "-f", "folded", "--annotate", "-o"]).arg(&picture);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"main;work 12\nmain;wait 3\n").unwrap();
@@ -426,7 +426,8 @@ fn gzip_that_is_cut_or_broken_gives_what_is_before_that_and_a_note() {
     let read = |packed: &[u8], from: &str| {
         let (file, stats) = (folder.path().join("x.gz"), folder.path().join("stats.json"));
         fs::write(&file, packed).unwrap();
-        let folded = written(&[text(&file), "--from", from, "-q", "-f", "folded", "--stats", text(&stats)]);
+        let folded =
+            written(&[text(&file), "--from", from, "-q", "-f", "folded", "--annotate", "--stats", text(&stats)]);
         let summary = Summary::parse(&fs::read_to_string(&stats).unwrap());
         let notes = summary.json()["notes"].as_array().unwrap();
         let is_noted = notes.iter().any(|note| note.as_str().unwrap().contains("is cut, or its gzip is broken"));

@@ -45,7 +45,14 @@ fn import(path: &Path, flags: &[&str]) -> (Folded, Summary) {
     let folder = account::folder();
     let (stacks, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
     let mut command = profile(Account::Own);
-    command.arg("import").arg(path).args(flags).args(["-f", "folded", "-o"]).arg(&stacks).arg("--stats").arg(&stats);
+    command
+        .arg("import")
+        .arg(path)
+        .args(flags)
+        .args(["-f", "folded", "--annotate", "-o"])
+        .arg(&stacks)
+        .arg("--stats")
+        .arg(&stats);
     let output = finish(command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn());
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, stderr(&output));
     let read = |path: &Path| fs::read_to_string(path).expect("it was written");

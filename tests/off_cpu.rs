@@ -89,7 +89,7 @@ fn planted() -> &'static Run {
             }
             false => Command::new(run::binary()),
         };
-        command.args(["--off-cpu", "--per-thread", "-f", "folded", "-o"]).arg(at("out.folded"));
+        command.args(["--off-cpu", "--per-thread", "-f", "folded", "--annotate", "-o"]).arg(at("out.folded"));
         if can_bpf() {
             command.arg("--wakers");
         }
@@ -367,7 +367,7 @@ fn threads_that_block_all_the_time_are_there() {
     let folder = account::folder();
     let (stacks, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
     let mut command = Command::new(run::binary());
-    command.args(["--off-cpu", "-p", &target.pid_text(), "-d", "2", "-f", "folded", "-o"]).arg(&stacks);
+    command.args(["--off-cpu", "-p", &target.pid_text(), "-d", "2", "-f", "folded", "--annotate", "-o"]).arg(&stacks);
     let output = command.arg("--stats").arg(&stats).output().expect("profile can be started");
     assert!(output.status.success(), "{}", run::stderr(&output));
     let folded = Folded::parse(&fs::read_to_string(&stacks).expect("stacks were written"));
@@ -392,7 +392,11 @@ fn said(flags: &[&str], of: &[&str]) -> Summary {
     let folder = account::folder();
     let stats = folder.path().join("stats.json");
     let mut command = Command::new(run::binary());
-    command.args(flags).args(["-d", "1", "-f", "folded", "-o", "/dev/null", "--stats"]).arg(&stats).args(of);
+    command
+        .args(flags)
+        .args(["-d", "1", "-f", "folded", "--annotate", "-o", "/dev/null", "--stats"])
+        .arg(&stats)
+        .args(of);
     let output = command.output().expect("profile can be started");
     assert!(output.status.success(), "{}", run::stderr(&output));
     Summary::parse(&fs::read_to_string(&stats).expect("--stats was written"))
@@ -557,7 +561,7 @@ fn a_killed_profile_leaves_no_programs_and_no_maps() {
     need!(account::have("bpftool"), NAME, "needs bpftool");
     let folder = account::folder();
     let mut child = Command::new(run::binary())
-        .args(["--off-cpu", "-a", "-d", "60", "-f", "folded", "-o"])
+        .args(["--off-cpu", "-a", "-d", "60", "-f", "folded", "--annotate", "-o"])
         .arg(folder.path().join("out.folded"))
         .stderr(Stdio::null())
         .spawn()

@@ -138,7 +138,12 @@ fn import(recording: &[u8], flags: &[&str]) -> (Vec<Vec<String>>, Summary) {
     let path = |name: &str| folder.path().join(name);
     fs::write(path("perf.data"), recording).expect("/tmp is writable");
     let mut command = profile(Account::Own);
-    command.arg("import").arg(path("perf.data")).args(flags).args(["-f", "folded", "-o"]).arg(path("folded"));
+    command
+        .arg("import")
+        .arg(path("perf.data"))
+        .args(flags)
+        .args(["-f", "folded", "--annotate", "-o"])
+        .arg(path("folded"));
     command.arg("--stats").arg(path("stats"));
     let output = finish(command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn());
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, stderr(&output));

@@ -92,7 +92,7 @@ fn import(data: &Path) -> (Folded, summary::Summary) {
     let folder = account::folder();
     let (stacks, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
     let mut command = profile(Account::Own);
-    command.arg("import").arg(data).args(["-f", "folded", "-o"]).arg(&stacks).arg("--stats").arg(&stats);
+    command.arg("import").arg(data).args(["-f", "folded", "--annotate", "-o"]).arg(&stacks).arg("--stats").arg(&stats);
     let output = finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, stderr(&output));
     let read = |path: &Path| std::fs::read_to_string(path).expect("it was written");

@@ -4,11 +4,11 @@
 
 use std::borrow::Cow;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::frame_names::{FrameNames, Row};
 use super::view::{Direction, View, Weight, aggregate};
-use crate::model::{FrameKind, Profile, StackId, StringId};
+use crate::model::{FrameKind, Profile, StackId, StringId, off_cpu};
 
 /// A row of the trie; 0 is the root.
 type Node = u32;
@@ -23,8 +23,8 @@ pub struct Paths {
     period: Option<u64>,
 }
 
-/// How to call a frame: its name and kind to a label. Frames of one label are one.
-pub type Label<'a> = dyn FnMut(&str, FrameKind) -> Box<str> + 'a;
+/// How to call a frame: its name, its kind, and whether it is of who woke the thread, to a label. Frames of one label are one.
+pub type Label<'a> = dyn FnMut(&str, FrameKind, bool) -> Box<str> + 'a;
 
 impl Paths {
     /// Sums up the samples that `view` selects.
@@ -44,6 +44,7 @@ impl Paths {
             children: FxHashMap::default(),
             label_rows: FxHashMap::default(),
             label_of: FxHashMap::default(),
+            wakers: FxHashSet::default(),
             of_stack: vec![0; profile.stacks.len()],
             touched: Vec::new(),
             walk: Vec::new(),
@@ -154,7 +155,9 @@ struct Growth<'a, 'b> {
     /// All other children.
     children: FxHashMap<(Node, u32), Node>,
     label_rows: FxHashMap<Box<str>, u32>,
-    label_of: FxHashMap<(StringId, FrameKind), u32>,
+    label_of: FxHashMap<(StringId, FrameKind, bool), u32>,
+    /// The nodes from `[woken by]` on; most profiles have none.
+    wakers: FxHashSet<Node>,
     /// The node of each stack above the current base; 0 if there is none yet.
     of_stack: Vec<Node>,
     /// Those that have one.
@@ -177,7 +180,13 @@ impl Growth<'_, '_> {
         }
         while let Some(at) = self.walk.pop() {
             for row in self.frames.rows_of(self.profile.stacks[at.index()].frame) {
-                node = self.child(node, self.frames.row(row));
+                let row = self.frames.row(row);
+                let parent = node;
+                node = self.child(parent, row);
+                let begins = row.kind == FrameKind::OffCpu && self.frames.names.get(row.name) == off_cpu::WOKEN_BY;
+                if begins || (!self.wakers.is_empty() && self.wakers.contains(&parent)) {
+                    self.wakers.insert(node);
+                }
             }
             self.of_stack[at.index()] = node;
             self.touched.push(at);
@@ -199,16 +208,17 @@ impl Growth<'_, '_> {
     }
 
     fn child(&mut self, parent: Node, Row { name, kind, .. }: Row) -> Node {
-        let label = match self.label_of.get(&(name, kind)) {
+        let is_waker = !self.wakers.is_empty() && self.wakers.contains(&parent);
+        let label = match self.label_of.get(&(name, kind, is_waker)) {
             Some(known) => *known,
             None => {
-                let text = (self.label)(self.frames.names.get(name), kind);
+                let text = (self.label)(self.frames.names.get(name), kind, is_waker);
                 let labels = &mut self.paths.labels;
                 let row = *self.label_rows.entry(text).or_insert_with_key(|text| {
                     labels.push(text.clone());
                     labels.len() as u32 - 1
                 });
-                self.label_of.insert((name, kind), row);
+                self.label_of.insert((name, kind, is_waker), row);
                 row
             }
         };

@@ -147,7 +147,13 @@ impl Compared<'_> {
     }
 
     fn folded(&self, mut out: &mut dyn Write) -> Result<()> {
-        diff::folded::write(self.base, self.new, &self.view, &FoldedOptions::default(), &mut out)
+        diff::folded::write(
+            self.base,
+            self.new,
+            &self.view,
+            &FoldedOptions { annotate: self.args.output.annotate },
+            &mut out,
+        )
     }
 
     /// The picture of [`Compared::tree`].

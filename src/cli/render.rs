@@ -57,6 +57,10 @@ pub struct OutputArgs {
     /// Functions as they were called, without those that the compiler inlined into them
     #[arg(long, help_heading = "Output")]
     pub no_inline: bool,
+    /// With -f folded: `_[k]`, `_[i]`, `_[j]`, `_[w]` at the end of kernel, inlined, JIT-compiled and waking functions, for FlameGraph's
+    /// and inferno's colours
+    #[arg(long, help_heading = "Output")]
+    pub annotate: bool,
     /// A file for the summary as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub stats: Option<PathBuf>,
@@ -374,7 +378,7 @@ fn write_as(
     let view = View { per_thread: args.per_thread, per_process: args.per_process, ..View::default() };
     match format {
         Format::Svg | Format::Html => write_picture(profile, &view, format, &args.picture(), out),
-        Format::Folded => folded::write(profile, &view, &FoldedOptions::default(), &mut out),
+        Format::Folded => folded::write(profile, &view, &FoldedOptions { annotate: args.annotate }, &mut out),
         Format::Top => {
             let width = if to_terminal { style::terminal_width() } else { None };
             let limit = to_terminal.then_some(30);

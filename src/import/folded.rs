@@ -4,7 +4,8 @@
 //! - A second column of weights makes it a difference: the columns are the events `base` and `new`, and `new` is drawn. Whether
 //!   there are two is told by the first lines.
 //! - No weight is less than 0: such a line is counted and left out.
-//! - `_[k]`, `_[i]` and `_[j]` at the end of a name say that it is of the kernel, inlined, or made by a JIT.
+//! - `_[k]`, `_[i]` and `_[j]` at the end of a name say that it is of the kernel, inlined, or made by a JIT; `_[w]` that it is of who
+//!   woke the thread.
 //! - `[truncated: ...]` above the process is what our own output has for a stack that is cut; it is read back as that.
 
 use std::io::Read;
@@ -262,7 +263,12 @@ impl Reader {
             Ok(row) => Some(FrameId(row)),
             Err(vacant) => {
                 let text = str::from_utf8(name).ok()?;
-                let suffixes = [("_[k]", FrameKind::Kernel), ("_[i]", FrameKind::Inlined), ("_[j]", FrameKind::Jit)];
+                let suffixes = [
+                    ("_[k]", FrameKind::Kernel),
+                    ("_[i]", FrameKind::Inlined),
+                    ("_[j]", FrameKind::Jit),
+                    ("_[w]", FrameKind::User),
+                ];
                 let suffix = suffixes.iter().find_map(|(suffix, kind)| Some((text.strip_suffix(suffix)?, *kind)));
                 let (plain, kind) = match suffix {
                     Some(known) => known,

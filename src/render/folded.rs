@@ -7,8 +7,9 @@
 //!   white space becomes a blank, and blanks at the ends of a name become `_`.
 //! - If the last word of the innermost name is a number, the blank before it becomes `_`, else it would be taken for the
 //!   first of the two columns of a difference. A `#` at the beginning of a line becomes `_`, else it would be a comment.
-//! - With [`FoldedOptions::annotate`], kernel functions end in `_[k]`, inlined ones in `_[i]`, JIT-compiled ones in `_[j]`,
-//!   which FlameGraph and inferno take for a hint at colour.
+//! - With [`FoldedOptions::annotate`], kernel functions end in `_[k]`, inlined ones in `_[i]`, JIT-compiled ones in `_[j]`, all others
+//!   of who woke a thread in `_[w]`: FlameGraph and inferno take that for a hint at colour, others for a part of the name.
+//!   For time off the CPU there is no hint; its frames have their names (`[runnable]`, ...), and an import knows those.
 //!
 //! Weights are whole numbers: samples for an event with a fixed period (an estimate of what was not sampled counts as the
 //! samples its value would have been, rounded), else the event's value. Stacks of weight 0 are left out.
@@ -24,7 +25,7 @@ use crate::model::{FrameKind, Profile};
 /// How folded stacks are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoldedOptions {
-    /// Suffixes that tell kernel, inlined and JIT-compiled functions from others.
+    /// Suffixes that tell kernel, inlined and JIT-compiled functions, and those of wakers, from others: an import has their kinds again.
     pub annotate: bool,
 }
 
@@ -44,16 +45,16 @@ pub fn write(profile: &Profile, view: &View, options: &FoldedOptions, out: &mut 
 }
 
 /// What a frame is called in a line.
-pub(super) fn label(view: &View, options: &FoldedOptions) -> impl FnMut(&str, FrameKind) -> Box<str> {
+pub(super) fn label(view: &View, options: &FoldedOptions) -> impl FnMut(&str, FrameKind, bool) -> Box<str> {
     // A process begins the line; bottom-up, any function does.
     let (direction, annotate) = (view.direction, options.annotate);
-    move |name, kind| {
+    move |name, kind, is_waker| {
         let mut label = escape(name);
         if (kind == FrameKind::Task || direction == Direction::Callers) && label.starts_with('#') {
             label.replace_range(..1, "_");
         }
         if annotate {
-            label.push_str(suffix(kind));
+            label.push_str(suffix(kind, is_waker));
         }
         label.into_boxed_str()
     }
@@ -69,8 +70,10 @@ pub(super) fn innermost(label: &str) -> Cow<'_, str> {
     }
 }
 
-fn suffix(kind: FrameKind) -> &'static str {
+/// The hint at a kind. One alone: FlameGraph takes off no more. So kernel functions of wakers have the one of the kernel.
+fn suffix(kind: FrameKind, is_waker: bool) -> &'static str {
     match kind {
+        FrameKind::User if is_waker => "_[w]",
         FrameKind::User | FrameKind::Task | FrameKind::Note | FrameKind::OffCpu => "",
         FrameKind::Kernel => "_[k]",
         FrameKind::Inlined => "_[i]",

@@ -48,7 +48,7 @@ fn command_keeps_its_standard_output() {
 #[test]
 fn picture_on_standard_output_is_not_mixed() {
     let mut command = profile(Account::Own);
-    command.args(["-F", "999", "-f", "folded", "--", "sh", "-c"]);
+    command.args(["-F", "999", "-f", "folded", "--annotate", "--", "sh", "-c"]);
     command.arg(format!("{0} print; {0} busy 100", text(&programs::c("actor"))));
     let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
     assert!(output.status.success(), "{}", stderr(&output));

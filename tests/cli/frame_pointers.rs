@@ -73,7 +73,7 @@ fn what_may_not_be_read_is_taken_from_the_chain_and_marked() {
 #[test]
 fn calls_of_a_processor_that_records_none_are_refused_with_a_way_out() {
     let mut command = profile(Account::Own);
-    command.args(["--unwind", "lbr", "-e", "cpu-clock", "-f", "folded", "--", "true"]);
+    command.args(["--unwind", "lbr", "-e", "cpu-clock", "-f", "folded", "--annotate", "--", "true"]);
     let output = finish(command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn());
     // No clock records branches, on any processor.
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

@@ -117,7 +117,10 @@ fn device_is_written_not_replaced() {
     let account = Account::Plain;
     let actor = account.reachable(&programs::c("actor"));
     let mut command = profile(account);
-    command.args(["-F", "999", "-f", "folded", "-o", "/dev/stdout", "--"]).arg(actor).args(["busy", "100"]);
+    command
+        .args(["-F", "999", "-f", "folded", "--annotate", "-o", "/dev/stdout", "--"])
+        .arg(actor)
+        .args(["busy", "100"]);
     let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(Folded::parse(&stdout(&output)).total_of("busy_work") > 0);

@@ -83,7 +83,7 @@ pub fn record(account: Account, flags: &[&str], program: &Path, arguments: &[&st
     let folder = account::folder();
     let (stacks, stats) = (folder.path().join("out.folded"), folder.path().join("stats.json"));
     let mut command = profile(account);
-    command.args(flags).args(["-f", "folded", "-o"]).arg(&stacks).arg("--stats").arg(&stats);
+    command.args(flags).args(["-f", "folded", "--annotate", "-o"]).arg(&stacks).arg("--stats").arg(&stats);
     command.arg("--").arg(account.reachable(program)).args(arguments);
     let stolen_before = stolen();
     let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
@@ -250,7 +250,7 @@ impl Running {
     fn start_with(account: Account, arguments: &[impl AsRef<OsStr>], leads_group: bool) -> Running {
         let folder = account::folder();
         let mut command = profile(account);
-        command.args(["-f", "folded", "-o"]).arg(folder.path().join("out.folded"));
+        command.args(["-f", "folded", "--annotate", "-o"]).arg(folder.path().join("out.folded"));
         command.arg("--stats").arg(folder.path().join("stats.json")).args(arguments);
         if leads_group {
             command.process_group(0);

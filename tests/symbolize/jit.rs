@@ -192,7 +192,7 @@ fn imported_dump_names_and_unwinds_by_time() {
 
 fn import(data: &Path) -> Folded {
     let mut command = run::profile(Account::Own);
-    command.arg("import").arg(data).args(["-f", "folded", "-o", "-"]).stdin(Stdio::null());
+    command.arg("import").arg(data).args(["-f", "folded", "--annotate", "-o", "-"]).stdin(Stdio::null());
     let output = run::finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
     assert!(output.status.success(), "{}", run::stderr(&output));
     Folded::parse(&run::stdout(&output))
@@ -212,7 +212,12 @@ fn check_runtime(test: &str, program: &str, arguments: &[&str], functions: &[&st
     let folder = tempfile::tempdir().unwrap();
     let (stacks, path) = (folder.path().join("out.folded"), folder.path());
     let mut command = run::profile(Account::Own);
-    command.current_dir(path).args(["-F", "499", "-f", "folded", "-o"]).arg(&stacks).arg("--").arg(program);
+    command
+        .current_dir(path)
+        .args(["-F", "499", "-f", "folded", "--annotate", "-o"])
+        .arg(&stacks)
+        .arg("--")
+        .arg(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = run::finish(command.spawn());
     assert!(output.status.success(), "{}", run::stderr(&output));
