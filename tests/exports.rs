@@ -5,6 +5,8 @@ mod annotated;
 #[allow(dead_code)]
 #[path = "browser/driver.rs"]
 mod driver;
+#[path = "exports/firefox.rs"]
+mod firefox;
 #[path = "common/sketch.rs"]
 mod sketch;
 #[path = "common/skip.rs"]

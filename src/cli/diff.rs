@@ -260,7 +260,7 @@ fn total(profile: &Profile) -> (u64, u64) {
 fn refuse_format(format: Format) -> Result<()> {
     match format {
         Format::Svg | Format::Html | Format::Folded | Format::Top | Format::Json => Ok(()),
-        Format::Pprof | Format::Speedscope | Format::PerfScript | Format::PerfData => {
+        Format::Pprof | Format::Speedscope | Format::Firefox | Format::PerfScript | Format::PerfData => {
             Err(Error::new(ErrorKind::Usage, "this format holds one profile, and not the difference of two").with_hint(
                 "-f svg, html, top, folded or json; `go tool pprof -diff_base A.pb.gz B.pb.gz` compares two itself",
             ))

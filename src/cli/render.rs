@@ -141,6 +141,8 @@ pub enum Format {
     Pprof,
     /// All events thread by thread, for speedscope.app
     Speedscope,
+    /// All events thread by thread, for profiler.firefox.com (.json.gz is packed)
+    Firefox,
     /// All samples, as text like that of `perf script`
     PerfScript,
     /// The records as they come, for `perf report` and others (of a recording, not of an import)
@@ -155,6 +157,8 @@ impl Format {
             "pprof" => Some(Format::Pprof),
             "gz" if name.ends_with(".pb.gz") => Some(Format::Pprof),
             "json" if name.ends_with(".speedscope.json") => Some(Format::Speedscope),
+            "json" if name.ends_with(".firefox.json") => Some(Format::Firefox),
+            "gz" if name.ends_with(".json.gz") => Some(Format::Firefox),
             "svg" => Some(Format::Svg),
             "html" | "htm" => Some(Format::Html),
             "folded" | "txt" => Some(Format::Folded),
@@ -193,7 +197,7 @@ impl<'a> Outlet<'a> {
             && Format::of_path(path).is_none()
         {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
-                .with_hint("name it .svg, .html, .folded, .txt, .json, .speedscope.json, .pb.gz or .data, or say the format with -f"));
+                .with_hint("name it .svg, .html, .folded, .txt, .json, .speedscope.json, .firefox.json, .json.gz, .pb.gz or .data, or say the format with -f"));
         }
         if args.view == PictureView::Sandwich && args.function.is_none() && matches!(format, Format::Svg | Format::Html)
         {
@@ -222,7 +226,7 @@ impl<'a> Outlet<'a> {
             inlines: !self.args.no_inline,
             lines: matches!(
                 self.format,
-                Format::Svg | Format::Html | Format::Json | Format::Pprof | Format::Speedscope
+                Format::Svg | Format::Html | Format::Json | Format::Pprof | Format::Speedscope | Format::Firefox
             ),
             demangle: !self.args.no_demangle,
             full_names: self.args.full_names,
@@ -388,6 +392,10 @@ fn write_as(
         Format::Json => export::json::write(profile, &mut out),
         Format::Pprof => export::pprof::write(profile, &mut out),
         Format::Speedscope => export::speedscope::write(profile, &mut out),
+        Format::Firefox => match args.output.as_deref().and_then(Path::extension) {
+            Some(extension) if extension == "gz" => export::firefox::write_gz(profile, &mut out),
+            _ => export::firefox::write(profile, &mut out),
+        },
         Format::PerfScript => export::perf_script::write(profile, &mut out),
         // Written while it was recorded.
         Format::PerfData => Ok(()),
@@ -417,5 +425,25 @@ fn write_picture(
             Ok(())
         }
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_choose_formats() {
+        let check =
+            |name: &str, expected: Option<Format>| assert_eq!(Format::of_path(Path::new(name)), expected, "{name}");
+        check("a/out.svg", Some(Format::Svg));
+        check("x.json", Some(Format::Json));
+        check("x.speedscope.json", Some(Format::Speedscope));
+        check("x.firefox.json", Some(Format::Firefox));
+        check("x.json.gz", Some(Format::Firefox));
+        check("x.pb.gz", Some(Format::Pprof));
+        check("x.txt", Some(Format::Folded));
+        check("x.gz", None);
+        check("json", None);
     }
 }

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 
-use crate::model::{EventId, FrameId, FrameKey, ImageId, Profile, Resolution, Sample, ThreadId, Truncation};
+use crate::model::{EventId, FrameId, FrameKey, FrameKind, ImageId, Profile, Resolution, Sample, ThreadId, Truncation};
 use crate::model::{StackEnd, Thread};
 
 /// One row of a frame: its function, one that was inlined into it, or what stands for a name.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'a> {
     pub name: Cow<'a, str>,
+    pub kind: FrameKind,
     pub image: Option<ImageId>,
     /// The source file; empty if unknown.
     pub file: &'a str,
@@ -21,15 +22,18 @@ pub(super) struct Row<'a> {
 /// The rows of `frame`, outermost first.
 pub(super) fn rows_of(profile: &Profile, frame: FrameId) -> Vec<Row<'_>> {
     let key = profile.frames[frame.index()].key;
+    let kind = profile.kind_of(frame);
     let image = match key {
         FrameKey::Code { image, .. } => Some(image),
         FrameKey::Name { .. } => None,
     };
     if matches!(profile.frames[frame.index()].resolution, Resolution::Lines { .. }) {
-        let lines = profile.lines_of(frame).iter().rev();
+        let lines = profile.lines_of(frame).iter().rev().enumerate();
         return lines
-            .map(|line| Row {
+            .map(|(at, line)| Row {
                 name: name_of(profile.strings.get(profile.functions[line.function.index()].name)),
+                // Only the outermost line is the function whose code it is; all others were copied into it.
+                kind: if at == 0 { kind } else { FrameKind::Inlined },
                 image,
                 file: profile.strings.get(line.file),
                 line: line.line,
@@ -41,7 +45,7 @@ pub(super) fn rows_of(profile: &Profile, frame: FrameId) -> Vec<Row<'_>> {
         (None, FrameKey::Name { name, .. }) => name_of(profile.strings.get(name)),
         (None, FrameKey::Code { .. }) => name_of(""),
     };
-    vec![Row { name, image, file: "", line: 0 }]
+    vec![Row { name, kind, image, file: "", line: 0 }]
 }
 
 /// A name that is empty is said to be.
