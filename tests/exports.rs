@@ -7,6 +7,8 @@ mod annotated;
 mod driver;
 #[path = "exports/firefox.rs"]
 mod firefox;
+#[path = "exports/pprof.rs"]
+mod pprof;
 #[path = "common/sketch.rs"]
 mod sketch;
 #[path = "common/skip.rs"]
