@@ -169,7 +169,10 @@ fn goldens() {
     let profile = every_kind();
     golden("every_kind.folded", &folded_of(&profile));
     golden("every_kind.svg", &without_script(&svg_of(&profile)));
-    golden("every_kind.top", &top_of(&profile, &TopOptions { width: Some(100), color: false, limit: Some(12) }));
+    golden(
+        "every_kind.top",
+        &top_of(&profile, &TopOptions { width: Some(100), limit: Some(12), ..TopOptions::default() }),
+    );
     golden("every_kind.summary", &summary(&profile.stats));
     golden("every_kind.json", &json_of(&profile));
     let hostile: String = folded_of(&hostile()).lines().map(|line| format!("{line:.120}\n")).collect();
@@ -457,10 +460,10 @@ fn a_picture_that_may_be_wrong_says_so() {
 fn no_escape_sequence_reaches_a_terminal() {
     let profile = hostile();
     for width in [None, Some(0), Some(40), Some(80), Some(200)] {
-        let table = top_of(&profile, &TopOptions { width, color: false, limit: None });
+        let table = top_of(&profile, &TopOptions { width, ..TopOptions::default() });
         assert!(table.chars().all(|c| c == '\n' || !c.is_control()));
         assert!(!table.contains('\u{202e}'));
-        if let Some(width @ 80..) = width {
+        if let Some(width) = width {
             let widest = table.lines().map(flameprofile::render::name::columns).max();
             assert!(widest <= Some(width), "{widest:?} of {width}");
         }

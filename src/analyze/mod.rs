@@ -13,6 +13,7 @@ mod leaves;
 #[cfg(test)]
 mod made;
 mod paths;
+mod relatives;
 mod sandwich;
 mod timeline;
 mod top;
@@ -23,7 +24,8 @@ pub use diff_top::{DiffFunction, DiffTop};
 pub use diff_tree::{DiffTree, Side};
 pub use leaves::{Leaf, Leaves};
 pub use paths::{Label, Paths};
+pub use relatives::{Relative, Relatives};
 pub use sandwich::{Sandwich, functions_like};
 pub use timeline::{Lane, Span, Timeline};
-pub use top::{Function, Top};
+pub use top::{Function, Top, Waiting};
 pub use view::{Direction, View};

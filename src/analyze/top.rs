@@ -1,16 +1,22 @@
 //! The functions of a profile, whoever called them.
+//!
+//! A function is one row, whether it was called or inlined: who looks for where time goes has written it once. Functions of the kernel,
+//! of a JIT and of programs are apart; what was inlined belongs to the code that it is in.
+//!
+//! A wait is in the function that waited: the marks of time off the CPU (`[runnable]`, `[off-CPU]`, ...) are no functions, and neither are
+//! those of who woke the thread. How the time divides by them is [`Top::waits`].
 
 use rustc_hash::FxHashMap;
 
 use super::call_tree::{CallTree, Node};
-use crate::model::{FrameKind, ImageId, StringId};
+use crate::model::{FrameKind, ImageId, StringId, off_cpu};
 
 /// What one function took, over all places where it was called from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Function {
     /// Its name, in [`CallTree::names`].
     pub name: StringId,
-    /// What sort of code it is.
+    /// What sort of code it is: [`FrameKind::Inlined`] if it was nowhere called.
     pub kind: FrameKind,
     /// Value of the samples that were in it.
     pub self_value: u64,
@@ -24,6 +30,34 @@ pub struct Function {
     pub image: Option<ImageId>,
 }
 
+/// What a thread did, or waited for, in a part of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Waiting {
+    /// It ran.
+    OnCpu,
+    /// It waited for something, and got it.
+    Blocked,
+    /// It could have run, and waited for a CPU.
+    Runnable,
+    /// It waited when the recording began.
+    BlockedBefore,
+    /// It waited when the recording ended.
+    StillBlocked,
+}
+
+impl Waiting {
+    /// It in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Waiting::OnCpu => "on the CPU",
+            Waiting::Blocked => "blocked",
+            Waiting::Runnable => "waiting for a CPU",
+            Waiting::BlockedBefore => "blocked since before",
+            Waiting::StillBlocked => "still blocked at the end",
+        }
+    }
+}
+
 /// The functions of a call tree, the one with the most self value first, equal ones by name.
 ///
 /// Processes, threads and notes are no functions; they are listed only if samples ended in them.
@@ -31,6 +65,23 @@ pub struct Function {
 pub struct Top {
     /// All functions.
     pub functions: Vec<Function>,
+    /// How the value divides by what threads did, without parts of nothing; empty if the tree shows no time off the CPU.
+    pub waits: Vec<(Waiting, u64)>,
+}
+
+/// The event of recordings of time off the CPU alone: what has no mark there was blocked.
+const OFF_CPU_ALONE: &str = "off-cpu";
+
+/// Where the walk is: a node on the path from the root.
+#[derive(Clone, Copy)]
+struct Step {
+    /// Its function, or that which waited.
+    row: u32,
+    group: FrameKind,
+    /// Whether that function is counted once more on this path.
+    is_counted: bool,
+    /// The marks on the path, a bit each in the order of [`off_cpu::NAMES`]; 0 for none.
+    marks: u32,
 }
 
 impl Top {
@@ -40,34 +91,52 @@ impl Top {
         let mut functions: Vec<Function> = Vec::new();
         // How often each function is on the path from the root to the node looked at.
         let mut open: Vec<u32> = Vec::new();
-        let mut path: Vec<u32> = Vec::new();
+        let mut path: Vec<Step> = Vec::new();
+        let mut by_marks: FxHashMap<u32, u64> = FxHashMap::default();
         for node in &tree.nodes[1..] {
             while path.len() >= node.depth as usize {
                 let left = path.pop().expect("the path is not shorter than its length");
-                open[left as usize] -= 1;
+                open[left.row as usize] -= u32::from(left.is_counted);
             }
-            let row = *rows.entry((node.name, node.kind)).or_insert_with(|| {
-                functions.push(function(node));
-                open.push(0);
-                functions.len() as u32 - 1
-            });
-            let function = &mut functions[row as usize];
+            let caller = path.last().copied();
+            let mark = mark_of(tree, node);
+            let marks = caller.map_or(0, |caller| caller.marks) | mark;
+            let step = match caller {
+                // The wait is in the function that waited.
+                Some(caller) if marks != 0 => Step { is_counted: false, marks, ..caller },
+                _ => {
+                    let group = group_of(node, caller.map(|caller| caller.group));
+                    let row = *rows.entry((node.name, group)).or_insert_with(|| {
+                        functions.push(function(node));
+                        open.push(0);
+                        functions.len() as u32 - 1
+                    });
+                    Step { row, group, is_counted: true, marks }
+                }
+            };
+            *by_marks.entry(marks).or_default() += node.self_value;
+            let function = &mut functions[step.row as usize];
             function.self_value += node.self_value;
             function.self_samples += node.self_samples;
-            if open[row as usize] == 0 {
-                function.total_value += node.total_value;
-                function.total_samples += node.total_samples;
+            if step.is_counted {
+                if open[step.row as usize] == 0 {
+                    function.total_value += node.total_value;
+                    function.total_samples += node.total_samples;
+                }
+                function.image = function.image.into_iter().chain(node.image).min();
+                if function.kind == FrameKind::Inlined {
+                    function.kind = node.kind;
+                }
+                open[step.row as usize] += 1;
             }
-            function.image = function.image.into_iter().chain(node.image).min();
-            open[row as usize] += 1;
-            path.push(row);
+            path.push(step);
         }
         functions.retain(|function| is_function(function.kind) || function.self_value > 0 || function.self_samples > 0);
         functions.sort_unstable_by(|a, b| {
             let name = |function: &Function| (tree.names.get(function.name), function.kind);
             b.self_value.cmp(&a.self_value).then_with(|| name(a).cmp(&name(b)))
         });
-        Top { functions }
+        Top { functions, waits: waits(tree, &by_marks) }
     }
 }
 
@@ -77,6 +146,50 @@ pub(super) fn is_function(kind: FrameKind) -> bool {
         FrameKind::Task | FrameKind::Note | FrameKind::OffCpu => false,
         FrameKind::User | FrameKind::Kernel | FrameKind::Inlined | FrameKind::Jit => true,
     }
+}
+
+/// The bit of the mark that a node is; 0 if it is none.
+fn mark_of(tree: &CallTree, node: &Node) -> u32 {
+    if node.kind != FrameKind::OffCpu {
+        return 0;
+    }
+    bit(tree.names.get(node.name))
+}
+
+/// One that is not known is a wait all the same: it has the bit behind all others.
+fn bit(name: &str) -> u32 {
+    1 << off_cpu::NAMES.iter().position(|known| *known == name).unwrap_or(off_cpu::NAMES.len())
+}
+
+/// Which code a function belongs to: what is inlined to that of its caller.
+fn group_of(node: &Node, caller: Option<FrameKind>) -> FrameKind {
+    match (node.kind, caller) {
+        (FrameKind::Inlined, Some(caller @ (FrameKind::Kernel | FrameKind::Jit))) => caller,
+        (FrameKind::Inlined, _) => FrameKind::User,
+        (kind, _) => kind,
+    }
+}
+
+fn waits(tree: &CallTree, by_marks: &FxHashMap<u32, u64>) -> Vec<(Waiting, u64)> {
+    let has_marks = by_marks.keys().any(|marks| *marks != 0);
+    if !has_marks && tree.event != OFF_CPU_ALONE {
+        return Vec::new();
+    }
+    let has = |marks: u32, name: &str| marks & bit(name) != 0;
+    // Only where time on the CPU is shown beside, time off it has a mark of its own.
+    let is_beside = tree.event.contains("clock") || by_marks.keys().any(|marks| has(*marks, off_cpu::OFF_CPU));
+    let mut sums = std::collections::BTreeMap::new();
+    for (marks, value) in by_marks {
+        let waiting = match *marks {
+            0 if is_beside => Waiting::OnCpu,
+            marks if has(marks, off_cpu::RUNNABLE) => Waiting::Runnable,
+            marks if has(marks, off_cpu::STILL_BLOCKED) => Waiting::StillBlocked,
+            marks if has(marks, off_cpu::BLOCKED_BEFORE) => Waiting::BlockedBefore,
+            _ => Waiting::Blocked,
+        };
+        *sums.entry(waiting).or_insert(0) += value;
+    }
+    sums.into_iter().filter(|(_, value)| *value > 0).collect()
 }
 
 fn function(node: &Node) -> Function {

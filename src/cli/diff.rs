@@ -134,7 +134,8 @@ impl Compared<'_> {
             Format::Top => {
                 let width = if to_terminal { style::terminal_width() } else { None };
                 let limit = to_terminal.then_some(30);
-                let options = TopOptions { width, color: Paint::new(to_terminal).is_on(), limit };
+                let options =
+                    TopOptions { width, color: Paint::new(to_terminal).is_on(), limit, ..TopOptions::default() };
                 diff::top::write(&self.tree(), self.base, self.new, &options, &mut { out })
             }
             Format::Json => diff::json::write(&self.tree(), &mut { out }),

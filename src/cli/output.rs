@@ -108,16 +108,13 @@ impl OutputFile {
         match written {
             Err(error) if is_closed_pipe(&error) => Ok(()),
             Err(error) => {
+                // Another failure than of writing would come again.
+                let cause = cause(error)?;
                 let hint = match keep(&self.path, render) {
                     Some(kept) => format!("the result is kept in {}", kept.display()),
                     None => "free some space, or name a file on another disk with -o".into(),
                 };
-                let what = format!("cannot write {}", self.path.display());
-                Err(match cause(error) {
-                    Ok(cause) => Error::io(what, cause),
-                    Err(error) => error,
-                }
-                .with_hint(hint))
+                Err(Error::io(format!("cannot write {}", self.path.display()), cause).with_hint(hint))
             }
             Ok(()) => Ok(()),
         }

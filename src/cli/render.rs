@@ -4,12 +4,13 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use flameprofile::analyze::{CallTree, View};
+use flameprofile::analyze::{CallTree, Direction, View};
 use flameprofile::model::{Origin, Profile};
+use flameprofile::render::bar::Bars;
 use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
 use flameprofile::render::top::TopOptions;
-use flameprofile::render::{PictureOptions, Shape, folded, html, summary, svg, top, warnings};
+use flameprofile::render::{PictureOptions, Shape, folded, html, relatives, summary, svg, top, warnings};
 use flameprofile::session::{PerfData, Written};
 use flameprofile::symbolize::SymbolizeOptions;
 use flameprofile::{Error, ErrorKind, Result, export, render};
@@ -61,6 +62,12 @@ pub struct OutputArgs {
     /// and inferno's colours
     #[arg(long, help_heading = "Output")]
     pub annotate: bool,
+    /// With the table: who called this function, by its name or a part of it that no other has
+    #[arg(long, value_name = "NAME", conflicts_with = "callees", help_heading = "Output")]
+    pub callers: Option<String>,
+    /// With the table: what this function called
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub callees: Option<String>,
     /// A file for the summary as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub stats: Option<PathBuf>,
@@ -190,8 +197,13 @@ impl<'a> Outlet<'a> {
     pub fn open(args: &'a OutputArgs) -> Result<Outlet<'a>> {
         let named = args.output.as_deref().filter(|path| !output::is_stdout(path));
         let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
-        let default = if to_terminal { Format::Top } else { Format::Svg };
+        let of_one = args.callers.is_some() || args.callees.is_some();
+        let default = if to_terminal || of_one { Format::Top } else { Format::Svg };
         let format = args.format.or_else(|| Format::of_path(named?)).unwrap_or(default);
+        if of_one && format != Format::Top {
+            return Err(Error::new(ErrorKind::Usage, "--callers and --callees are of the table")
+                .with_hint("add -f top, or leave them out"));
+        }
         if let (Some(path), None) = (named, args.format)
             && path.extension().is_some()
             && Format::of_path(path).is_none()
@@ -386,8 +398,18 @@ fn write_as(
         Format::Top => {
             let width = if to_terminal { style::terminal_width() } else { None };
             let limit = to_terminal.then_some(30);
-            let options = TopOptions { width, color: Paint::new(to_terminal).is_on(), limit };
-            top::write(&CallTree::build(profile, &view), profile, &options, &mut out)
+            let bars = if style::is_utf8() { Bars::Blocks } else { Bars::Ascii };
+            let options = TopOptions { width, color: Paint::new(to_terminal).is_on(), limit, bars };
+            let tree = CallTree::build(profile, &view);
+            let of = |direction, name: &Option<String>| name.clone().map(|name| (direction, name));
+            match of(Direction::Callers, &args.callers).or(of(Direction::Callees, &args.callees)) {
+                None => top::write(&tree, profile, &options, &mut out),
+                Some((direction, name)) => match top::find(&tree, &name) {
+                    Ok(function) => relatives::write(&tree, function, direction, &options, &mut out),
+                    // What was recorded is not thrown away for a name.
+                    Err(error) => top::write(&tree, profile, &options, &mut out).and(Err(error)),
+                },
+            }
         }
         Format::Json => export::json::write(profile, &mut out),
         Format::Pprof => export::pprof::write(profile, &mut out),

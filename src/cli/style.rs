@@ -37,6 +37,14 @@ impl Paint {
     }
 }
 
+/// Whether the user's locale says that texts are UTF-8: the first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set decides (`locale(7)`).
+pub fn is_utf8() -> bool {
+    let mut names = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(std::env::var_os);
+    let locale = names.find(|value| !value.is_empty()).unwrap_or_default();
+    let locale = locale.to_string_lossy().to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
 /// The width of the terminal that standard output is.
 pub fn terminal_width() -> Option<usize> {
     let columns = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?.ws_col;

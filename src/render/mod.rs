@@ -4,6 +4,7 @@
 //! [`name::printable`] and the escaping of the format they go into, and nothing in them can become a line, markup, script
 //! or a terminal's escape sequence. The same input gives the same bytes.
 
+pub mod bar;
 mod data;
 pub mod diff;
 pub mod folded;
@@ -13,6 +14,7 @@ pub mod layout;
 pub mod name;
 pub mod number;
 mod picture;
+pub mod relatives;
 mod summary;
 pub mod svg;
 pub mod top;

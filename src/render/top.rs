@@ -1,38 +1,125 @@
-//! The top table: the functions that took most, for a terminal.
+//! The top table, for a terminal: the functions that took most, or who called one and what it called.
 
 use std::io::Write;
 
-use super::name::{base_name, columns, printable, shorten};
+use super::bar::{self, Bars};
+use super::label;
+use super::name::{base_name, columns, head, printable, shorten};
 use super::number::{grouped, percent, quantity};
 use super::summary::warnings;
 use crate::analyze::{CallTree, Function, Top};
 use crate::error::{Error, Result};
-use crate::model::{CaptureStats, FrameKind, Origin, Profile, Unit};
+use crate::model::{CaptureStats, FrameKind, Origin, Profile, StringId, Unit};
 
 /// How the table is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopOptions {
-    /// The terminal's width; names are shortened to it. Without one they are written whole.
+    /// The terminal's width; no line is longer, names are shortened to it. Without one they are written whole.
     pub width: Option<usize>,
     /// Colours, by escape sequences.
     pub color: bool,
     /// At most so many functions; the rest is summed up in a line.
     pub limit: Option<usize>,
+    /// What bars are drawn with; with [`Bars::Ascii`] nothing but names has other signs than ASCII's.
+    pub bars: Bars,
 }
 
 /// Writes the functions of `tree`, those with the most self value first.
 pub fn write(tree: &CallTree, profile: &Profile, options: &TopOptions, out: &mut impl Write) -> Result<()> {
-    let text = table(tree, profile, options);
-    out.write_all(text.as_bytes())
+    write_text(&table(tree, profile, options), options, out)
+}
+
+pub(super) fn write_text(text: &str, options: &TopOptions, out: &mut impl Write) -> Result<()> {
+    let ascii = (options.bars == Bars::Ascii).then(|| text.replace('…', "~").replace('µ', "u"));
+    out.write_all(ascii.as_deref().unwrap_or(text).as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Error::io("cannot write the table", error))
 }
 
-/// Columns before the name: `100.00 %  100.00 %  1,234 ms  1,234,567  `.
-const BEFORE_NAME: usize = 9 + 10 + 10 + 11 + 2;
+/// The function that is meant by `name`: that of this very name, else the only one whose name has it in it.
+///
+/// # Errors
+///
+/// If there is none, or are several: the hint lists those that took most.
+pub fn find(tree: &CallTree, name: &str) -> Result<StringId> {
+    /// How many are listed.
+    const LISTED: usize = 8;
+    let mut functions = Top::build(tree).functions;
+    functions.retain(|function| function.kind != FrameKind::Task);
+    functions.sort_by_key(|function| std::cmp::Reverse(function.total_value));
+    let mut names: Vec<StringId> = Vec::new();
+    for function in functions.iter().map(|function| function.name) {
+        let text = tree.names.get(function);
+        if text == name {
+            return Ok(function);
+        }
+        if text.contains(name) && !names.contains(&function) {
+            names.push(function);
+        }
+    }
+    let list = |names: &[StringId]| {
+        let listed = names.iter().take(LISTED).map(|name| shorten(&printable(tree.names.get(*name)), 80).into_owned());
+        let more = names.len().saturating_sub(LISTED);
+        let more = (more > 0).then(|| format!("and {} more", grouped(more as u64)));
+        listed.chain(more).collect::<Vec<_>>().join("\n        ")
+    };
+    match names[..] {
+        [only] => Ok(only),
+        [] => {
+            let all: Vec<StringId> = functions.iter().map(|function| function.name).collect();
+            let kind = crate::error::ErrorKind::NotFound;
+            let error = Error::new(kind, format!("no function has {name:.200} in its name"));
+            Err(match all.is_empty() {
+                true => error.with_hint("there are no functions at all"),
+                false => error.with_hint(format!("those that took most are\n        {}", list(&all))),
+            })
+        }
+        _ => {
+            let count = grouped(names.len() as u64);
+            let message = format!("{count} functions have {name:.200} in their names, and none has it for its name");
+            Err(Error::new(crate::error::ErrorKind::Usage, message)
+                .with_hint(format!("say which\n        {}", list(&names))))
+        }
+    }
+}
+
+/// Which columns stand before the name: as many as leave room for it.
+#[derive(Clone, Copy, Debug)]
+struct Columns {
+    total: bool,
+    value: bool,
+    samples: bool,
+    bar: bool,
+}
+
+impl Columns {
+    /// `100.00 %  100.00 %  1,234 ms  1,234,567  ██████████  `.
+    fn width(self) -> usize {
+        let bar = if self.bar { bar::WIDTH + 2 } else { 0 };
+        9 + 10 * usize::from(self.total) + 10 * usize::from(self.value) + 11 * usize::from(self.samples) + bar + 2
+    }
+
+    fn choose(options: &TopOptions) -> Columns {
+        let all = Columns { total: true, value: true, samples: true, bar: options.bars != Bars::None };
+        let fewer = [
+            all,
+            Columns { samples: false, ..all },
+            Columns { samples: false, value: false, ..all },
+            Columns { samples: false, value: false, bar: false, ..all },
+        ];
+        let Some(width) = options.width else { return all };
+        let room = |columns: &Columns| if columns.samples { ROOM_BESIDE_SAMPLES } else { ROOM };
+        let fitting = fewer.into_iter().find(|columns| columns.width() + room(columns) <= width);
+        fitting.unwrap_or(Columns { total: false, value: false, samples: false, bar: false })
+    }
+}
+
+/// Columns that a name and its module must have before another number is shown.
+const ROOM: usize = 36;
+/// The same for the number that says least.
+const ROOM_BESIDE_SAMPLES: usize = 56;
 /// A name's column is as wide as the longest name, but no wider than this if nothing is known of the terminal.
 const WIDEST_NAME: usize = 80;
-const NARROWEST_NAME: usize = 12;
 
 fn table(tree: &CallTree, profile: &Profile, options: &TopOptions) -> String {
     let top = Top::build(tree);
@@ -41,47 +128,99 @@ fn table(tree: &CallTree, profile: &Profile, options: &TopOptions) -> String {
     let widest = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| columns(text)).max().unwrap_or(0);
     let mut name_width = widest(&mut cells.iter().map(|(name, _)| name)).clamp(8, WIDEST_NAME);
     let mut module_width = widest(&mut cells.iter().map(|(_, module)| module));
+    let shape = Columns::choose(options);
     if let Some(width) = options.width {
-        let free = width.saturating_sub(BEFORE_NAME).max(NARROWEST_NAME);
-        module_width = module_width.min(free / 3);
-        name_width = name_width.max(free).min(free.saturating_sub(module_width + 2)).max(NARROWEST_NAME);
+        let free = width.saturating_sub(shape.width());
+        module_width = if free < ROOM { 0 } else { module_width.min(free / 3) };
+        let behind = if module_width > 0 { module_width + 2 } else { 0 };
+        name_width = name_width.max(free).min(free.saturating_sub(behind));
     }
     let color = Color(options.color);
     let mut text = String::new();
-    for line in header(tree, &profile.stats) {
-        let line = options.width.map_or(line.clone(), |width| shorten(&line, width).into_owned());
-        text.push_str(&format!("{line}\n"));
+    for line in header(tree, &profile.stats, &top) {
+        push_lines(&mut text, &line, options.width);
     }
-    let unit = quantity_name(tree);
-    let head = format!("{:>9}{:>10}{unit:>10}{:>11}  {}", "SELF", "TOTAL", "SAMPLES", pad("FUNCTION", name_width));
-    text.push_str(&format!("{}\n", color.bold(format!("{head}  MODULE").trim_end())));
+    let fits = |line: String| options.width.map_or(line.clone(), |width| head(&line, width).to_owned());
+    let line = |own: &str, total: &str, value: &str, samples: &str, bar: &str| {
+        let mut line = format!("{own:>9}");
+        for (is_shown, cell, width) in
+            [(shape.total, total, 10), (shape.value, value, 10), (shape.samples, samples, 11)]
+        {
+            if is_shown {
+                line.push_str(&format!("{cell:>width$}"));
+            }
+        }
+        if shape.bar {
+            line.push_str(&format!("  {bar}"));
+        }
+        line + "  "
+    };
+    let bar_head = pad("SELF+TOTAL", bar::WIDTH);
+    let head = line("SELF", "TOTAL", quantity_name(tree), "SAMPLES", &bar_head) + &pad("FUNCTION", name_width);
+    let head = if module_width > 0 || options.width.is_none() { head + "  MODULE" } else { head };
+    text.push_str(&format!("{}\n", color.bold(fits(head).trim_end())));
     for (function, (name, module)) in shown.iter().zip(&cells) {
-        let whole = options.width.is_none();
-        let name = if whole { name.into() } else { shorten(name, name_width) };
-        let module = if whole { module.into() } else { shorten(module, module_width) };
-        text.push_str(&format!(
-            "{:>9}{:>10}{:>10}{:>11}  {}\n",
-            percent(tree.share(function.self_value)),
-            percent(tree.share(function.total_value)),
-            quantity(function.self_value, tree.unit),
-            grouped(function.self_samples),
-            color.of(function.kind, format!("{}  {module}", pad(&name, name_width)).trim_end()),
-        ));
+        let (name, module) = match options.width {
+            None => (name.clone(), module.clone()),
+            Some(_) => (fit(name, name_width), shorten(module, module_width).into_owned()),
+        };
+        let (own, total) = (tree.share(function.self_value), tree.share(function.total_value));
+        let bar = bar::bar(own, total, options.bars);
+        let numbers = line(
+            &percent(own),
+            &percent(total),
+            &quantity(function.self_value, tree.unit),
+            &grouped(function.self_samples),
+            &color.of(function.kind, &bar),
+        );
+        let named = format!("{}  {module}", pad(&name, name_width));
+        let row = match options.width {
+            // Too narrow for anything but numbers.
+            Some(width) if name_width == 0 => head_of_plain(&line(&percent(own), "", "", "", ""), width),
+            _ => format!("{numbers}{}", color.of(function.kind, named.trim_end())),
+        };
+        text.push_str(&format!("{}\n", row.trim_end()));
     }
     let rest = &top.functions[shown.len()..];
     if !rest.is_empty() {
         let value = rest.iter().map(|function| function.self_value).sum();
-        let samples = rest.iter().map(|function| function.self_samples).sum();
-        text.push_str(&format!(
-            "{:>9}{:>10}{:>10}{:>11}  {} more\n",
-            percent(tree.share(value)),
-            "",
-            quantity(value, tree.unit),
-            grouped(samples),
-            grouped(rest.len() as u64),
-        ));
+        let samples: u64 = rest.iter().map(|function| function.self_samples).sum();
+        let bar = pad("", if shape.bar { bar::WIDTH } else { 0 });
+        let numbers = line(&percent(tree.share(value)), "", &quantity(value, tree.unit), &grouped(samples), &bar);
+        text.push_str(&format!("{}\n", fits(format!("{numbers}{} more", grouped(rest.len() as u64)))));
     }
     text
+}
+
+fn head_of_plain(line: &str, width: usize) -> String {
+    head(line, width).to_owned()
+}
+
+/// A name in `width` columns, by the rules of pictures: what tells functions apart goes last.
+pub(super) fn fit(name: &str, width: usize) -> String {
+    match label::fit(name, width) {
+        Some(label) => label.into_owned(),
+        None => shorten(name, width).into_owned(),
+    }
+}
+
+/// A line, or several if it is longer than the terminal is wide: it breaks between words, and goes on further in.
+pub(super) fn push_lines(text: &mut String, line: &str, width: Option<usize>) {
+    let Some(width) = width else { return text.push_str(&format!("{line}\n")) };
+    /// A note can be megabytes long.
+    const MOST_LINES: usize = 6;
+    let line = shorten(line, (width * MOST_LINES).saturating_sub(2 * width / 3));
+    let mut current = String::new();
+    for word in line.split(' ') {
+        let word = shorten(word, width.saturating_sub(2));
+        if !current.is_empty() && columns(&current) + 1 + columns(&word) > width {
+            text.push_str(&format!("{current}\n"));
+            current = format!("  {word}");
+        } else {
+            current = if current.is_empty() { word.into_owned() } else { format!("{current} {word}") };
+        }
+    }
+    text.push_str(&format!("{}\n", head(&current, width)));
 }
 
 fn cells(tree: &CallTree, profile: &Profile, function: &Function) -> (String, String) {
@@ -90,7 +229,7 @@ fn cells(tree: &CallTree, profile: &Profile, function: &Function) -> (String, St
     (printable(tree.names.get(function.name)).into_owned(), printable(module).into_owned())
 }
 
-fn header(tree: &CallTree, stats: &CaptureStats) -> Vec<String> {
+fn header(tree: &CallTree, stats: &CaptureStats, top: &Top) -> Vec<String> {
     let root = tree.root();
     let mut lines = vec![format!(
         "{}: {} in {} samples; {} lost, coverage {}, complete {}, unnamed {}",
@@ -102,12 +241,18 @@ fn header(tree: &CallTree, stats: &CaptureStats) -> Vec<String> {
         if stats.origin == Origin::Stacks { "not known".to_owned() } else { percent(stats.complete) },
         percent(stats.unnamed_total()),
     )];
+    if !top.waits.is_empty() {
+        let part = |(what, value): &(crate::analyze::Waiting, u64)| {
+            format!("{} {} ({})", percent(tree.share(*value)), what.as_str(), quantity(*value, tree.unit))
+        };
+        lines.push(format!("threads were: {}", top.waits.iter().map(part).collect::<Vec<_>>().join(", ")));
+    }
     lines.extend(warnings(stats).into_iter().map(|warning| format!("warning: {warning}")));
     lines.extend(stats.notes.iter().map(|note| format!("note: {}", printable(note))));
     lines
 }
 
-fn quantity_name(tree: &CallTree) -> &'static str {
+pub(super) fn quantity_name(tree: &CallTree) -> &'static str {
     match tree.unit {
         Unit::Nanoseconds => "TIME",
         Unit::Count => "COUNT",

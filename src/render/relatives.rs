@@ -1,0 +1,141 @@
+//! Who called a function, or what it called, as a tree of text.
+//!
+//! ```text
+//! callees of work: 51.20 % of all, 2.54 s
+//!     OF IT    OF ALL      TIME              FUNCTION
+//!     100 %   51.20 %    2.54 s  ██████████  work
+//!   60.00 %   30.72 %    1.52 s  ██████        parse
+//!   40.00 %   20.48 %    1.02 s  ████          (itself)
+//! ```
+//! A function that is the only one to follow stands below the one before, not further in: most of a stack is a straight line.
+
+use std::io::Write;
+
+use super::bar::{self, Bars};
+use super::name::{columns, head, printable};
+use super::number::{grouped, percent, quantity};
+use super::top::{Color, TopOptions, fit, push_lines, quantity_name, write_text};
+use crate::analyze::{CallTree, Direction, Relatives};
+use crate::error::Result;
+use crate::model::{FrameKind, StringId};
+
+/// Relatives of less than this share of the function's value are summed up.
+const LEAST: f64 = 0.005;
+/// Columns that names are moved in, at most.
+const FURTHEST_IN: usize = 40;
+/// Rows for each function that a table would have: a tree has several to a function.
+const ROWS_EACH: usize = 2;
+
+/// Writes the relatives of the function of this name, as [`super::top::find`] gives it.
+pub fn write(
+    tree: &CallTree,
+    function: StringId,
+    direction: Direction,
+    options: &TopOptions,
+    out: &mut impl Write,
+) -> Result<()> {
+    write_text(&text(tree, function, direction, options), options, out)
+}
+
+/// A row that is still to be written.
+enum Row {
+    Function { row: usize, indent: usize },
+    Itself { value: u64, indent: usize },
+    Rest { count: usize, value: u64, indent: usize },
+}
+
+fn text(tree: &CallTree, function: StringId, direction: Direction, options: &TopOptions) -> String {
+    let relatives = Relatives::build(tree, function, direction);
+    let nodes = &relatives.nodes;
+    let all = nodes[0].value;
+    let of_it = |value: u64| if all == 0 { 0.0 } else { value as f64 / all as f64 };
+    let color = Color(options.color);
+    let word = match direction {
+        Direction::Callers => "callers",
+        Direction::Callees => "callees",
+    };
+    let mut text = String::new();
+    let name = printable(tree.names.get(function));
+    let shown_name = options.width.map_or(name.clone().into_owned(), |width| fit(&name, width.max(12)));
+    let share = percent(tree.share(all));
+    let line = format!("{word} of {shown_name}: {share} of all, {}", quantity(all, tree.unit));
+    push_lines(&mut text, &line, options.width);
+    let has_bar = options.bars != Bars::None && options.width.is_none_or(|width| width >= 60);
+    let numbers = |of_it: &str, of_all: &str, value: &str, bar: &str| {
+        let bar = if has_bar { format!("  {bar}") } else { String::new() };
+        format!("{of_it:>9}{of_all:>10}{value:>10}{bar}  ")
+    };
+    let before = columns(&numbers("", "", "", &" ".repeat(bar::WIDTH)));
+    let title = numbers("OF IT", "OF ALL", quantity_name(tree), &" ".repeat(bar::WIDTH)) + "FUNCTION";
+    text.push_str(&format!("{}\n", color.bold(options.width.map_or(&*title, |width| head(&title, width)))));
+    let most_rows = options.limit.map_or(usize::MAX, |limit| limit.saturating_mul(ROWS_EACH));
+    let (mut rows, mut left_out) = (0, 0);
+    let mut pending = vec![Row::Function { row: 0, indent: 0 }];
+    while let Some(next) = pending.pop() {
+        if rows >= most_rows {
+            left_out += 1;
+            continue;
+        }
+        rows += 1;
+        let (kind, indent, value, name) = match next {
+            Row::Function { row, indent } => {
+                let node = &nodes[row];
+                follow(&relatives, row, indent, of_it, direction, &mut pending);
+                (node.kind, indent, node.value, printable(tree.names.get(node.name)).into_owned())
+            }
+            Row::Itself { value, indent } => (FrameKind::Note, indent, value, "(itself)".to_owned()),
+            Row::Rest { count, value, indent } => {
+                (FrameKind::Note, indent, value, format!("({} more)", grouped(count as u64)))
+            }
+        };
+        let indent = indent.min(FURTHEST_IN);
+        let name = match options.width {
+            None => name,
+            Some(width) => fit(&name, width.saturating_sub(before + indent)),
+        };
+        let bar = color.of(kind, &bar::bar(of_it(value), of_it(value), options.bars));
+        let numbers = numbers(&percent(of_it(value)), &percent(tree.share(value)), &quantity(value, tree.unit), &bar);
+        let row = format!("{numbers}{:indent$}{}", "", color.of(kind, &name));
+        match options.width {
+            Some(width) if before + indent + columns(&name) > width => {
+                text.push_str(&format!("{}\n", head(&percent(of_it(value)), width)));
+            }
+            _ => text.push_str(&format!("{}\n", row.trim_end())),
+        }
+    }
+    if left_out > 0 {
+        push_lines(&mut text, &format!("{} more rows, with what follows on them", grouped(left_out)), options.width);
+    }
+    text
+}
+
+/// Adds what follows on a row, the first to be written last.
+fn follow(
+    relatives: &Relatives,
+    row: usize,
+    indent: usize,
+    of_it: impl Fn(u64) -> f64,
+    direction: Direction,
+    pending: &mut Vec<Row>,
+) {
+    let node = &relatives.nodes[row];
+    let shown = node.next.iter().take_while(|next| of_it(relatives.nodes[**next].value) >= LEAST).count();
+    let rest = &node.next[shown..];
+    let has_own = direction == Direction::Callees && node.own_value > 0 && !node.next.is_empty();
+    let is_straight = shown == 1 && rest.is_empty() && !has_own && row != 0;
+    let indent = if is_straight { indent } else { indent + 2 };
+    if !rest.is_empty() {
+        let value = rest.iter().map(|next| relatives.nodes[*next].value).sum();
+        pending.push(Row::Rest { count: rest.len(), value, indent });
+    }
+    // In order of value, as the others.
+    let own_at = node.next[..shown].partition_point(|next| relatives.nodes[*next].value >= node.own_value);
+    for at in (0..=shown).rev() {
+        if at < shown {
+            pending.push(Row::Function { row: node.next[at], indent });
+        }
+        if has_own && at == own_at {
+            pending.push(Row::Itself { value: node.own_value, indent });
+        }
+    }
+}
