@@ -37,8 +37,18 @@ fn sketches() -> Vec<(&'static str, Profile)> {
         ("deep", sketch::deep(3_000)),
         ("large", sketch::large(2_000, 4_000)),
         ("empty", Profile::default()),
+        ("long", long()),
         ("without times", without_times(sketch::every_kind())),
     ]
+}
+
+/// A name of a megabyte, of bytes that were no text in part.
+fn long() -> Profile {
+    let mut s = sketch::Sketch::new();
+    let name = format!("{}\u{fffd}\"\\\u{7f}", "x::<y>".repeat(170_000));
+    let frame = s.frame_in(s.image, &[(&name, &name, 1), ("main", "", 0)]);
+    s.sample(&[frame], 3);
+    s.finish()
 }
 
 /// As folded stacks are read: all samples at 0.

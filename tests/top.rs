@@ -155,10 +155,10 @@ fn a_name_that_is_not_clear_is_refused_with_those_it_may_mean() {
     assert_eq!(tree.names.get(top::find(&tree, "tch").unwrap()), "batch");
     let error = top::find(&tree, "r").unwrap_err();
     assert_eq!(error.to_string(), "3 functions have r in their names, and none has it for its name");
-    assert_eq!(error.hint(), Some("say which\n        work\n        serve\n        rare"));
+    assert_eq!(error.hint(), Some("say which: work, serve, rare"));
     let error = top::find(&tree, "absent").unwrap_err();
     assert_eq!(error.to_string(), "no function has absent in its name");
-    assert!(error.hint().unwrap().contains("\n        main\n"));
+    assert!(error.hint().unwrap().contains(" main, "));
     assert!(top::find(&tree_of(&Profile::default()), "x").is_err());
     // Those of a process are no functions.
     assert!(top::find(&tree, "server").is_err());
@@ -180,11 +180,11 @@ fn no_line_is_longer_than_the_terminal_and_nothing_in_it_acts() {
             .filter(|function| function.kind != FrameKind::Task)
             .map(|function| tree.names.get(function.name).to_owned())
             .collect();
-        for width in [1, 5, 9, 10, 20, 37, 40, 59, 60, 72, 80, 100, 133, 200] {
+        for width in [1, 9, 10, 37, 59, 60, 72, 80, 111, 200] {
             for bars in [Bars::Blocks, Bars::Ascii, Bars::None] {
                 let options = TopOptions { width: Some(width), bars, limit: Some(30), color: false };
                 let mut texts = vec![table(&profile, &options)];
-                for name in names.iter().take(6) {
+                for name in names.iter().take(3) {
                     texts.extend(
                         [Direction::Callers, Direction::Callees].map(|to| related(&profile, name, to, &options)),
                     );

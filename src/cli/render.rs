@@ -407,7 +407,10 @@ fn write_as(
                 Some((direction, name)) => match top::find(&tree, &name) {
                     Ok(function) => relatives::write(&tree, function, direction, &options, &mut out),
                     // What was recorded is not thrown away for a name.
-                    Err(error) => top::write(&tree, profile, &options, &mut out).and(Err(error)),
+                    Err(error) => {
+                        let options = TopOptions { limit: Some(30), ..options };
+                        top::write(&tree, profile, &options, &mut out).and(Err(error))
+                    }
                 },
             }
         }

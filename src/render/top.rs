@@ -58,10 +58,10 @@ pub fn find(tree: &CallTree, name: &str) -> Result<StringId> {
         }
     }
     let list = |names: &[StringId]| {
-        let listed = names.iter().take(LISTED).map(|name| shorten(&printable(tree.names.get(*name)), 80).into_owned());
+        let listed = names.iter().take(LISTED).map(|name| shorten(&printable(tree.names.get(*name)), 60).into_owned());
         let more = names.len().saturating_sub(LISTED);
         let more = (more > 0).then(|| format!("and {} more", grouped(more as u64)));
-        listed.chain(more).collect::<Vec<_>>().join("\n        ")
+        listed.chain(more).collect::<Vec<_>>().join(", ")
     };
     match names[..] {
         [only] => Ok(only),
@@ -71,14 +71,13 @@ pub fn find(tree: &CallTree, name: &str) -> Result<StringId> {
             let error = Error::new(kind, format!("no function has {name:.200} in its name"));
             Err(match all.is_empty() {
                 true => error.with_hint("there are no functions at all"),
-                false => error.with_hint(format!("those that took most are\n        {}", list(&all))),
+                false => error.with_hint(format!("those that took most are {}", list(&all))),
             })
         }
         _ => {
             let count = grouped(names.len() as u64);
             let message = format!("{count} functions have {name:.200} in their names, and none has it for its name");
-            Err(Error::new(crate::error::ErrorKind::Usage, message)
-                .with_hint(format!("say which\n        {}", list(&names))))
+            Err(Error::new(crate::error::ErrorKind::Usage, message).with_hint(format!("say which: {}", list(&names))))
         }
     }
 }
@@ -211,7 +210,16 @@ pub(super) fn push_lines(text: &mut String, line: &str, width: Option<usize>) {
     const MOST_LINES: usize = 6;
     let line = shorten(line, (width * MOST_LINES).saturating_sub(2 * width / 3));
     let mut current = String::new();
+    // A number stays with its unit.
+    let is_unit = |word: &str| matches!(word.trim_end_matches([',', ')', ';']), "%" | "s" | "ms" | "µs" | "ns");
+    let mut words: Vec<String> = Vec::new();
     for word in line.split(' ') {
+        match words.last_mut() {
+            Some(last) if is_unit(word) => *last += &format!(" {word}"),
+            _ => words.push(word.to_owned()),
+        }
+    }
+    for word in &words {
         let word = shorten(word, width.saturating_sub(2));
         if !current.is_empty() && columns(&current) + 1 + columns(&word) > width {
             text.push_str(&format!("{current}\n"));
