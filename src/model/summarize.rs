@@ -18,15 +18,28 @@ impl Profile {
         // Values from outside may be of any size: their sums do not fit.
         let (mut total, mut complete, mut unstated, mut samples) = (0u128, 0u128, 0u128, 0u64);
         let mut truncated = [0u128; Truncation::ALL.len()];
-        let outermost = self.outermost_frames();
+        let mut outermost = None;
         let mut no_unwind_info = BTreeMap::<StringId, u128>::new();
-        // The weight of each stack, then also of those that it called.
-        let mut weights = vec![0.0; self.stacks.len()];
+        // By frame: the row of the reason why it has no name.
+        let nameless: Vec<Option<usize>> = self
+            .frames
+            .iter()
+            .map(|frame| {
+                let Resolution::Unknown { reason, .. } = frame.resolution else { return None };
+                Unnamed::ALL.iter().position(|known| *known == reason)
+            })
+            .collect();
+        // The weight of each stack, then also of those that it called; not needed where all have names.
+        let stacks = if nameless.iter().all(Option::is_none) { &[] } else { &self.stacks[..] };
+        let nameless = |frame: FrameId| nameless[frame.index()];
+        let mut weights = vec![0.0; stacks.len()];
         for sample in self.samples.iter().filter(|sample| sample.event == self.main && sample.count > 0) {
             let value = u128::from(sample.value);
             total += value;
             samples += u64::from(sample.count);
-            weights[sample.stack.index()] += sample.value as f64;
+            if let Some(weight) = weights.get_mut(sample.stack.index()) {
+                *weight += sample.value as f64;
+            }
             match sample.end {
                 StackEnd::Root => complete += value,
                 StackEnd::Unstated => unstated += value,
@@ -35,22 +48,20 @@ impl Profile {
                     truncated[row] += value;
                     if reason == Truncation::NoUnwindInfo
                         && sample.stack != StackId(0)
-                        && let FrameKey::Code { image, .. } = self.frames[outermost[sample.stack.index()].index()].key
+                        && let outermost =
+                            outermost.get_or_insert_with(|| self.outermost_frames())[sample.stack.index()]
+                        && let FrameKey::Code { image, .. } = self.frames[outermost.index()].key
                     {
                         *no_unwind_info.entry(self.images[image.index()].path).or_default() += value;
                     }
                 }
             }
         }
-        let nameless = |frame: FrameId| {
-            let Resolution::Unknown { reason, .. } = self.frames[frame.index()].resolution else { return None };
-            Unnamed::ALL.iter().position(|known| *known == reason)
-        };
-        let innermost = self.stacks.iter().zip(&weights).skip(1).filter(|(stack, _)| nameless(stack.frame).is_some());
+        let innermost = stacks.iter().zip(&weights).skip(1).filter(|(stack, _)| nameless(stack.frame).is_some());
         let innermost: f64 = innermost.map(|(_, weight)| weight).sum();
         let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
         let mut unnamed_images = UnnamedWeights::default();
-        for (row, stack) in self.stacks.iter().enumerate().skip(1).rev() {
+        for (row, stack) in stacks.iter().enumerate().skip(1).rev() {
             let weight = weights[row];
             weights[stack.parent.index()] += weight;
             all_frames += weight;
