@@ -15,7 +15,7 @@ use rustc_hash::FxHashSet;
 
 use super::byte_table::ByteTable;
 use super::lines::Lines;
-use super::path_table::{PathTable, Vacant};
+use super::path_table::{Hash, Path, PathTable};
 use super::source::refused;
 use super::tasks::Tasks;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,10 +49,8 @@ pub(super) fn is_applicable(head: &[u8], is_whole: bool) -> bool {
 /// Reads folded stacks; `head` are their first bytes, `name` is what errors call them.
 pub(super) fn read(name: &str, head: &[u8], text: impl Read) -> Result<Profile> {
     let mut reader = Reader::new(has_two_columns(head));
-    let mut lines = Lines::new(text);
-    while let Some(line) = lines.next().map_err(|error| refused(name, &error))? {
-        reader.line(line);
-    }
+    let (mut lines, mut places) = (Lines::new(text), Vec::new());
+    while reader.lines(lines.next_few(AT_ONCE, &mut places).map_err(|error| refused(name, &error))?) {}
     if reader.stacks == 0 && reader.negative > 0 {
         let message = format!("all weights of {name} are negative");
         return Err(Error::new(ErrorKind::Malformed, message)
@@ -126,20 +124,40 @@ fn first_name(path: &[u8]) -> (&[u8], Option<&[u8]>) {
     memchr(b';', path).map_or((path, None), |at| (&path[..at], Some(&path[at + 1..])))
 }
 
+/// Lines that are read at once, so that what they need of large tables is waited for together.
+const AT_ONCE: usize = 16;
+/// Begins of each whose place in the table is loaded before: the ones that are looked up first. Most lines are but for a few frames
+/// the begin of another.
+const LOADED: usize = 4;
+
+/// A line of text.
+#[derive(Clone, Copy, Debug)]
+struct Line<'a> {
+    process: &'a [u8],
+    end: StackEnd,
+    values: [u64; 2],
+    /// The names of its frames, if it has any.
+    path: Option<Path<'a>>,
+    /// Those of the hashes that are of it.
+    hashes: (usize, usize),
+}
+
 struct Reader {
     builder: ProfileBuilder,
     tasks: Tasks,
     processes: ByteTable,
     /// The process of the last line: most are of one.
     process: (Vec<u8>, ThreadId),
-    names: ByteTable,
+    names: PathTable,
     /// The stacks of all paths without process and note, so that a stack that is in none is a new one.
     paths: PathTable,
     /// Stacks with a frame that is no code but an estimate.
     estimates: FxHashSet<StackId>,
     events: Vec<EventId>,
-    /// The ends of the names of a path that are not known as what follows the ones before, last first.
-    unknown: Vec<(usize, Vacant)>,
+    /// Begins of lines that are read at once: lengths and hashes, the longest first.
+    hashes: Vec<(usize, Hash)>,
+    /// The begins of a path that are not known, the longest first.
+    unknown: Vec<(usize, Hash)>,
     stacks: u64,
     strange: u64,
     negative: u64,
@@ -155,10 +173,11 @@ impl Reader {
             tasks: Tasks::default(),
             processes: ByteTable::new(),
             process: (Vec::new(), ThreadId(0)),
-            names: ByteTable::new(),
+            names: PathTable::new(),
             paths: PathTable::new(),
             estimates: FxHashSet::default(),
             events,
+            hashes: Vec::new(),
             unknown: Vec::new(),
             stacks: 0,
             strange: 0,
@@ -166,70 +185,108 @@ impl Reader {
         }
     }
 
-    fn line(&mut self, line: &[u8]) {
-        if line.first().is_none_or(|first| *first == b'#') {
-            return;
+    /// Reads some lines; says whether there was one.
+    fn lines<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> bool {
+        let (mut lines, mut count) = ([const { None }; AT_ONCE], 0);
+        self.paths.clear_paths();
+        self.hashes.clear();
+        for (text, line) in texts.zip(&mut lines) {
+            *line = self.parse(text);
+            count += 1;
+        }
+        self.paths.load(self.hashes.iter().map(|(_, hash)| hash));
+        lines.into_iter().take(count).flatten().for_each(|line| self.line(&line));
+        count > 0
+    }
+
+    /// The parts of a line, if it has a weight.
+    #[inline]
+    fn parse<'a>(&mut self, text: &'a [u8]) -> Option<Line<'a>> {
+        if text.first().is_none_or(|first| *first == b'#') {
+            return None;
         }
         let mut values = [0; 2];
-        let mut path = line;
+        let mut path = text;
         for value in values[..self.events.len()].iter_mut().rev() {
             match weight(path) {
                 Some((rest, weight)) => (path, *value) = (rest, weight),
-                None if negative(path).is_some() => return self.negative += 1,
-                None => return self.strange += 1,
+                None => {
+                    match negative(path) {
+                        Some(_) => self.negative += 1,
+                        None => self.strange += 1,
+                    }
+                    return None;
+                }
             }
         }
         if path.is_empty() {
-            return self.strange += 1;
+            self.strange += 1;
+            return None;
         }
         self.stacks += 1;
         let (process, mut path) = first_name(path);
-        let thread = self.thread(process);
         let mut end = StackEnd::Root;
         while let Some(frames) = path.filter(|path| path.first() == Some(&b'[')) {
             let (name, rest) = first_name(frames);
             let Some(reason) = Truncation::of_note(&String::from_utf8_lossy(name)) else { break };
             (end, path) = (StackEnd::Truncated(reason), rest);
         }
-        let stack = path.map_or(StackId(0), |path| {
-            // Bytes that are no text become text, and are then as any other that reads the same.
-            self.stack(path).or_else(|| self.stack(String::from_utf8_lossy(path).as_bytes())).unwrap_or_default()
+        let path = path.map(|path| self.paths.take_up(path));
+        let first = self.hashes.len();
+        if let Some(path) = path {
+            let lengths = std::iter::successors(Some(path.bytes.len()), |length| memrchr(b';', &path.bytes[..*length]));
+            self.hashes.extend(lengths.take(LOADED).map(|length| (length, self.paths.hash(path, length))));
+        }
+        Some(Line { process, end, values, path, hashes: (first, self.hashes.len()) })
+    }
+
+    fn line(&mut self, line: &Line<'_>) {
+        let thread = self.thread(line.process);
+        let stack = line.path.map_or(StackId(0), |path| {
+            self.stack(path, line.hashes).unwrap_or_else(|| {
+                // Bytes that are no text become text, and are then as any other that reads the same.
+                let text = String::from_utf8_lossy(path.bytes);
+                let path = self.paths.take_up(text.as_bytes());
+                self.stack(path, (0, 0)).unwrap_or_default()
+            })
         });
         let is_estimate = !self.estimates.is_empty() && self.estimates.contains(&stack);
-        for (event, value) in self.events.iter().zip(values) {
+        for (event, value) in self.events.iter().zip(line.values) {
             if value == 0 {
                 continue;
             }
             let count = if is_estimate { 0 } else { u32::try_from(value).unwrap_or(u32::MAX) };
             let (time, cpu) = (Timestamp(0), Sample::NO_CPU);
-            self.builder.add_sample(Sample { time, thread, cpu, stack, end, event: *event, value, count });
+            let (end, event) = (line.end, *event);
+            self.builder.add_sample(Sample { time, thread, cpu, stack, end, event, value, count });
         }
     }
 
-    /// The stack of a path of frames; nothing if a new one of them is no text.
-    fn stack(&mut self, path: &[u8]) -> Option<StackId> {
-        self.paths.begin(path);
+    /// The stack of a path of frames, some of whose hashes are known; nothing if a new frame is no text.
+    #[inline]
+    fn stack(&mut self, path: Path<'_>, (mut next, last): (usize, usize)) -> Option<StackId> {
         self.unknown.clear();
-        let (mut stack, mut begin, mut length) = (StackId(0), 0, path.len());
+        let (mut stack, mut begin, mut length) = (StackId(0), 0, path.bytes.len());
         loop {
-            match self.paths.get(path, length) {
-                Ok(row) => {
-                    (stack, begin) = (StackId(row), length + 1);
-                    break;
-                }
-                Err(vacant) => self.unknown.push((length, vacant)),
+            let hash = if next < last { self.hashes[next].1 } else { self.paths.hash(path, length) };
+            if let Some(row) = self.paths.get(hash) {
+                (stack, begin) = (StackId(row), length + 1);
+                break;
             }
-            match memrchr(b';', &path[..length]) {
-                Some(at) => length = at,
+            self.unknown.push((length, hash));
+            next += 1;
+            let shorter = if next < last { Some(self.hashes[next].0) } else { memrchr(b';', &path.bytes[..length]) };
+            match shorter {
+                Some(shorter) => length = shorter,
                 None => break,
             }
         }
-        while let Some((end, vacant)) = self.unknown.pop() {
-            let name = &path[begin..end];
+        while let Some((end, hash)) = self.unknown.pop() {
+            let name = &path.bytes[begin..end];
             let frame = self.frame(name)?;
             let parent = stack;
             stack = self.builder.new_stack(parent, frame);
-            self.paths.insert(vacant, stack.0);
+            self.paths.insert(hash, stack.0);
             let is_estimate = name.first() == Some(&b'[') && ESTIMATES.iter().any(|note| note.as_bytes() == name);
             if is_estimate || (!self.estimates.is_empty() && self.estimates.contains(&parent)) {
                 self.estimates.insert(stack);
@@ -258,29 +315,37 @@ impl Reader {
     }
 
     /// The frame of a name; nothing if that is no text.
+    #[inline]
     fn frame(&mut self, name: &[u8]) -> Option<FrameId> {
-        match self.names.get(name) {
-            Ok(row) => Some(FrameId(row)),
-            Err(vacant) => {
-                let text = str::from_utf8(name).ok()?;
-                let suffixes = [
-                    ("_[k]", FrameKind::Kernel),
-                    ("_[i]", FrameKind::Inlined),
-                    ("_[j]", FrameKind::Jit),
-                    ("_[w]", FrameKind::User),
-                ];
-                let suffix = suffixes.iter().find_map(|(suffix, kind)| Some((text.strip_suffix(suffix)?, *kind)));
-                let (plain, kind) = match suffix {
-                    Some(known) => known,
-                    None if ESTIMATES.contains(&text) => (text, FrameKind::Note),
-                    None if off_cpu::NAMES.contains(&text) => (text, FrameKind::OffCpu),
-                    None => (text, FrameKind::User),
-                };
-                let frame = self.builder.name_frame(plain, kind);
-                self.names.insert(vacant, frame.0);
+        self.names.clear_paths();
+        let hash = self.names.take_up(name);
+        let hash = self.names.hash(hash, name.len());
+        // Numbers are one more than rows: none is 0.
+        match self.names.get(hash) {
+            Some(number) => Some(FrameId(number - 1)),
+            None => {
+                let frame = self.new_frame(str::from_utf8(name).ok()?);
+                self.names.insert(hash, frame.0 + 1);
                 Some(frame)
             }
         }
+    }
+
+    fn new_frame(&mut self, text: &str) -> FrameId {
+        let suffixes = [
+            ("_[k]", FrameKind::Kernel),
+            ("_[i]", FrameKind::Inlined),
+            ("_[j]", FrameKind::Jit),
+            ("_[w]", FrameKind::User),
+        ];
+        let suffix = suffixes.iter().find_map(|(suffix, kind)| Some((text.strip_suffix(suffix)?, *kind)));
+        let (plain, kind) = match suffix {
+            Some(known) => known,
+            None if ESTIMATES.contains(&text) => (text, FrameKind::Note),
+            None if off_cpu::NAMES.contains(&text) => (text, FrameKind::OffCpu),
+            None => (text, FrameKind::User),
+        };
+        self.builder.name_frame(plain, kind)
     }
 
     fn finish(self, lines: u64) -> Profile {

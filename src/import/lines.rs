@@ -35,6 +35,35 @@ impl<R: Read> Lines<R> {
     /// Memory grows with the longest line only. A reader that fails after the first bytes is taken for a file that is cut there.
     #[inline]
     pub fn next(&mut self) -> Result<Option<&[u8]>> {
+        Ok(self.next_place()?.map(|place| self.line_at(place)))
+    }
+
+    /// The next lines, at least one unless there is none, as long as no more bytes must be read for them; `most` at most.
+    pub fn next_few<'a>(
+        &'a mut self,
+        most: usize,
+        places: &'a mut Vec<(usize, usize)>,
+    ) -> Result<impl Iterator<Item = &'a [u8]>> {
+        places.clear();
+        places.extend(self.next_place()?);
+        while !places.is_empty() && places.len() < most {
+            let Some(found) = memchr(b'\n', &self.buffer[self.at..self.end]) else { break };
+            places.push((self.at, self.at + found));
+            self.at += found + 1;
+            self.line += 1;
+        }
+        Ok(places.iter().map(|place| self.line_at(*place)))
+    }
+
+    #[inline]
+    fn line_at(&self, (begin, end): (usize, usize)) -> &[u8] {
+        let line = &self.buffer[begin..end];
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+
+    /// Where in the buffer the next line is.
+    #[inline]
+    fn next_place(&mut self) -> Result<Option<(usize, usize)>> {
         let mut searched = self.at;
         let (begin, end) = loop {
             if let Some(found) = memchr(b'\n', &self.buffer[searched..self.end]) {
@@ -51,8 +80,7 @@ impl<R: Read> Lines<R> {
             self.fill()?;
         };
         self.line += 1;
-        let line = &self.buffer[begin..end];
-        Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)))
+        Ok(Some((begin, end)))
     }
 
     /// Moves what is left to the front and reads more behind it.
@@ -104,6 +132,17 @@ mod tests {
             }
             assert!(lines.next().unwrap().is_none());
             assert!(lines.next().unwrap().is_none());
+            let (mut lines, mut places, mut all) = (Lines::new(Slow(text.as_bytes(), step)), Vec::new(), Vec::new());
+            loop {
+                let few: Vec<Vec<u8>> = lines.next_few(2, &mut places).unwrap().map(<[u8]>::to_vec).collect();
+                assert!(few.len() <= 2);
+                if few.is_empty() {
+                    break;
+                }
+                all.extend(few);
+            }
+            assert!(all == ["a", "", "b", &long, "last"].map(|line| line.as_bytes().to_vec()));
+            assert_eq!(lines.number(), 5);
         }
     }
 }

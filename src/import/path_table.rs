@@ -18,7 +18,7 @@ pub(super) struct PathTable {
     slots: Vec<Slot>,
     entries: usize,
     seeds: [u64; 2],
-    /// Of the path that is looked up: the states of its hash before each block and behind the last.
+    /// Of the paths that were taken up: the states of their hashes before each block and behind the last.
     states: Vec<[u64; 2]>,
 }
 
@@ -32,11 +32,19 @@ struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 16, "a profile of millions of stacks has one for each");
 
-/// Where a path that was not found is to be put.
+/// The hash of a path's first bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Vacant {
+pub(super) struct Hash {
     hash: u64,
     check: u32,
+}
+
+/// A path that was taken up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path<'a> {
+    pub bytes: &'a [u8],
+    /// The first of its states.
+    states: usize,
 }
 
 impl PathTable {
@@ -45,45 +53,57 @@ impl PathTable {
         PathTable { slots: vec![Slot::default(); 1 << 10], entries: 0, seeds, states: Vec::new() }
     }
 
-    /// Takes up a path; [`PathTable::get`] is about it from now on.
-    #[inline]
-    pub fn begin(&mut self, path: &[u8]) {
-        let [mut one, mut two] = self.seeds;
+    /// Forgets the paths that were taken up.
+    pub fn clear_paths(&mut self) {
         self.states.clear();
+    }
+
+    /// Takes up a path, of which parts are to be looked up.
+    #[inline]
+    pub fn take_up<'a>(&mut self, bytes: &'a [u8]) -> Path<'a> {
+        let states = self.states.len();
+        let [mut one, mut two] = self.seeds;
         self.states.push([one, two]);
-        self.states.extend(path.chunks_exact(BLOCK).map(|block| {
+        self.states.extend(bytes.chunks_exact(BLOCK).map(|block| {
             let (low, high) = words(u128::from_le_bytes(block.try_into().expect("a block has its size")));
             (one, two) =
                 (fold(low ^ one, high ^ ODD[1] ^ self.seeds[1]), fold(high ^ two, low ^ ODD[2] ^ self.seeds[0]));
             [one, two]
         }));
+        Path { bytes, states }
     }
 
-    /// The number of the first `length` bytes of the path that was taken up, or what [`PathTable::insert`] takes.
+    /// The number of what has this hash.
     #[inline]
-    pub fn get(&self, path: &[u8], length: usize) -> Result<u32, Vacant> {
-        let vacant = self.hash(path, length);
+    pub fn get(&self, hash: Hash) -> Option<u32> {
         let mask = self.slots.len() - 1;
-        let mut at = vacant.hash as usize & mask;
+        let mut at = hash.hash as usize & mask;
         loop {
             let slot = &self.slots[at];
-            if slot.hash == vacant.hash && slot.check == vacant.check && slot.value != 0 {
-                return Ok(slot.value);
-            }
             if slot.value == 0 {
-                return Err(vacant);
+                return None;
+            }
+            if slot.hash == hash.hash && slot.check == hash.check {
+                return Some(slot.value);
             }
             at = (at + 1) & mask;
         }
     }
 
-    /// Gives a path that is not in the table a number, which is not 0.
+    /// Loads the place of each, so that it is near when it is looked up: where many are loaded at once, memory is waited for once.
     #[inline]
-    pub fn insert(&mut self, vacant: Vacant, value: u32) {
+    pub fn load<'a>(&self, hashes: impl Iterator<Item = &'a Hash>) {
+        let mask = self.slots.len() - 1;
+        std::hint::black_box(hashes.fold(0, |all, hash| all ^ self.slots[hash.hash as usize & mask].value));
+    }
+
+    /// Gives what is not in the table a number, which is not 0.
+    #[inline]
+    pub fn insert(&mut self, hash: Hash, value: u32) {
         if (self.entries + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
-        self.place(Slot { hash: vacant.hash, check: vacant.check, value });
+        self.place(Slot { hash: hash.hash, check: hash.check, value });
         self.entries += 1;
     }
 
@@ -104,17 +124,18 @@ impl PathTable {
         self.slots[at] = slot;
     }
 
+    /// The hash of the first `length` bytes of a path.
     #[inline]
-    fn hash(&self, path: &[u8], length: usize) -> Vacant {
-        let [one, two] = self.states[length / BLOCK];
+    pub fn hash(&self, Path { bytes, states }: Path<'_>, length: usize) -> Hash {
+        let [one, two] = self.states[states + length / BLOCK];
         let (begin, over) = (length - length % BLOCK, length % BLOCK);
-        let tail = match path.get(begin..begin + BLOCK) {
+        let tail = match bytes.get(begin..begin + BLOCK) {
             Some(block) => {
                 u128::from_le_bytes(block.try_into().expect("a block has its size")) & ((1 << (8 * over)) - 1)
             }
             None => {
                 let mut block = [0; BLOCK];
-                block[..over].copy_from_slice(&path[begin..length]);
+                block[..over].copy_from_slice(&bytes[begin..length]);
                 u128::from_le_bytes(block)
             }
         };
@@ -123,7 +144,7 @@ impl PathTable {
         let size = (length as u64).wrapping_mul(ODD[0]);
         let one = fold(low ^ one ^ size, high ^ ODD[1] ^ self.seeds[1]);
         let two = fold(high ^ two ^ size, low ^ ODD[2] ^ self.seeds[0]);
-        Vacant { hash: fold(one, ODD[1]), check: fold(two, ODD[2]) as u32 }
+        Hash { hash: fold(one, ODD[1]), check: fold(two, ODD[2]) as u32 }
     }
 }
 
@@ -158,16 +179,21 @@ mod tests {
                 size => format!("{:size$}", number.wrapping_mul(0x9e37) >> (at % 9), size = size as usize * 4),
             };
             let path = (0..1 + number % 12).map(name).collect::<Vec<_>>().join(";").into_bytes();
-            table.begin(&path);
-            for length in 0..=path.len() {
-                match (table.get(&path, length), expected.get(&path[..length])) {
-                    (Ok(found), Some(known)) => assert_eq!(found, *known),
-                    (Err(vacant), None) => {
+            if number % 10 == 0 {
+                table.clear_paths();
+            }
+            let path = table.take_up(&path);
+            for length in 0..=path.bytes.len() {
+                let hash = table.hash(path, length);
+                let bytes = &path.bytes[..length];
+                match (table.get(hash), expected.get(bytes)) {
+                    (Some(found), Some(known)) => assert_eq!(found, *known),
+                    (None, None) => {
                         let value = expected.len() as u32 + 1;
-                        table.insert(vacant, value);
-                        expected.insert(path[..length].to_vec(), value);
+                        table.insert(hash, value);
+                        expected.insert(bytes.to_vec(), value);
                     }
-                    (found, known) => panic!("{found:?}, {known:?} of {:?}", &path[..length]),
+                    (found, known) => panic!("{found:?}, {known:?} of {bytes:?}"),
                 }
             }
         }
