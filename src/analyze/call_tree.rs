@@ -70,24 +70,28 @@ impl CallTree {
     ///
     /// Should the values of all samples together exceed 2^64 - 1, those beyond are cut, so that every sum in the tree holds.
     pub fn build(profile: &Profile, view: &View) -> CallTree {
+        let tree = CallTree::grow(profile, view, true).or_else(|| CallTree::grow(profile, view, false));
+        tree.expect("what is looked for is not there twice")
+    }
+
+    /// Grows it; whether stacks of bare names are taken for nodes is for [`Growth::add`].
+    fn grow(profile: &Profile, view: &View, is_plain: bool) -> Option<CallTree> {
         let drawn = view.event.unwrap_or(profile.main);
         let mut growth = Growth::new(profile, view);
-        for (key, weight) in aggregate(profile, drawn, view) {
-            growth.add(key, weight);
-        }
+        growth.add(&aggregate(profile, drawn, view), is_plain);
         CallTree::of(growth, profile, drawn)
     }
 
-    /// What has grown from samples of `event`.
-    pub(super) fn of(mut growth: Growth<'_>, profile: &Profile, event: EventId) -> CallTree {
+    /// What has grown from samples of `event`; nothing if the same node is there twice.
+    pub(super) fn of(mut growth: Growth<'_>, profile: &Profile, event: EventId) -> Option<CallTree> {
         let event = profile.events.get(event.index());
-        CallTree {
-            nodes: growth.finish(),
+        Some(CallTree {
+            nodes: growth.finish()?,
             event: event.map_or_else(String::new, |event| profile.strings.get(event.name).to_owned()),
             unit: event.map_or(Unit::Count, |event| event.unit),
             period: event.and_then(|event| event.period),
             names: growth.frames.names,
-        }
+        })
     }
 
     /// The root: everything.
@@ -220,5 +224,57 @@ mod tests {
             paths
         };
         assert_eq!(paths(Direction::Callees), paths(Direction::Callers));
+    }
+
+    /// Stacks of bare names are taken for nodes: the tree is that in which each is looked for, and has each path once.
+    #[test]
+    fn plain_stacks_are_the_nodes() {
+        let mut seed = 7u64;
+        let mut random = |limit: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % limit
+        };
+        for round in 0..60 {
+            let lines: Vec<String> = (0..1 + random(200))
+                .map(|_| {
+                    let task = ["srv/1", "srv/2", "/3", "[no name]", "cut/4;[truncated: too deep]"][random(5) as usize];
+                    let names = ["main", "a", "b", "c_[k]", "c", "[not sampled]", "all", "srv"];
+                    let path: Vec<&str> = (0..random(9)).map(|_| names[random(names.len() as u64) as usize]).collect();
+                    format!("{};{} {}", task, path.join(";"), 1 + random(5)).replace("; ", " ")
+                })
+                .collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let mut profile = profile(&lines);
+            let view = View { per_thread: round % 3 == 0, per_process: round % 2 == 0, ..View::default() };
+            let expected = CallTree::grow(&profile, &view, false).unwrap();
+            let keys = |tree: &CallTree| {
+                let key = |node: &Node| {
+                    let name = tree.names.get(node.name).to_owned();
+                    (name, node.kind, node.parent, node.end, node.depth, node.total_samples, node.self_samples)
+                };
+                tree.nodes.iter().map(key).collect::<Vec<_>>()
+            };
+            assert_eq!(keys(&CallTree::build(&profile, &view)), keys(&expected));
+            for (id, node) in expected.nodes.iter().enumerate() {
+                let children: Vec<_> = expected.children(id as NodeId).collect();
+                let own = |id: &NodeId| &expected.nodes[*id as usize];
+                let below: u64 = children.iter().map(|child| own(child).total_value).sum();
+                assert_eq!(node.total_value, node.self_value + below);
+                assert!(
+                    children.iter().map(|child| (expected.name(*child), own(child).kind)).is_sorted_by(|a, b| a < b)
+                );
+            }
+            // A table that has a stack twice is no reason to draw it twice.
+            let first = profile.samples.iter().find(|sample| sample.stack.index() > 0);
+            if let Some(twice) = first {
+                profile.stacks.push(profile.stacks[twice.stack.index()]);
+                let stack = crate::model::StackId::from_index(profile.stacks.len() - 1);
+                profile.samples.push(crate::model::Sample { stack, ..twice });
+                assert!(CallTree::grow(&profile, &view, true).is_none());
+                let tree = CallTree::build(&profile, &view);
+                assert_eq!(tree.nodes.len(), expected.nodes.len());
+                assert_eq!(tree.root().total_samples, expected.root().total_samples + u64::from(twice.count));
+            }
+        }
     }
 }

@@ -4,21 +4,37 @@ use rustc_hash::FxHashMap;
 
 use super::call_tree::{Node, NodeId};
 use super::frame_names::{FrameNames, Row};
+use super::pre_order::{Grown, pre_order};
 use super::view::{Direction, Key, View, Weight};
-use crate::model::{FrameKind, Profile, StackId, StringId, StringTable, ThreadId};
+use crate::model::{FrameId, FrameKind, ImageId, Profile, StackId, StringId, StringTable, ThreadId};
 
 /// The tree while it grows: nodes in the order in which they were first needed.
 pub(super) struct Growth<'a> {
     profile: &'a Profile,
     view: &'a View,
     pub frames: FrameNames<'a>,
-    nodes: Vec<Node>,
-    of_name: FxHashMap<(NodeId, StringId, FrameKind), NodeId>,
-    /// The node of a stack above its base, so that callers shared by stacks are walked once.
-    of_stack: FxHashMap<(NodeId, StackId), NodeId>,
+    nodes: Vec<Grown>,
+    /// Where the code of each is, as far as it is known of any so far.
+    places: Vec<Place>,
+    labels: Vec<(StringId, FrameKind)>,
+    of_label: FxHashMap<(StringId, FrameKind), u32>,
+    /// The first child of each node, the only one of most; 0 for none. Not of all nodes: nobody may have asked for one.
+    first_child: Vec<NodeId>,
+    /// All other children, by label.
+    children: FxHashMap<(NodeId, u32), NodeId>,
+    /// The node of each stack above its base, so that callers shared by stacks are walked once; 0 for none.
+    of_stack: Vec<NodeId>,
     of_base: FxHashMap<(ThreadId, u8), NodeId>,
     base_rows: FxHashMap<(ThreadId, u8), Vec<Row>>,
     walk: Vec<StackId>,
+}
+
+/// Where the code of a node is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    image: Option<ImageId>,
+    file: StringId,
+    lines: (u32, u32),
 }
 
 impl<'a> Growth<'a> {
@@ -26,37 +42,81 @@ impl<'a> Growth<'a> {
     pub fn new(profile: &'a Profile, view: &'a View) -> Growth<'a> {
         let mut frames = FrameNames::new(profile);
         let name = frames.names.intern("all");
-        let root = node(Row { name, kind: FrameKind::Task, image: None, file: StringId(0), line: 0 }, 0, 0);
-        Growth {
+        let mut growth = Growth {
             profile,
             view,
             frames,
-            nodes: vec![root],
-            of_name: FxHashMap::default(),
-            of_stack: FxHashMap::default(),
+            nodes: Vec::new(),
+            places: Vec::new(),
+            labels: Vec::new(),
+            of_label: FxHashMap::default(),
+            first_child: Vec::new(),
+            children: FxHashMap::default(),
+            of_stack: Vec::new(),
             of_base: FxHashMap::default(),
             base_rows: FxHashMap::default(),
             walk: Vec::new(),
-        }
+        };
+        let label = growth.label(Row { name, kind: FrameKind::Task, image: None, file: StringId(0), line: 0 });
+        growth.push(0, label);
+        growth
     }
 
-    /// Adds what samples of one thread, end and stack weigh.
-    pub fn add(&mut self, key: Key, weight: Weight) {
-        let last = match self.view.direction {
-            Direction::Callees => {
-                let base = self.base(key);
-                self.stack(base, key.stack)
+    /// Adds what samples of one thread, end and stack weigh, those of one thread and end side by side.
+    ///
+    /// Where each frame is a bare name and no other is the same, each stack is a node of its own. If that `is_plain` is taken for
+    /// granted, none is looked for among its siblings, and [`Growth::finish`] says whether one was there twice.
+    pub fn add(&mut self, rows: &[(Key, Weight)], is_plain: bool) {
+        if self.view.direction == Direction::Callers {
+            for (key, weight) in rows {
+                let last = self.outwards(*key);
+                self.put(last, *weight);
             }
-            Direction::Callers => self.outwards(key),
-        };
-        self.put(last, weight);
+            return;
+        }
+        let bare = if is_plain { self.bare_names() } else { None };
+        self.of_stack = vec![0; self.profile.stacks.len()];
+        let groups = rows.chunk_by(|(one, _), (other, _)| (one.thread, one.end) == (other.thread, other.end));
+        let mut last: &[(Key, Weight)] = &[];
+        for group in groups {
+            for (key, _) in last {
+                self.forget(key.stack);
+            }
+            let base = self.base(group[0].0);
+            for (key, weight) in group {
+                let node = self.stack(base, key.stack, bare.as_deref());
+                self.put(node, *weight);
+            }
+            last = group;
+        }
+        self.of_stack = Vec::new();
+    }
+
+    /// The label of each frame, if each is a bare name that no other is.
+    fn bare_names(&mut self) -> Option<Vec<u32>> {
+        let mut labels = Vec::with_capacity(self.profile.frames.len());
+        for frame in 0..self.profile.frames.len() {
+            let rows = self.frames.rows_of(FrameId::from_index(frame));
+            if rows.len() != 1 {
+                return None;
+            }
+            let row = self.frames.row(rows.start);
+            let is_bare = row.image.is_none() && row.file == StringId(0) && row.line == 0;
+            let known = self.labels.len();
+            let label = self.label(row);
+            if !is_bare || (label as usize) < known {
+                return None;
+            }
+            labels.push(label);
+        }
+        Some(labels)
     }
 
     /// Adds to what `node` weighs itself.
     pub fn put(&mut self, node: NodeId, weight: Weight) {
-        let node = &mut self.nodes[node as usize];
-        node.self_value += weight.value;
-        node.self_samples += weight.samples;
+        let known = &mut self.nodes[node as usize].weight;
+        known.value += weight.value;
+        known.samples += weight.samples;
     }
 
     /// The node that stacks of this thread and end stand on.
@@ -99,7 +159,11 @@ impl<'a> Growth<'a> {
     /// Makes `row` the root in place of `all`, or adds to what the root knows of its image and lines.
     pub fn be_root(&mut self, row: Row, is_first: bool) {
         match is_first {
-            true => self.nodes[0] = node(row, 0, 0),
+            true => {
+                self.nodes[0].label = self.label(row);
+                self.places.clear();
+                self.note_place(0, row);
+            }
             false => self.merge(0, row),
         }
     }
@@ -116,94 +180,153 @@ impl<'a> Growth<'a> {
     }
 
     /// The node of `stack` above `base`.
-    fn stack(&mut self, base: NodeId, stack: StackId) -> NodeId {
-        let mut walk = std::mem::take(&mut self.walk);
+    fn stack(&mut self, base: NodeId, stack: StackId, bare: Option<&[u32]>) -> NodeId {
+        let profile = self.profile;
         let (mut at, mut node) = (stack, base);
         while at != StackId(0) {
-            if let Some(known) = self.of_stack.get(&(base, at)) {
-                node = *known;
-                break;
+            match self.of_stack[at.index()] {
+                0 => self.walk.push(at),
+                known => {
+                    node = known;
+                    break;
+                }
             }
-            walk.push(at);
+            at = profile.stacks[at.index()].parent;
+        }
+        while let Some(at) = self.walk.pop() {
+            let frame = profile.stacks[at.index()].frame;
+            match bare {
+                Some(labels) => node = self.push(node, labels[frame.index()]),
+                None => {
+                    for row in self.frames.rows_of(frame) {
+                        node = self.child(node, self.frames.row(row));
+                    }
+                }
+            }
+            self.of_stack[at.index()] = node;
+        }
+        node
+    }
+
+    /// Forgets the nodes of a stack and its callers.
+    fn forget(&mut self, stack: StackId) {
+        let mut at = stack;
+        while at != StackId(0) && std::mem::take(&mut self.of_stack[at.index()]) != 0 {
             at = self.profile.stacks[at.index()].parent;
         }
-        while let Some(at) = walk.pop() {
-            for row in self.frames.rows_of(self.profile.stacks[at.index()].frame) {
-                node = self.child(node, self.frames.row(row));
-            }
-            self.of_stack.insert((base, at), node);
-        }
-        self.walk = walk;
-        node
     }
 
     /// The node of `row` below `parent`.
     pub fn child(&mut self, parent: NodeId, row: Row) -> NodeId {
+        let label = self.label(row);
         let next = NodeId::try_from(self.nodes.len()).expect("a tree holds fewer than 2^32 nodes");
-        let id = *self.of_name.entry((parent, row.name, row.kind)).or_insert(next);
+        if self.first_child.len() <= parent as usize {
+            self.first_child.resize(self.nodes.len(), 0);
+        }
+        let first = &mut self.first_child[parent as usize];
+        let id = match *first {
+            0 => {
+                *first = next;
+                next
+            }
+            first if self.nodes[first as usize].label == label => first,
+            _ => *self.children.entry((parent, label)).or_insert(next),
+        };
         if id == next {
-            self.nodes.push(node(row, parent, self.nodes[parent as usize].depth + 1));
+            self.push(parent, label);
+            self.note_place(id, row);
             return id;
         }
         self.merge(id, row);
         id
     }
 
-    /// Adds to what `node` knows of its image and lines.
-    fn merge(&mut self, node: NodeId, row: Row) {
-        let node = &mut self.nodes[node as usize];
-        node.image = node.image.into_iter().chain(row.image).min();
-        if row.file != StringId(0) {
-            let names = &self.frames.names;
-            let replaces = node.file == StringId(0) || names.get(row.file) < names.get(node.file);
-            if row.file == node.file {
-                node.lines = (node.lines.0.min(row.line), node.lines.1.max(row.line));
-            } else if replaces {
-                (node.file, node.lines) = (row.file, (row.line, row.line));
-            }
+    /// A new node below `parent`.
+    fn push(&mut self, parent: NodeId, label: u32) -> NodeId {
+        let id = NodeId::try_from(self.nodes.len()).expect("a tree holds fewer than 2^32 nodes");
+        self.nodes.push(Grown { weight: Weight::default(), parent, label });
+        id
+    }
+
+    fn label(&mut self, row: Row) -> u32 {
+        let labels = &mut self.labels;
+        *self.of_label.entry((row.name, row.kind)).or_insert_with(|| {
+            labels.push((row.name, row.kind));
+            labels.len() as u32 - 1
+        })
+    }
+
+    /// The first that is known of where `node` is.
+    fn note_place(&mut self, node: NodeId, row: Row) {
+        if row.image.is_some() || row.file != StringId(0) || row.line != 0 {
+            *self.place(node) = Place { image: row.image, file: row.file, lines: (row.line, row.line) };
         }
     }
 
-    /// Sums up, sorts siblings and puts the nodes into pre-order.
-    pub fn finish(&mut self) -> Vec<Node> {
-        let mut grown = std::mem::take(&mut self.nodes);
-        let mut first_child = vec![NodeId::MAX; grown.len()];
-        let mut next_sibling = vec![NodeId::MAX; grown.len()];
-        for id in (0..grown.len()).rev() {
-            let Node { self_value, self_samples, .. } = grown[id];
-            grown[id].total_value += self_value;
-            grown[id].total_samples += self_samples;
-            if id > 0 {
-                let Node { parent, total_value, total_samples, .. } = grown[id];
-                let parent = parent as usize;
-                grown[parent].total_value += total_value;
-                grown[parent].total_samples += total_samples;
-                next_sibling[id] = std::mem::replace(&mut first_child[parent], id as NodeId);
-            }
+    fn place(&mut self, node: NodeId) -> &mut Place {
+        if self.places.len() <= node as usize {
+            self.places.resize(self.nodes.len(), Place::default());
         }
-        let rank = ranks(&self.frames.names);
-        let mut sorted: Vec<Node> = Vec::with_capacity(grown.len());
-        let mut pending = vec![(0, 0)];
-        while let Some((id, parent)) = pending.pop() {
-            let new_id = sorted.len() as NodeId;
-            sorted.push(Node { parent, end: new_id + 1, ..grown[id as usize] });
-            let first = pending.len();
-            let mut child = first_child[id as usize];
-            while child != NodeId::MAX {
-                pending.push((child, new_id));
-                child = next_sibling[child as usize];
+        &mut self.places[node as usize]
+    }
+
+    /// Adds to what `node` knows of its image and lines.
+    fn merge(&mut self, node: NodeId, row: Row) {
+        if row.image.is_none() && row.file == StringId(0) {
+            return;
+        }
+        let Place { image, file, lines } = *self.place(node);
+        let names = &self.frames.names;
+        let (file, lines) = match row.file {
+            StringId(0) => (file, lines),
+            same if same == file => (file, (lines.0.min(row.line), lines.1.max(row.line))),
+            other if file == StringId(0) || names.get(other) < names.get(file) => (other, (row.line, row.line)),
+            _ => (file, lines),
+        };
+        *self.place(node) = Place { image: image.into_iter().chain(row.image).min(), file, lines };
+    }
+
+    /// The nodes, summed up, in pre-order, siblings sorted; nothing if some are not told apart by name and kind, which is so only where
+    /// something was wrongly taken for granted.
+    pub fn finish(&mut self) -> Option<Vec<Node>> {
+        (self.first_child, self.children) = (Vec::new(), FxHashMap::default());
+        let name_ranks = ranks(&self.frames.names);
+        let mut by_name: Vec<u32> = (0..self.labels.len() as u32).collect();
+        by_name.sort_unstable_by_key(|label| {
+            let (name, kind) = self.labels[*label as usize];
+            (name_ranks[name.index()], kind)
+        });
+        let mut ranks = vec![0; by_name.len()];
+        for (rank, label) in by_name.into_iter().enumerate() {
+            ranks[label as usize] = rank as u32;
+        }
+        let grown = std::mem::take(&mut self.nodes);
+        let mut nodes: Vec<Node> = Vec::with_capacity(grown.len());
+        let is_distinct = pre_order(grown, &ranks, |placed| {
+            let (name, kind) = self.labels[placed.label as usize];
+            let Place { image, file, lines } = self.places.get(placed.grown as usize).copied().unwrap_or_default();
+            let Weight { value, samples } = placed.total;
+            if placed.depth > 0 {
+                let parent = &mut nodes[placed.parent as usize];
+                parent.self_value -= value;
+                parent.self_samples -= samples;
             }
-            pending[first..].sort_unstable_by_key(|(child, _)| {
-                let node = &grown[*child as usize];
-                std::cmp::Reverse((rank[node.name.index()], node.kind))
+            nodes.push(Node {
+                name,
+                kind,
+                parent: placed.parent,
+                end: placed.end,
+                depth: placed.depth,
+                self_value: value,
+                total_value: value,
+                self_samples: samples,
+                total_samples: samples,
+                image,
+                file,
+                lines,
             });
-        }
-        for id in (1..sorted.len()).rev() {
-            let Node { parent, end, .. } = sorted[id];
-            let parent = &mut sorted[parent as usize];
-            parent.end = parent.end.max(end);
-        }
-        sorted
+        });
+        is_distinct.then_some(nodes)
     }
 }
 
@@ -217,21 +340,4 @@ pub(super) fn ranks(names: &StringTable) -> Vec<u32> {
         rank[id as usize] = place as u32;
     }
     rank
-}
-
-fn node(row: Row, parent: NodeId, depth: u32) -> Node {
-    Node {
-        name: row.name,
-        kind: row.kind,
-        parent,
-        end: 0,
-        depth,
-        self_value: 0,
-        total_value: 0,
-        self_samples: 0,
-        total_samples: 0,
-        image: row.image,
-        file: row.file,
-        lines: (row.line, row.line),
-    }
 }

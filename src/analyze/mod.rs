@@ -14,6 +14,7 @@ mod leaves;
 mod made;
 mod paths;
 mod relatives;
+mod pre_order;
 mod sandwich;
 mod timeline;
 mod top;

@@ -55,7 +55,10 @@ impl Sandwich {
             is_found = true;
         }
         let of = |growth: Growth<'_>| CallTree::of(growth, profile, event);
-        is_found.then(|| Sandwich { callers: of(callers), callees: of(callees) })
+        if !is_found {
+            return None;
+        }
+        Some(Sandwich { callers: of(callers)?, callees: of(callees)? })
     }
 }
 

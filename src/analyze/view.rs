@@ -56,7 +56,7 @@ impl Weight {
     }
 }
 
-/// The samples of `event`, summed up as `view` groups them.
+/// The samples of `event`, summed up as `view` groups them; rows of one thread and end are side by side.
 pub(super) fn aggregate(profile: &Profile, event: EventId, view: &View) -> Vec<(Key, Weight)> {
     let mut of_process: FxHashMap<(StringId, u32), ThreadId> = FxHashMap::default();
     let thread_of: Vec<ThreadId> = (0..profile.threads.len())
@@ -70,7 +70,10 @@ pub(super) fn aggregate(profile: &Profile, event: EventId, view: &View) -> Vec<(
             *of_process.entry((process.name, pid)).or_insert(thread)
         })
         .collect();
-    let mut rows: FxHashMap<Key, Weight> = FxHashMap::default();
+    let mut rows: Vec<(Key, Weight)> = Vec::new();
+    // The first row of each stack, the only one of most, 1 more than its number; and all others.
+    let mut of_stack: Vec<u32> = vec![0; profile.stacks.len()];
+    let mut others: FxHashMap<Key, u32> = FxHashMap::default();
     let mut sum = 0u64;
     for sample in profile.samples.iter().filter(|sample| sample.event == event) {
         let end = match sample.end {
@@ -82,11 +85,23 @@ pub(super) fn aggregate(profile: &Profile, event: EventId, view: &View) -> Vec<(
         let key = Key { thread: thread_of[sample.thread.index()], end, stack: sample.stack };
         let value = sample.value.min(u64::MAX - sum);
         sum += value;
-        let weight = rows.entry(key).or_default();
+        let next = u32::try_from(rows.len() + 1).expect("a table holds fewer than 2^32 rows");
+        let row = match &mut of_stack[key.stack.index()] {
+            first @ 0 => {
+                *first = next;
+                next
+            }
+            first if rows[*first as usize - 1].0 == key => *first,
+            _ => *others.entry(key).or_insert(next),
+        };
+        if row == next {
+            rows.push((key, Weight::default()));
+        }
+        let weight = &mut rows[row as usize - 1].1;
         weight.value += value;
         weight.samples += u64::from(sample.count);
     }
-    let mut rows: Vec<_> = rows.into_iter().collect();
-    rows.sort_unstable_by_key(|(key, _)| *key);
+    // Of these rows are few or of one kind: what is sorted already costs one look at each.
+    rows.sort_unstable_by_key(|(key, _)| (key.thread, key.end));
     rows
 }
