@@ -1,8 +1,10 @@
-//! How fast text becomes folded stacks: 200 MB of `perf script`, with 710 and with 64k unique stacks, on one core.
+//! How fast text becomes folded stacks: 200 MB of `perf script`, with 710 and with 64k unique stacks, on one core. And how fast folded
+//! stacks become a picture: a million unique ones, about 500 MB.
 //!
 //! `cargo bench --bench import_text`. The text is made here, the same each time (`generate`). The peer is inferno's collapser with
 //! one thread: `inferno-collapse-perf` if it is installed, else the same code of the crate, run in a process of its own (this
-//! program, told `--fold`), so that its memory can be read. Each is run three times; the least CPU time counts, which other
+//! program, told `--fold`), so that its memory can be read. For pictures it is inferno's flame graph in the same way (`--draw`), with
+//! its default options. Each is run three times; the least CPU time counts, which other
 //! work on the machine moves less than the clock on the wall.
 
 #[path = "../tests/common/mod.rs"]
@@ -27,6 +29,8 @@ const CASES: [(usize, f64); 2] = [(710, f64::INFINITY), (64_000, 0.5)];
 const PERIOD: u64 = 10_101_010;
 /// Times as fast as the peer.
 const GOAL: f64 = 2.0;
+/// Unique stacks of the picture, and the most that it may take of what the peer takes, of CPU time and of memory.
+const PICTURE: (usize, f64) = (1_000_000, 0.5);
 
 fn main() {
     let arguments: Vec<String> = env::args().collect();
@@ -41,7 +45,13 @@ fn main() {
         let stacks = stacks.parse().expect("the second argument is a number of stacks");
         return generate(Path::new(file), stacks, SIZE << 20).expect("the text can be written");
     }
+    if let [_, command, file] = arguments.as_slice()
+        && command == "--draw"
+    {
+        return draw(Path::new(file));
+    }
     let folder = account::folder();
+    picture(folder.path());
     let peer = peer();
     println!("perf script text of {SIZE} MB to folded stacks on one core; goal >= {GOAL} x {}", peer.0);
     for (stacks, share) in CASES {
@@ -73,6 +83,45 @@ fn main() {
     }
 }
 
+/// A million folded stacks to SVG, by us and by inferno.
+fn picture(folder: &Path) {
+    let (stacks, goal) = PICTURE;
+    let text = folder.join("stacks.folded");
+    generate_folded(&text, stacks).expect("the text can be written");
+    let megabytes = fs::metadata(&text).map_or(0, |metadata| metadata.len()) as f64 / 1e6;
+    let mut ours = Command::new(binary());
+    ours.args(["import", "-q", "-o"]).arg(folder.join("ours.svg")).arg(&text);
+    let mut theirs = Command::new(env::current_exe().expect("this program has a path"));
+    theirs.arg("--draw").arg(&text);
+    // In turns, as what else the machine does changes by the minute.
+    let (mut least, mut least_theirs) = ((f64::INFINITY, f64::INFINITY), (f64::INFINITY, f64::INFINITY));
+    for _ in 0..3 {
+        for (command, least) in [(&mut ours, &mut least), (&mut theirs, &mut least_theirs)] {
+            let (seconds, memory) = run(command, &folder.join("theirs.svg"));
+            *least = (least.0.min(seconds), least.1.min(memory));
+        }
+    }
+    let (time, memory) = (least.0 / least_theirs.0, least.1 / least_theirs.1);
+    println!(
+        "{stacks} folded stacks ({megabytes:.0} MB) to SVG; goal <= {goal} x inferno's CPU time and memory\n  \
+         {:.2} s, {:.1} MiB; peer {:.2} s, {:.1} MiB; {time:.2} x the time, {memory:.2} x the memory{}",
+        least.0,
+        least.1,
+        least_theirs.0,
+        least_theirs.1,
+        if time <= goal && memory <= goal { "" } else { "  MISSED" }
+    );
+    fs::remove_file(&text).expect("it is ours");
+}
+
+/// What `inferno-flamegraph` does.
+fn draw(file: &Path) {
+    let text = File::open(file).expect("the text is there");
+    let out = BufWriter::new(std::io::stdout().lock());
+    let mut options = inferno::flamegraph::Options::default();
+    inferno::flamegraph::from_reader(&mut options, text, out).expect("inferno reads the text");
+}
+
 /// The peer's name and command line.
 fn peer() -> (String, Vec<String>) {
     let installed = "inferno-collapse-perf";
@@ -98,28 +147,26 @@ fn fold(file: &Path) {
 
 /// Seconds of CPU time and MiB of the fastest of three runs on one CPU.
 fn best(command: &mut Command, output: &Path) -> (f64, f64) {
-    let mut best = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..3 {
-        let mut pinned = Command::new("taskset");
-        pinned
-            .args(["-c", "0", "/usr/bin/env", "time", "-f", "%U %S %M"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        let is_ours = command.get_args().any(|argument| argument == "import");
-        let out = if is_ours { Stdio::null() } else { File::create(output).expect("the folder is ours").into() };
-        let run = pinned.stdout(out).stderr(Stdio::piped()).output().expect("taskset can be started");
-        let said = String::from_utf8_lossy(&run.stderr);
-        assert!(run.status.success(), "{command:?}: {said}");
-        let numbers: Vec<f64> =
-            said.lines().last().unwrap_or_default().split(' ').filter_map(|word| word.parse().ok()).collect();
-        let [user, system, memory] = numbers[..] else { panic!("time printed {said}") };
-        let seconds = user + system;
-        if seconds < best.0 {
-            best.0 = seconds;
-        }
-        best.1 = best.1.min(memory / 1024.0);
-    }
-    best
+    let runs = (0..3).map(|_| run(command, output));
+    runs.fold((f64::INFINITY, f64::INFINITY), |least, (seconds, memory)| (least.0.min(seconds), least.1.min(memory)))
+}
+
+/// Seconds of CPU time and MiB of a run on one CPU.
+fn run(command: &mut Command, output: &Path) -> (f64, f64) {
+    let mut pinned = Command::new("taskset");
+    pinned
+        .args(["-c", "0", "/usr/bin/env", "time", "-f", "%U %S %M"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    let is_ours = command.get_args().any(|argument| argument == "import");
+    let out = if is_ours { Stdio::null() } else { File::create(output).expect("the folder is ours").into() };
+    let run = pinned.stdout(out).stderr(Stdio::piped()).output().expect("taskset can be started");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{command:?}: {said}");
+    let numbers: Vec<f64> =
+        said.lines().last().unwrap_or_default().split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [user, system, memory] = numbers[..] else { panic!("time printed {said}") };
+    (user + system, memory / 1024.0)
 }
 
 /// The sum of the weights of folded stacks.
@@ -191,6 +238,51 @@ fn generate(path: &Path, stacks: usize, bytes: usize) -> std::io::Result<()> {
         if written >= bytes && row >= stacks {
             break;
         }
+    }
+    out.flush()
+}
+
+/// Writes so many unique stacks: each goes on from some point of one before, by one to four of 9,000 functions, a ninth of them the
+/// kernel's; 40 frames at most.
+fn generate_folded(path: &Path, stacks: usize) -> std::io::Result<()> {
+    const WORDS: [&str; 24] = [
+        "alloc", "vec", "push", "render", "draw", "parse", "token", "tree", "node", "hash", "map", "insert", "find",
+        "write", "poll", "spawn", "queue", "lock", "page", "buffer", "serde", "value", "http", "server",
+    ];
+    let mut random = Random(0x5eed);
+    let names: Vec<String> = (0..9_000)
+        .map(|number| {
+            let words: Vec<&str> = (0..1 + random.below(4)).map(|_| WORDS[random.below(WORDS.len())]).collect();
+            let kernel = if number % 9 == 0 { "_[k]" } else { "" };
+            format!("{}_{number}{kernel}", words.join("::"))
+        })
+        .collect();
+    // The caller, depth and name of each frame; the first is the process.
+    let mut frames: Vec<(u32, u8, u16)> = vec![(0, 0, 0)];
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut line: Vec<u32> = Vec::new();
+    for _ in 0..stacks {
+        let mut at = loop {
+            let at = random.below(frames.len());
+            if frames[at].1 < 40 {
+                break at;
+            }
+        };
+        for _ in 0..1 + random.below(4) {
+            frames.push((at as u32, frames[at].1 + 1, random.below(names.len()) as u16));
+            at = frames.len() - 1;
+        }
+        line.clear();
+        while at != 0 {
+            line.push(at as u32);
+            at = frames[at].0 as usize;
+        }
+        out.write_all(b"server")?;
+        for frame in line.iter().rev() {
+            out.write_all(b";")?;
+            out.write_all(names[usize::from(frames[*frame as usize].2)].as_bytes())?;
+        }
+        writeln!(out, " {}", 1 + 40 / (1 + random.below(80)))?;
     }
     out.flush()
 }
