@@ -13,8 +13,8 @@ mod leaves;
 #[cfg(test)]
 mod made;
 mod paths;
-mod relatives;
 mod pre_order;
+mod relatives;
 mod sandwich;
 mod timeline;
 mod top;
