@@ -151,6 +151,8 @@ struct Reader {
     names: PathTable,
     /// The stacks of all paths without process and note, so that a stack that is in none is a new one.
     paths: PathTable,
+    /// Whether two names may be one frame (`f` and `f_[w]`), so that a path that is new may be a stack that is there.
+    has_aliases: bool,
     /// Stacks with a frame that is no code but an estimate.
     estimates: FxHashSet<StackId>,
     events: Vec<EventId>,
@@ -175,6 +177,7 @@ impl Reader {
             process: (Vec::new(), ThreadId(0)),
             names: PathTable::new(),
             paths: PathTable::new(),
+            has_aliases: false,
             estimates: FxHashSet::default(),
             events,
             hashes: Vec::new(),
@@ -285,7 +288,10 @@ impl Reader {
             let name = &path.bytes[begin..end];
             let frame = self.frame(name)?;
             let parent = stack;
-            stack = self.builder.new_stack(parent, frame);
+            stack = match self.has_aliases {
+                true => self.builder.stack(parent, frame),
+                false => self.builder.new_stack(parent, frame),
+            };
             self.paths.insert(hash, stack.0);
             let is_estimate = name.first() == Some(&b'[') && ESTIMATES.iter().any(|note| note.as_bytes() == name);
             if is_estimate || (!self.estimates.is_empty() && self.estimates.contains(&parent)) {
@@ -339,6 +345,7 @@ impl Reader {
             ("_[w]", FrameKind::User),
         ];
         let suffix = suffixes.iter().find_map(|(suffix, kind)| Some((text.strip_suffix(suffix)?, *kind)));
+        self.has_aliases |= text.ends_with("_[w]");
         let (plain, kind) = match suffix {
             Some(known) => known,
             None if ESTIMATES.contains(&text) => (text, FrameKind::Note),
@@ -418,8 +425,9 @@ mod tests {
     /// Names that read the same are one, however they were written, and of each process and end.
     #[test]
     fn no_stack_is_there_twice() {
-        let names: [&[u8]; 10] = [
+        let names: [&[u8]; 11] = [
             b"a",
+            b"a_[w]",
             b"b_[k]",
             b"",
             b"\xff",
@@ -442,7 +450,10 @@ mod tests {
             let notes = shown.iter().take_while(|name| Truncation::of_note(name).is_some()).count();
             shown.drain(..notes);
             let count = if shown.iter().any(|name| ESTIMATES.contains(&name.as_str())) { 0 } else { 2 };
-            expected.push((shown.iter().map(|name| name.trim_end_matches("_[k]").to_owned()).collect(), count));
+            expected.push((
+                shown.iter().map(|name| name.trim_end_matches("_[k]").trim_end_matches("_[w]").to_owned()).collect(),
+                count,
+            ));
         }
         let profile = read("x", &text, &text[..]).unwrap();
         profile.check().unwrap();
