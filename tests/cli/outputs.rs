@@ -62,6 +62,76 @@ fn picture_says_what_it_may_hide() {
 }
 
 #[test]
+fn every_view_is_drawn() {
+    let plain = written(&[], "out.svg");
+    let own = |picture: &str| picture.split("<metadata").next().unwrap().to_owned();
+    for view in ["icicle", "reverse", "chart"] {
+        let picture = written(&["--view", view, "--palette", "binary", "--per-process"], "out.svg");
+        assert!(is_picture(&picture) && own(&picture).contains("busy_work"), "{view}");
+        assert_ne!(own(&picture), own(&plain), "{view}");
+    }
+    let picture = written(&["--view", "sandwich", "--function", "busy_work"], "out.svg");
+    assert!(own(&picture).contains("Callers and callees") && own(&picture).contains("busy_work"));
+    let page = written(&["--view", "reverse"], "out.html");
+    assert!(
+        page.starts_with("<!DOCTYPE html>") && page.contains("Content-Security-Policy") && page.contains("busy_work")
+    );
+}
+
+/// What cannot be drawn is refused before it is recorded; where that shows only then, what was recorded is drawn otherwise.
+#[test]
+fn a_view_that_is_not_there_costs_no_recording() {
+    let run = |arguments: &[&str]| {
+        let mut command = profile(Account::Own);
+        command.args(["-F", "999", "--view", "sandwich"]).args(arguments).arg("--").arg(programs::c("actor"));
+        finish(command.args(["busy", "150"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn())
+    };
+    let refused = run(&[]);
+    assert!(refused.status.code() == Some(2) && stderr(&refused).contains("--function NAME"), "{}", stderr(&refused));
+    let other = run(&["--function", "no_such_function"]);
+    let said = stderr(&other);
+    assert!(other.status.success() && is_picture(&stdout(&other)) && stdout(&other).contains("busy_work"), "{said}");
+    assert!(said.contains("no function no_such_function was sampled: a flame graph is written instead"), "{said}");
+}
+
+#[test]
+fn pictures_are_read_back_and_compared() {
+    let folder = account::folder();
+    let path = |name: &str| folder.path().join(name);
+    let run = |arguments: &[&str]| {
+        let mut command = profile(Account::Own);
+        command.args(arguments).current_dir(folder.path());
+        let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let program = programs::c("actor");
+    run(&["-q", "-F", "999", "-o", "x.data", "--", &text(&program), "busy", "150"]);
+    let folded = run(&["import", "x.data", "-f", "folded"]);
+    for picture in ["x.svg", "x.html"] {
+        run(&["import", "-q", "x.data", "--view", "reverse", "--per-thread", "-o", picture]);
+        assert_eq!(run(&["import", picture, "-f", "folded"]), folded, "{picture}");
+    }
+    let table = run(&["diff", "x.svg", "x.html", "-f", "top"]);
+    let changed = table.lines().filter(|line| line.contains(" new ") || line.contains(" gone ")).count();
+    assert!(changed == 0 && table.contains("busy_work"), "{table}");
+    assert!(is_picture(&run(&["diff", "x.svg", "x.html", "-f", "svg"])));
+    let refused = finish(
+        profile(Account::Own)
+            .args(["import", &text(&path("x.data")), "--view", "sandwich", "--function", "busy_wor"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn(),
+    );
+    assert!(
+        refused.status.code() == Some(2) && stderr(&refused).contains("there are busy_work"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+#[test]
 fn standard_output_is_a_picture() {
     let mut command = profile(Account::Own);
     command.args(["-F", "999", "--"]).arg(programs::c("actor")).args(["busy", "100"]);
