@@ -137,8 +137,11 @@ Viewer.prototype.copy = function (text) {
     const field = element('textarea', { 'aria-hidden': 'true' }, this.app);
     field.value = text;
     field.select();
-    try { document.execCommand('copy'); done(); } catch (error) { this.match.textContent = 'This browser does not allow copying.'; }
+    let isDone = false;
+    try { isDone = document.execCommand('copy'); } catch (error) { isDone = false; }
     field.remove();
+    this.stage.focus();
+    if (isDone) done(); else this.match.textContent = 'This browser does not allow copying.';
   };
   if (navigator.clipboard && window.isSecureContext) navigator.clipboard.writeText(text).then(done, fallback); else fallback();
 };
