@@ -150,8 +150,8 @@ Viewer.prototype.copy = function (text) {
 
 Viewer.prototype.key = function (event) {
   const key = event.key, target = event.target, isTyping = target === this.input;
-  const isField = isTyping || ['SELECT', 'TEXTAREA'].includes(target.tagName) || (target.tagName === 'INPUT');
-  const isButton = ['BUTTON', 'SUMMARY', 'A'].includes(target.tagName);
+  // Not `tagName`, which is in capitals in HTML and is not in an SVG.
+  const isField = ['input', 'select', 'textarea'].includes(target.localName), isButton = ['button', 'summary', 'a'].includes(target.localName);
   if (event.altKey) return;
   if (((event.ctrlKey || event.metaKey) && key === 'f') || key === 'F3' || (key === '/' && !isField)) {
     this.input.focus();
