@@ -41,6 +41,7 @@ Viewer.prototype.listen = function () {
     later = setTimeout(() => this.go({ query: this.input.value }, true), 80);
   });
   (this.options.isAlone ? document : app).addEventListener('keydown', event => this.key(event));
+  document.addEventListener('pointerdown', event => { if (this.menuBox && !this.menuBox.contains(event.target)) this.closeMenu(); }, true);
   let resizing = 0;
   const again = () => { cancelAnimationFrame(resizing); resizing = requestAnimationFrame(() => this.resize()); };
   if (window.ResizeObserver) new ResizeObserver(again).observe(app); else window.addEventListener('resize', again);
@@ -159,7 +160,8 @@ Viewer.prototype.key = function (event) {
   } else if (event.ctrlKey || event.metaKey) {
     return;
   } else if (key === 'Escape') {
-    if (this.helpBox) this.help();
+    if (this.menuBox) this.closeMenu();
+    else if (this.helpBox) this.help();
     else if (this.threadsBox) this.chooseThreads();
     else if (isTyping && this.input.value) { this.input.value = ''; this.go({ query: '' }, true); }
     else { this.reset(); this.stage.focus(); }
