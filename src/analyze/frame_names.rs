@@ -87,14 +87,20 @@ impl<'a> FrameNames<'a> {
         if !with_id || process.pid == 0 {
             return self.name(process.name);
         }
-        let name = format!("{}-{}", self.profile.strings.get(process.name), process.pid as i32);
+        let name = self.with_id(process.name, process.pid);
         self.names.intern(&name)
     }
 
     /// The name of a thread, with its id: threads of one name are many.
     pub fn thread_name(&mut self, thread: &Thread) -> StringId {
-        let name = format!("{}-{}", self.profile.strings.get(thread.name), thread.tid as i32);
+        let name = self.with_id(thread.name, thread.tid);
         self.names.intern(&name)
+    }
+
+    fn with_id(&self, name: StringId, id: u32) -> String {
+        // An id alone would look like a negative number; an empty name without an id is said so when it is shown.
+        let name = self.profile.strings.get(name);
+        format!("{}-{}", if name.is_empty() { "[no name]" } else { name }, id as i32)
     }
 
     fn expand(&mut self, id: FrameId) {

@@ -62,7 +62,7 @@ class Model {
     const thread = name => numbers(columns, name, threads, Uint32Array);
     const pids = thread('pid'), tids = thread('tid'), processes = thread('process'), threadNames = thread('thread_name');
     this.threads = Array.from(pids, (pid, i) => ({
-      pid: pid, tid: tids[i], process: text[processes[i]] || '[no name]', name: text[threadNames[i]] || '[no name]', samples: 0, value: 0
+      pid: pid | 0, tid: tids[i] | 0, process: text[processes[i]] || '[no name]', name: text[threadNames[i]] || '[no name]', samples: 0, value: 0
     }));
     this.readSamples(columns);
   }
