@@ -1,5 +1,7 @@
 //! Chromium, driven over WebDriver: plain HTTP on the loopback interface, nothing but the standard library.
 
+#![allow(dead_code)]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -55,18 +57,67 @@ impl Browser {
             "--disable-component-update".into(),
             "--disable-sync".into(),
             "--hide-scrollbars".into(),
+            "--deny-permission-prompts".into(),
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", browser._profile.path().display()),
         ];
         let options = json!({"binary": CHROMIUM, "args": args});
-        let capabilities = json!({"browserName": "chrome", "goog:chromeOptions": options});
+        let logs = json!({"performance": "ALL", "browser": "ALL"});
+        let capabilities = json!({"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": logs});
         let answer = browser.request("POST", "/session", &json!({"capabilities": {"alwaysMatch": capabilities}}));
         browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
         Some(browser)
     }
 
     pub fn open(&self, path: &Path) {
-        self.post("url", &json!({"url": format!("file://{}", path.display())}));
+        self.open_url(&format!("file://{}", path.display()));
+    }
+
+    pub fn open_url(&self, url: &str) {
+        self.post("url", &json!({"url": url}));
+    }
+
+    pub fn back(&self) {
+        self.post("back", &json!({}));
+    }
+
+    pub fn forward(&self) {
+        self.post("forward", &json!({}));
+    }
+
+    pub fn reload(&self) {
+        self.post("refresh", &json!({}));
+    }
+
+    /// Goes on in another tab.
+    pub fn new_tab(&self) {
+        let tab = self.post("window/new", &json!({"type": "tab"}));
+        self.post("window", &json!({"handle": tab["handle"]}));
+    }
+
+    /// A command of the DevTools protocol.
+    pub fn cdp(&self, command: &str, parameters: Value) -> Value {
+        self.post("goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
+    }
+
+    /// The addresses that were asked for since the last call, each with its kind (`Document`, `Image`, ...).
+    pub fn requests(&self) -> Vec<(String, String)> {
+        let entries = self.post("se/log", &json!({"type": "performance"}));
+        let sent = entries.as_array().unwrap().iter().filter_map(|entry| {
+            let message: Value = serde_json::from_str(entry["message"].as_str()?).ok()?;
+            let event = &message["message"];
+            (event["method"] == "Network.requestWillBeSent").then(|| {
+                let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+                (text(&event["params"]["type"]), text(&event["params"]["request"]["url"]))
+            })
+        });
+        sent.collect()
+    }
+
+    /// What the page's console was told since the last call.
+    pub fn console(&self) -> Vec<String> {
+        let entries = self.post("se/log", &json!({"type": "browser"}));
+        entries.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap_or("").to_owned()).collect()
     }
 
     /// Runs the body of a function in the page and returns its value.
@@ -101,12 +152,40 @@ impl Browser {
         let place = self.run(&format!(
             "var b = ({expression}).getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]"
         ));
-        let at = |index: usize| place[index].as_f64().unwrap_or_else(|| panic!("{expression}: {place}")) as i64;
-        let mut actions = vec![json!({"type": "pointerMove", "duration": 0, "x": at(0), "y": at(1)})];
+        let at = |index: usize| place[index].as_f64().unwrap_or_else(|| panic!("{expression}: {place}"));
+        let mut actions = vec![to(at(0), at(1))];
         actions.extend_from_slice(then);
+        self.mouse(actions);
+    }
+
+    fn mouse(&self, actions: Vec<Value>) {
         let mouse =
             json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions});
         self.post("actions", &json!({"actions": [mouse]}));
+    }
+
+    /// Moves the mouse there.
+    pub fn move_to(&self, (x, y): (f64, f64)) {
+        self.mouse(vec![to(x, y)]);
+    }
+
+    /// Clicks there: 0 is the left button, 2 the right one.
+    pub fn click_at(&self, (x, y): (f64, f64), button: u32) {
+        let press = |kind: &str| json!({"type": kind, "button": button});
+        self.mouse(vec![to(x, y), press("pointerDown"), press("pointerUp")]);
+    }
+
+    /// Drags with the left button.
+    pub fn drag(&self, (x, y): (f64, f64), (to_x, to_y): (f64, f64)) {
+        let press = |kind: &str| json!({"type": kind, "button": 0});
+        let steps = vec![
+            to(x, y),
+            press("pointerDown"),
+            to((x + to_x) / 2.0, (y + to_y) / 2.0),
+            to(to_x, to_y),
+            press("pointerUp"),
+        ];
+        self.mouse(steps);
     }
 
     /// Types `keys`; special keys are WebDriver's private characters.
@@ -125,8 +204,11 @@ impl Browser {
         self.post("actions", &json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]}));
     }
 
+    /// Gives the page that much room; a window cannot be as narrow as a phone.
     pub fn resize(&self, width: u32, height: u32) {
-        self.post("window/rect", &json!({"width": width, "height": height}));
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.cdp("Emulation.setDeviceMetricsOverride", size);
+        self.wait_for(&format!("innerWidth === {width} && innerHeight === {height}"));
     }
 
     /// Keeps what is seen as `target/tmp/NAME.png`.
@@ -191,8 +273,15 @@ impl Drop for Browser {
     }
 }
 
+fn to(x: f64, y: f64) -> Value {
+    json!({"type": "pointerMove", "duration": 0, "x": x.round() as i64, "y": y.round() as i64})
+}
+
+pub const BACKSPACE: &str = "\u{e003}";
+pub const SHIFT: &str = "\u{e008}";
+pub const LEFT: &str = "\u{e012}";
 pub const ESCAPE: &str = "\u{e00c}";
-pub const ENTER: &str = "\u{e007}";
+pub const ENTER: &str = "\u{e006}";
 pub const CONTROL: &str = "\u{e009}";
 pub const UP: &str = "\u{e013}";
 pub const DOWN: &str = "\u{e015}";
