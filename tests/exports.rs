@@ -2,7 +2,6 @@
 
 #[path = "exports/annotated.rs"]
 mod annotated;
-#[allow(dead_code)]
 #[path = "browser/driver.rs"]
 mod driver;
 #[path = "exports/firefox.rs"]

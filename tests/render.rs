@@ -147,7 +147,8 @@ fn a_node_knows_the_lines_that_were_seen() {
     let profile = every_kind();
     let tree = tree_of(&profile);
     let parse = tree.nodes.iter().find(|node| tree.names.get(node.name) == "server::http::parse_request").unwrap();
-    assert_eq!((tree.names.get(parse.file), parse.lines), ("/src/server/src/http.rs", (77, 93)));
+    let place = tree.places[parse.place as usize];
+    assert_eq!((tree.names.get(place.file), place.lines), ("/src/server/src/http.rs", (77, 93)));
     assert_eq!(parse.kind, FrameKind::User);
 }
 

@@ -30,6 +30,15 @@ pub struct Node {
     pub self_samples: u64,
     /// Number of samples that ended here or below.
     pub total_samples: u64,
+    /// Where its code is: a row of [`CallTree::places`], of which row 0 is known of nothing.
+    pub place: u32,
+}
+
+const _: () = assert!(size_of::<Node>() == 56, "a tree of folded stacks has millions of nodes");
+
+/// Where the code of a node is, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
     /// What its code is in; the first, if functions of several images share the name.
     pub image: Option<ImageId>,
     /// Its source file, in [`CallTree::names`]; the empty string if unknown, the first seen in order of name if several.
@@ -57,6 +66,8 @@ pub struct CallTree {
     pub names: StringTable,
     /// All nodes; node 0 is the root.
     pub nodes: Vec<Node>,
+    /// Where code is; row 0 says nothing.
+    pub places: Vec<Place>,
     /// The event's name; empty if the profile has none.
     pub event: String,
     /// What values count.
@@ -85,8 +96,10 @@ impl CallTree {
     /// What has grown from samples of `event`; nothing if the same node is there twice.
     pub(super) fn of(mut growth: Growth<'_>, profile: &Profile, event: EventId) -> Option<CallTree> {
         let event = profile.events.get(event.index());
+        let (nodes, places) = growth.finish()?;
         Some(CallTree {
-            nodes: growth.finish()?,
+            nodes,
+            places,
             event: event.map_or_else(String::new, |event| profile.strings.get(event.name).to_owned()),
             unit: event.map_or(Unit::Count, |event| event.unit),
             period: event.and_then(|event| event.period),
@@ -102,6 +115,11 @@ impl CallTree {
     /// The name of `node`.
     pub fn name(&self, node: NodeId) -> &str {
         self.names.get(self.nodes[node as usize].name)
+    }
+
+    /// Where the code of `node` is.
+    pub fn place(&self, node: NodeId) -> Place {
+        self.places[self.nodes[node as usize].place as usize]
     }
 
     /// The nodes below `node`, in order of name.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::call_tree::{CallTree, Node, NodeId, children};
+use super::call_tree::{CallTree, Node, NodeId, Place, children};
 use super::growth::ranks;
 use super::view::View;
 use crate::model::{EventId, Profile, StringId};
@@ -135,12 +135,16 @@ fn same_event(base: &Profile, new: &Profile, event: EventId) -> EventId {
 }
 
 fn unite(base: &CallTree, new: CallTree) -> (CallTree, Vec<Side>) {
-    let CallTree { mut names, nodes: new_nodes, event, unit, period } = new;
+    let CallTree { mut names, nodes: new_nodes, mut places, event, unit, period } = new;
     let of_base: Vec<StringId> = base.names.iter().map(|name| names.intern(name)).collect();
     let rank = ranks(&names);
     let base_node = |id: NodeId| {
         let node = &base.nodes[id as usize];
-        Node { name: of_base[node.name.index()], file: of_base[node.file.index()], ..*node }
+        Node { name: of_base[node.name.index()], ..*node }
+    };
+    let base_place = |id: NodeId| {
+        let place = base.place(id);
+        Place { file: of_base[place.file.index()], ..place }
     };
     let (mut nodes, mut sides): (Vec<Node>, Vec<Side>) = (Vec::with_capacity(new_nodes.len()), Vec::new());
     // What is still to be put in, the next one last: where it is in either tree, and below what.
@@ -153,8 +157,15 @@ fn unite(base: &CallTree, new: CallTree) -> (CallTree, Vec<Side>) {
             (None, Some(old)) => Node { self_value: 0, total_value: 0, self_samples: 0, total_samples: 0, ..old },
             (None, None) => continue,
         };
-        if let (Some(old), StringId(0)) = (old, node.file) {
-            (node.file, node.lines) = (old.file, old.lines);
+        let known = if in_new.is_some() { places[node.place as usize] } else { Place::default() };
+        let place = match (in_base.map(base_place), in_new) {
+            (Some(old), None) => old,
+            (Some(Place { file, lines, .. }), Some(_)) if known.file == StringId(0) => Place { file, lines, ..known },
+            _ => known,
+        };
+        if in_new.is_none() || place != known {
+            node.place = if place == Place::default() { 0 } else { places.len() as u32 };
+            places.extend((node.place > 0).then_some(place));
         }
         nodes.push(Node { parent, end: id + 1, ..node });
         sides.push(old.map_or_else(Side::default, |old| Side::of(&old)));
@@ -185,7 +196,7 @@ fn unite(base: &CallTree, new: CallTree) -> (CallTree, Vec<Side>) {
         (true, true) => (event, unit, period.filter(|period| base.period == Some(*period))),
         (false, _) => (event, unit, period),
     };
-    (CallTree { names, nodes, event, unit, period }, sides)
+    (CallTree { names, nodes, places, event, unit, period }, sides)
 }
 
 /// The nodes below one of `nodes` that have samples or a value.

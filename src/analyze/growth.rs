@@ -2,11 +2,11 @@
 
 use rustc_hash::FxHashMap;
 
-use super::call_tree::{Node, NodeId};
+use super::call_tree::{Node, NodeId, Place};
 use super::frame_names::{FrameNames, Row};
 use super::pre_order::{Grown, pre_order};
 use super::view::{Direction, Key, View, Weight};
-use crate::model::{FrameId, FrameKind, ImageId, Profile, StackId, StringId, StringTable, ThreadId};
+use crate::model::{FrameId, FrameKind, Profile, StackId, StringId, StringTable, ThreadId};
 
 /// The tree while it grows: nodes in the order in which they were first needed.
 pub(super) struct Growth<'a> {
@@ -27,14 +27,6 @@ pub(super) struct Growth<'a> {
     of_base: FxHashMap<(ThreadId, u8), NodeId>,
     base_rows: FxHashMap<(ThreadId, u8), Vec<Row>>,
     walk: Vec<StackId>,
-}
-
-/// Where the code of a node is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    image: Option<ImageId>,
-    file: StringId,
-    lines: (u32, u32),
 }
 
 impl<'a> Growth<'a> {
@@ -286,9 +278,9 @@ impl<'a> Growth<'a> {
         *self.place(node) = Place { image: image.into_iter().chain(row.image).min(), file, lines };
     }
 
-    /// The nodes, summed up, in pre-order, siblings sorted; nothing if some are not told apart by name and kind, which is so only where
+    /// The nodes, summed up, in pre-order, siblings sorted, and where their code is; nothing if some are not told apart by name and kind, which is so only where
     /// something was wrongly taken for granted.
-    pub fn finish(&mut self) -> Option<Vec<Node>> {
+    pub fn finish(&mut self) -> Option<(Vec<Node>, Vec<Place>)> {
         (self.first_child, self.children) = (Vec::new(), FxHashMap::default());
         let name_ranks = ranks(&self.frames.names);
         let mut by_name: Vec<u32> = (0..self.labels.len() as u32).collect();
@@ -302,9 +294,16 @@ impl<'a> Growth<'a> {
         }
         let grown = std::mem::take(&mut self.nodes);
         let mut nodes: Vec<Node> = Vec::with_capacity(grown.len());
+        let mut places = vec![Place::default()];
         let is_distinct = pre_order(grown, &ranks, |placed| {
             let (name, kind) = self.labels[placed.label as usize];
-            let Place { image, file, lines } = self.places.get(placed.grown as usize).copied().unwrap_or_default();
+            let place = match self.places.get(placed.grown as usize) {
+                Some(known) if *known != Place::default() => {
+                    places.push(*known);
+                    places.len() as u32 - 1
+                }
+                _ => 0,
+            };
             let Weight { value, samples } = placed.total;
             if placed.depth > 0 {
                 let parent = &mut nodes[placed.parent as usize];
@@ -321,12 +320,10 @@ impl<'a> Growth<'a> {
                 total_value: value,
                 self_samples: samples,
                 total_samples: samples,
-                image,
-                file,
-                lines,
+                place,
             });
         });
-        is_distinct.then_some(nodes)
+        is_distinct.then_some((nodes, places))
     }
 }
 

@@ -20,7 +20,7 @@ mod timeline;
 mod top;
 mod view;
 
-pub use call_tree::{CallTree, Node, NodeId};
+pub use call_tree::{CallTree, Node, NodeId, Place};
 pub use diff_top::{DiffFunction, DiffTop};
 pub use diff_tree::{DiffTree, Side};
 pub use leaves::{Leaf, Leaves};

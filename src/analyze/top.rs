@@ -123,7 +123,8 @@ impl Top {
                     function.total_value += node.total_value;
                     function.total_samples += node.total_samples;
                 }
-                function.image = function.image.into_iter().chain(node.image).min();
+                let image = tree.places[node.place as usize].image;
+                function.image = function.image.into_iter().chain(image).min();
                 if function.kind == FrameKind::Inlined {
                     function.kind = node.kind;
                 }
@@ -200,6 +201,6 @@ fn function(node: &Node) -> Function {
         total_value: 0,
         self_samples: 0,
         total_samples: 0,
-        image: node.image,
+        image: None,
     }
 }

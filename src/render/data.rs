@@ -96,13 +96,17 @@ fn functions<'a>(
             *row = rows.len() as u32;
             rows.push(Function { name: node.name, kind: node.kind, image: None, file: StringId(0), lines: (0, 0) });
         }
+        if node.place == 0 {
+            continue;
+        }
+        let place = tree.place(id as NodeId);
         let Function { image, file, lines, .. } = &mut rows[*row as usize];
-        if image.is_none() && node.image.is_some() {
+        if image.is_none() && place.image.is_some() {
             *image = image_of(id as NodeId).map(|path| text.row(base_name(path)));
         }
-        if node.file != StringId(0) && (*file == StringId(0) || *file == node.file) {
+        if place.file != StringId(0) && (*file == StringId(0) || *file == place.file) {
             let (first, last) = if *file == StringId(0) { (u32::MAX, 0) } else { *lines };
-            (*file, *lines) = (node.file, (first.min(node.lines.0), last.max(node.lines.1)));
+            (*file, *lines) = (place.file, (first.min(place.lines.0), last.max(place.lines.1)));
         }
     }
     let mut columns: [Column; 7] = Default::default();

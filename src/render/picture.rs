@@ -192,7 +192,7 @@ impl<'a> Subject<'a> {
                     _ => "none",
                 });
                 let leaves = Leaves::of(profile, tree, view.event);
-                let image = |id: NodeId| self.image(&tree.nodes[id as usize], id);
+                let image = |id: NodeId| self.image(tree, id);
                 data::pack(tree, profile, leaves.as_ref(), None, &image, header)
             }
             Subject::Diff { new, diff, .. } => {
@@ -204,19 +204,19 @@ impl<'a> Subject<'a> {
                     DiffWidth::Base => "base",
                 });
                 let base = |id: NodeId| (diff.base[id as usize].self_value, diff.base[id as usize].self_samples);
-                let image = |id: NodeId| self.image(&diff.tree.nodes[id as usize], id);
+                let image = |id: NodeId| self.image(&diff.tree, id);
                 data::pack(&diff.tree, new, None, Some(&base), &image, header)
             }
         }
     }
 
     /// The path of what the code of a node is in.
-    pub fn image(&self, node: &crate::analyze::Node, id: NodeId) -> Option<&'a str> {
+    pub fn image(&self, tree: &CallTree, id: NodeId) -> Option<&'a str> {
         let profile = match *self {
             Subject::Diff { base, diff, .. } if diff.is_vanished(id) => base,
             _ => self.profile(),
         };
-        let image = profile.images.get(node.image?.index())?;
+        let image = profile.images.get(tree.place(id).image?.index())?;
         Some(profile.strings.get(image.path))
     }
 

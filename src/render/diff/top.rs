@@ -104,7 +104,7 @@ fn points(change: f64) -> String {
 
 fn cells(diff: &DiffTree, base: &Profile, new: &Profile, function: &DiffFunction) -> (String, String) {
     let profile = if diff.is_vanished(function.node) { base } else { new };
-    let image = diff.tree.nodes[function.node as usize].image.and_then(|image| profile.images.get(image.index()));
+    let image = diff.tree.place(function.node).image.and_then(|image| profile.images.get(image.index()));
     let module = image.map_or("", |image| base_name(profile.strings.get(image.path)));
     (printable(diff.tree.names.get(function.name)).into_owned(), printable(module).into_owned())
 }

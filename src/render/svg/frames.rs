@@ -66,7 +66,7 @@ impl<'a> Frames<'a> {
 
     fn colour(&self, id: NodeId, node: &Node, name: &str) -> (String, Sign) {
         let Subject::Diff { diff, .. } = self.subject else {
-            let image = self.subject.image(node, id).map(base_name);
+            let image = self.subject.image(&self.tree, id).map(base_name);
             let own = match node.total_value {
                 0 => 0.0,
                 total => node.self_value as f64 / total as f64,
@@ -109,9 +109,9 @@ impl<'a> Frames<'a> {
             }
         }
         let kind = (node.kind != FrameKind::User && node.depth > 0).then(|| kind_name(node.kind).to_owned());
-        let image = self.subject.image(node, id).map(|path| shown(base_name(path)));
-        let file = Some(tree.names.get(node.file)).filter(|file| !file.is_empty());
-        let file = file.map(|file| format!("{}{}", shown(tail(file)), lines(node.lines)));
+        let image = self.subject.image(tree, id).map(|path| shown(base_name(path)));
+        let file = Some(tree.names.get(tree.place(id).file)).filter(|file| !file.is_empty());
+        let file = file.map(|file| format!("{}{}", shown(tail(file)), lines(tree.place(id).lines)));
         for (at, part) in [kind, image, file].into_iter().flatten().enumerate() {
             let _ = write!(out, "{}{part}", if at == 0 { "\n" } else { ", " });
         }

@@ -113,7 +113,7 @@ fn of_images(tree: &CallTree, subject: Subject<'_>) -> Vec<(String, String)> {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     for (id, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.self_value > 0) {
         if !matches!(node.kind, FrameKind::Task | FrameKind::Note) {
-            let image = subject.image(node, id as u32).map_or_else(|| kind_name(node.kind), base_name);
+            let image = subject.image(tree, id as u32).map_or_else(|| kind_name(node.kind), base_name);
             *sums.entry(super::shown(image)).or_default() += node.self_value;
         }
     }
