@@ -5,13 +5,23 @@
 
 #[path = "browser/actions.rs"]
 mod actions;
+#[path = "browser/beside.rs"]
+mod beside;
 #[path = "browser/driver.rs"]
 mod driver;
+#[path = "browser/hostile.rs"]
+mod hostile;
 #[path = "browser/numbers.rs"]
 mod numbers;
 #[path = "browser/page.rs"]
 mod page;
+#[path = "browser/server.rs"]
+mod server;
 #[path = "common/sketch.rs"]
 mod sketch;
 #[path = "common/skip.rs"]
 mod skip;
+#[path = "browser/still.rs"]
+mod still;
+#[path = "browser/views.rs"]
+mod views;

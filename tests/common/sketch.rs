@@ -202,7 +202,15 @@ impl Dice {
 
 /// A profile whose tree has about `frames` frames, from `samples` samples, with names like those of real programs.
 pub fn large(frames: usize, samples: usize) -> Profile {
+    large_of(1, frames, samples)
+}
+
+/// The same of so many threads, which take turns.
+pub fn large_of(threads: u32, frames: usize, samples: usize) -> Profile {
     let mut s = Sketch::new();
+    let main = s.thread;
+    let of = |number| if number == 0 { main } else { s.thread(7, "server", 7 + number, &format!("worker {number}")) };
+    let threads: Vec<ThreadId> = (0..threads).map(of).collect();
     let mut dice = Dice(777);
     let crates = ["alloc", "core", "std", "serde_json", "tokio", "hyper", "regex_automata", "server", "rustls", "h2"];
     let modules = ["vec", "fmt", "de", "runtime", "io", "task", "proto", "http", "slice", "map", "client", "codec"];
@@ -243,7 +251,7 @@ pub fn large(frames: usize, samples: usize) -> Profile {
     }
     for number in 0..samples {
         let (stack, _) = stacks[if number < stacks.len() { number } else { dice.below(stacks.len() as u64) as usize }];
-        s.row(s.thread, stack, StackEnd::Root, PERIOD, 1);
+        s.row(threads[number % threads.len()], stack, StackEnd::Root, PERIOD, 1);
     }
     s.finish()
 }
