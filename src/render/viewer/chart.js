@@ -50,8 +50,9 @@ Viewer.prototype.layoutLane = function (boxes, lane, row, from, to, scale) {
   let low = 0, high = samples.length;
   while (low < high) { const middle = (low + high) >> 1; if (times[samples[middle]] < from) low = middle + 1; else high = middle; }
   low = Math.max(0, low - 1);
-  const open = [], small = [];
-  let deepest = 0, before = -Infinity;
+  // The open spans, by depth: their node, when they began, with which sample, and the value of all samples before it.
+  const nodes = [], begun = [], firsts = [], sums = [], small = [];
+  let deepest = 0, before = -Infinity, sum = 0, open = 0;
   const flush = depth => {
     const run = small[depth];
     if (run && run.count) {
@@ -60,10 +61,10 @@ Viewer.prototype.layoutLane = function (boxes, lane, row, from, to, scale) {
       run.count = 0;
     }
   };
-  const close = depth => {
-    while (open.length > depth) {
-      const span = open.pop(), at = open.length, x = (span.from - from) * scale, w = (span.to - span.from) * scale;
-      if (at + 1 > deepest) deepest = at + 1;
+  const close = (depth, n) => {
+    if (open > deepest) deepest = open;
+    while (open > depth) {
+      const at = --open, x = (begun[at] - from) * scale, w = (before - begun[at]) * scale;
       const run = small[at] || (small[at] = { x: 0, end: 0, count: 0 });
       if (w < LEAST) {
         if (run.count && x - run.end > 1) flush(at);
@@ -73,29 +74,31 @@ Viewer.prototype.layoutLane = function (boxes, lane, row, from, to, scale) {
         continue;
       }
       flush(at);
-      const box = boxes.add(row + at, Math.max(x, -2), Math.min(w, (to - from) * scale + 4), span.node, 0, 0);
-      this.spans[box] = span;
+      const box = boxes.add(row + at, Math.max(x, -2), Math.min(w, (to - from) * scale + 4), nodes[at], 0, 0);
+      this.spans[box] = { node: nodes[at], from: begun[at], to: before, samples: n - firsts[at], value: sum - sums[at], thread: lane.thread };
     }
   };
-  const path = [];
-  for (let n = low; n < samples.length; n++) {
-    const s = samples[n], time = times[s], far = 1.5 * length;
+  const { parent, depth: depthOf, sampleNode, sampleValue } = model, far = 1.5 * length;
+  let n = low;
+  for (; n < samples.length; n++) {
+    const s = samples[n], time = times[s];
     const last = n > 0 ? times[samples[n - 1]] : -Infinity, next = n + 1 < samples.length ? times[samples[n + 1]] : Infinity;
     const begins = isWait ? time : time - last <= far ? (last + time) / 2 : time - length / 2;
-    const ends = isWait ? time + model.sampleValue[s] : next - time <= far ? (time + next) / 2 : time + length / 2;
+    const ends = isWait ? time + sampleValue[s] : next - time <= far ? (time + next) / 2 : time + length / 2;
     if (begins >= to) break;
-    path.length = 0;
-    for (let at = model.sampleNode[s]; model.depth[at] > 1; at = model.parent[at]) path.push(at);
-    let common = 0;
-    if (begins <= before) while (common < open.length && common < path.length && open[common].node === path[path.length - 1 - common]) common++;
-    close(common);
-    for (const span of open) { span.to = ends; span.samples++; span.value += model.sampleValue[s]; }
-    for (let depth = common; depth < path.length; depth++) {
-      open.push({ node: path[path.length - 1 - depth], from: begins, to: ends, samples: 1, value: model.sampleValue[s], thread: lane.thread });
-    }
+    // The frames that it shares with the sample before stay open: those from where the two paths meet.
+    let at = sampleNode[s];
+    const depth = Math.max(0, depthOf[at] - 1);
+    let common = depth;
+    while (common > 0 && (begins > before || common > open || nodes[common - 1] !== at)) { at = parent[at]; common--; }
+    close(common, n);
+    at = sampleNode[s];
+    for (let level = depth - 1; level >= common; level--, at = parent[at]) { nodes[level] = at; begun[level] = begins; firsts[level] = n; sums[level] = sum; }
+    open = depth;
+    sum += sampleValue[s];
     before = ends;
   }
-  close(0);
+  close(0, n);
   small.forEach((_, depth) => flush(depth));
   // Runs and spans of a row come in order of their ends.
   for (let at = row; at < row + deepest; at++) if (boxes.rows[at]) boxes.rows[at].sort((a, b) => boxes.x[a] - boxes.x[b]);
@@ -140,16 +143,10 @@ Viewer.prototype.drawStrip = function () {
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.fillStyle = style.getPropertyValue('--panel');
   context.fillRect(0, 0, wide, tall);
-  const bins = Math.max(1, Math.floor(wide / 3)), sums = new Float64Array(bins), matched = new Float64Array(bins);
-  const wanted = this.state.threads ? new Set(this.state.threads) : null;
-  const isMatched = this.matches && this.model === this.base ? this.matchedNodes() : null;
-  for (let s = 0; s < model.samples; s++) {
-    if (wanted && !wanted.has(model.sampleThread[s])) continue;
-    const bin = Math.min(bins - 1, Math.floor(model.sampleTime[s] / duration * bins));
-    sums[bin] += model.sampleValue[s];
-    if (isMatched && isMatched[model.sampleNode[s]]) matched[bin] += model.sampleValue[s];
-  }
-  const most = sums.reduce((a, b) => Math.max(a, b), 0) || 1;
+  const bins = Math.max(1, Math.floor(wide / 3)), isMarked = Boolean(this.matches) && this.model === this.base;
+  const key = JSON.stringify([bins, this.state.threads, isMarked && this.matchKey]);
+  if (!this.stripSums || this.stripSums.key !== key) this.stripSums = Object.assign(this.sumStrip(bins, isMarked), { key: key });
+  const { sums, matched, most } = this.stripSums;
   for (let bin = 0; bin < bins; bin++) {
     const h = sums[bin] / most * (tall - 16), m = matched[bin] / most * (tall - 16);
     context.fillStyle = this.isDark() ? '#8f8fa3' : '#9a9aa8';
@@ -172,6 +169,20 @@ Viewer.prototype.drawStrip = function () {
     context.fillStyle = style.getPropertyValue('--ink');
     context.fillText(quantity(range[0], 'ns') + ' \u2026 ' + quantity(range[1], 'ns'), Math.min(x + 3, wide - 120), 11);
   }
+};
+// What was sampled in each of so many parts of the time, and how much of it matches.
+Viewer.prototype.sumStrip = function (bins, isMarked) {
+  const model = this.base, sums = new Float64Array(bins), matched = new Float64Array(bins), isMatched = isMarked ? this.matchedNodes() : null;
+  const wanted = this.state.threads ? new Uint8Array(model.threads.length) : null, scale = bins / Math.max(model.duration, 1);
+  if (wanted) for (const thread of this.state.threads) wanted[thread] = 1;
+  const { sampleTime, sampleThread, sampleValue, sampleNode } = model;
+  for (let s = 0; s < model.samples; s++) {
+    if (wanted && !wanted[sampleThread[s]]) continue;
+    const bin = Math.min(bins - 1, Math.floor(sampleTime[s] * scale));
+    sums[bin] += sampleValue[s];
+    if (isMatched && isMatched[sampleNode[s]]) matched[bin] += sampleValue[s];
+  }
+  return { sums: sums, matched: matched, most: sums.reduce((a, b) => Math.max(a, b), 0) || 1 };
 };
 Viewer.prototype.matchedNodes = function () {
   const model = this.base, hit = new Uint8Array(model.count);

@@ -104,11 +104,7 @@ Viewer.prototype.tools = function () {
     made.appendChild(document.createTextNode(text));
   };
   if (state.palette === 'type') {
-    const own = new Float64Array(KIND_NAMES.length), seen = new Uint8Array(KIND_NAMES.length), total = this.weights.total[0];
-    for (let i = 0; i < model.count; i++) {
-      own[model.kinds[model.func[i]]] += this.weights.own[i];
-      if (this.weights.width[i] > 0) seen[model.kinds[model.func[i]]] = 1;
-    }
+    const { own, seen } = this.kindSums(), total = this.weights.total[0];
     for (const kind of [USER, INLINED, JIT, KERNEL, OFF_CPU, NOTE, TASK]) {
       if (seen[kind]) key(shade(kind, SHADES / 2), KIND_NAMES[kind] + (own[kind] > 0 ? ' ' + percent(own[kind] / total) : ''));
     }
@@ -130,6 +126,19 @@ Viewer.prototype.tools = function () {
   }
   key(MERGED, 'too small to be drawn');
   this.filterChips();
+};
+
+// What each kind of code took itself, and which kinds there are.
+Viewer.prototype.kindSums = function () {
+  if (this.kindSum && this.kindSum.key === this.filterKey) return this.kindSum;
+  const own = new Float64Array(KIND_NAMES.length), seen = new Uint8Array(KIND_NAMES.length), { count, kinds, func } = this.model, weights = this.weights;
+  for (let i = 0; i < count; i++) {
+    const kind = kinds[func[i]];
+    own[kind] += weights.own[i];
+    if (weights.width[i] > 0) seen[kind] = 1;
+  }
+  this.kindSum = { key: this.filterKey, own: own, seen: seen };
+  return this.kindSum;
 };
 
 Viewer.prototype.filterChips = function () {
