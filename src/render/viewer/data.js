@@ -1,9 +1,14 @@
 // ---- The picture's data: see formats/picture.rs for what they are.
 
+function bytesOf(base64) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+  const binary = atob(base64), bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
 async function unpack(text) {
-  const binary = atob(text.trim()), packed = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) packed[i] = binary.charCodeAt(i);
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
+  const stream = new Blob([bytesOf(text.trim())]).stream().pipeThrough(new DecompressionStream('deflate'));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
   let at = bytes.indexOf(10) + 1, length = 0, scale = 1, byte;
   do { byte = bytes[at++]; length += (byte & 127) * scale; scale *= 128; } while (byte & 128);
@@ -22,10 +27,12 @@ function numbers(columns, name, rows, Kind) {
   const out = new Kind(rows), column = columns[name];
   if (!column) return out;
   const bytes = column.bytes;
+  // In whole numbers of 32 bits as far as they go: that is several times as fast.
   let at = 0;
   for (let row = 0; row < rows; row++) {
-    let byte = bytes[at++], number = byte & 127, scale = 128;
-    while (byte & 128) { byte = bytes[at++]; number += (byte & 127) * scale; scale *= 128; }
+    let byte = bytes[at++], number = byte & 127;
+    for (let shift = 7; byte > 127 && shift < 28; shift += 7) { byte = bytes[at++]; number |= (byte & 127) << shift; }
+    for (let scale = 268435456; byte > 127; scale *= 128) { byte = bytes[at++]; number += (byte & 127) * scale; }
     out[row] = number;
   }
   return out;

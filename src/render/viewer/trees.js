@@ -99,83 +99,94 @@ class Forward {
 //   callees    of one function, inwards
 class Grown {
   // items: nodes of the model that the root stands for.
+  //
+  // Columns instead of objects, as there are as many nodes as in the model. What a node stands for is a piece of `items`, beside it in
+  // `from` the nodes of the model whose weight these carry; a child's piece is made when its parent grows.
   constructor(model, weights, direction, func, items) {
     this.model = model; this.weights = weights; this.direction = direction; this.root = 0; this.kind = 'grown';
     this.isOut = direction !== 'callees';
     this.isOwn = direction === 'bottom-up';
-    this.nodes = [];
-    this.add(func, -1, 0, items, items);
+    for (const column of ['func_', 'up_', 'depth_', 'first_', 'next_', 'value_', 'samples_', 'width_', 'base_', 'baseSamples_', 'own_', 'ownSamples_', 'ownBase_', 'items', 'from', 'begin', 'length']) this[column] = [];
+    this.ranks = model.rank();
+    this.add(func, -1, 0, items, items, 0, items.length);
   }
 
-  // from: the nodes of the model whose weight the items carry.
-  add(func, up, depth, items, from) {
-    const weights = this.weights, isDiff = this.model.isDiff;
-    const node = { func: func, up: up, depth: depth, items: items, from: from, first: -2, next: -1, value: 0, samples: 0, width: 0,
-      base: 0, baseSamples: 0, own: 0, ownSamples: 0, ownBase: 0 };
-    for (let n = 0; n < items.length; n++) {
+  add(func, up, depth, items, from, begin, length) {
+    const weights = this.weights, isDiff = this.model.isDiff, isOwn = this.isOwn, node = this.func_.length;
+    const ofValue = isOwn ? weights.own : weights.total, ofSamples = isOwn ? weights.ownSamples : weights.samples, ofWidth = isOwn ? weights.ownWidth : weights.width;
+    const ofBase = isOwn ? weights.ownBase : weights.base, ofBaseSamples = isOwn ? weights.ownBaseSamples : weights.baseSamples;
+    let value = 0, samples = 0, width = 0, base = 0, baseSamples = 0, own = 0, ownSamples = 0, ownBase = 0;
+    for (let n = begin; n < begin + length; n++) {
       const i = from[n];
-      node.value += this.isOwn ? weights.own[i] : weights.total[i];
-      node.samples += this.isOwn ? weights.ownSamples[i] : weights.samples[i];
-      node.width += this.isOwn ? weights.ownWidth[i] : weights.width[i];
-      if (isDiff) {
-        node.base += this.isOwn ? weights.ownBase[i] : weights.base[i];
-        node.baseSamples += this.isOwn ? weights.ownBaseSamples[i] : weights.baseSamples[i];
-      }
+      value += ofValue[i];
+      samples += ofSamples[i];
+      width += ofWidth[i];
+      if (isDiff) { base += ofBase[i]; baseSamples += ofBaseSamples[i]; }
       if (!this.isOut) {
-        node.own += weights.own[items[n]];
-        node.ownSamples += weights.ownSamples[items[n]];
-        if (isDiff) node.ownBase += weights.ownBase[items[n]];
+        own += weights.own[items[n]];
+        ownSamples += weights.ownSamples[items[n]];
+        if (isDiff) ownBase += weights.ownBase[items[n]];
       }
     }
-    if (!isDiff) { node.base = node.value; node.baseSamples = node.samples; node.ownBase = node.own; }
-    this.nodes.push(node);
-    return this.nodes.length - 1;
+    this.func_.push(func); this.up_.push(up); this.depth_.push(depth); this.first_.push(-2); this.next_.push(-1);
+    this.value_.push(value); this.samples_.push(samples); this.width_.push(width);
+    this.base_.push(isDiff ? base : value); this.baseSamples_.push(isDiff ? baseSamples : samples);
+    this.own_.push(own); this.ownSamples_.push(ownSamples); this.ownBase_.push(isDiff ? ownBase : own);
+    this.items.push(items); this.from.push(from); this.begin.push(begin); this.length.push(length);
+    return node;
   }
 
   // Callees are made when they are first asked for.
   grow(i) {
-    const node = this.nodes[i], model = this.model, width = this.weights.width, groups = new Map();
-    const put = (item, from) => {
-      let group = groups.get(model.func[item]);
-      if (!group) groups.set(model.func[item], group = { items: [], from: [] });
-      group.items.push(item);
-      group.from.push(from);
-    };
-    for (let n = 0; n < node.items.length; n++) {
-      const item = node.items[n];
+    const model = this.model, func = model.func, parent = model.parent, end = model.end, width = this.weights.width, ranks = this.ranks;
+    const items = this.items[i], from = this.from[i], last = this.begin[i] + this.length[i];
+    let found = [], carried = [];
+    for (let n = this.begin[i]; n < last; n++) {
+      const item = items[n];
       if (this.isOwn && i === 0) {
-        put(item, item);
+        found.push(item); carried.push(item);
       } else if (this.isOut) {
-        if (model.parent[item] > 0) put(model.parent[item], node.from[n]);
+        if (parent[item] > 0) { found.push(parent[item]); carried.push(from[n]); }
       } else {
-        for (let to = item + 1; to < model.end[item]; to = model.end[to]) if (width[to] > 0) put(to, to);
+        for (let to = item + 1; to < end[item]; to = end[to]) if (width[to] > 0) { found.push(to); carried.push(to); }
       }
     }
-    let last = -1;
-    node.first = -1;
-    const ranks = model.rank();
-    for (const func of Array.from(groups.keys()).sort((a, b) => ranks[a] - ranks[b])) {
-      const group = groups.get(func), made = this.add(func, i, node.depth + 1, group.items, group.from);
-      if (last < 0) node.first = made; else this.nodes[last].next = made;
-      last = made;
+    // By function in order of name, each in the order found.
+    const count = found.length;
+    if (count > 1) {
+      const keys = new Float64Array(count);
+      for (let n = 0; n < count; n++) keys[n] = ranks[func[found[n]]] * count + n;
+      keys.sort();
+      const sorted = new Int32Array(count), sortedFrom = new Int32Array(count);
+      for (let n = 0; n < count; n++) { const at = keys[n] % count; sorted[n] = found[at]; sortedFrom[n] = carried[at]; }
+      found = sorted; carried = sortedFrom;
     }
-    if (this.isOut) node.own = node.first < 0 ? node.value : 0;
-    if (i > 0) node.items = node.from = null;
+    let before = -1;
+    this.first_[i] = -1;
+    for (let begin = 0, at = 0; begin < count; begin = at) {
+      const of = func[found[begin]];
+      while (at < count && func[found[at]] === of) at++;
+      const made = this.add(of, i, this.depth_[i] + 1, found, carried, begin, at - begin);
+      if (before < 0) this.first_[i] = made; else this.next_[before] = made;
+      before = made;
+    }
+    if (this.isOut) this.own_[i] = before < 0 ? this.value_[i] : 0;
+    if (i > 0) this.items[i] = this.from[i] = null;
   }
 
-  first(i) { if (this.nodes[i].first === -2) this.grow(i); return this.nodes[i].first; }
-  next(i) { return this.nodes[i].next; }
-  func(i) { return this.nodes[i].func; }
-  value(i) { return this.nodes[i].value; }
-  own(i) { return this.nodes[i].own; }
-  samples(i) { return this.nodes[i].samples; }
-  ownSamples(i) { return this.nodes[i].ownSamples; }
-  base(i) { return this.nodes[i].base; }
-  ownBase(i) { return this.nodes[i].ownBase; }
-  baseSamples(i) { return this.nodes[i].baseSamples; }
-  width(i) { return this.nodes[i].width; }
-  up(i) { return this.nodes[i].up; }
-  depthOf(i) { return this.nodes[i].depth; }
+  first(i) { if (this.first_[i] === -2) this.grow(i); return this.first_[i]; }
+  next(i) { return this.next_[i]; }
+  func(i) { return this.func_[i]; }
+  value(i) { return this.value_[i]; }
+  own(i) { return this.own_[i]; }
+  samples(i) { return this.samples_[i]; }
+  ownSamples(i) { return this.ownSamples_[i]; }
+  base(i) { return this.base_[i]; }
+  ownBase(i) { return this.ownBase_[i]; }
+  baseSamples(i) { return this.baseSamples_[i]; }
+  width(i) { return this.width_[i]; }
+  up(i) { return this.up_[i]; }
+  depthOf(i) { return this.depth_[i]; }
 }
 
 function bottomUp(model, weights) {
@@ -197,44 +208,56 @@ function outermost(model, name) {
 function split(model, by) {
   const made = Object.create(Model.prototype), names = model.names.slice(), kinds = Array.from(model.kinds);
   Object.assign(made, model, { names: names });
+  // Samples by process and label, in order of both.
+  const parents = model.parent, depths = model.depth, labels = [], labelOf = new Map(), topOf = new Int32Array(model.count);
+  for (let i = 1; i < model.count; i++) topOf[i] = depths[i] > 1 ? topOf[parents[i]] : i;
+  const ofThread = model.threads.map(thread => {
+    const label = by === 'threads' ? thread.name + '-' + thread.tid : thread.process + '-' + thread.pid;
+    if (!labelOf.has(label)) { labelOf.set(label, labels.length); labels.push(label); }
+    return labelOf.get(label);
+  });
   const groups = new Map();
   for (let s = 0; s < model.samples; s++) {
-    let top = model.sampleNode[s];
-    while (model.depth[top] > 1) top = model.parent[top];
-    const thread = model.threads[model.sampleThread[s]];
-    const label = by === 'threads' ? thread.name + '-' + thread.tid : thread.process + '-' + thread.pid;
-    const key = top + ' ' + label;
+    const top = topOf[model.sampleNode[s]], key = top * labels.length + ofThread[model.sampleThread[s]];
     let group = groups.get(key);
-    if (!group) groups.set(key, group = { top: top, label: label, samples: [] });
+    if (!group) groups.set(key, group = { top: top, label: labels[ofThread[model.sampleThread[s]]], samples: [], nodes: null });
     group.samples.push(s);
   }
   const order = Array.from(groups.values()).sort((a, b) => a.top - b.top || (a.label < b.label ? -1 : a.label > b.label ? 1 : 0));
-  const func = [model.func[0]], parent = [-1], depth = [0], own = [0], ownSamples = [0];
+  // The nodes of each group, in their order; each is there once.
+  const touched = new Int32Array(model.count), place = new Int32Array(model.count);
+  let count = 1;
+  order.forEach((group, number) => {
+    const nodes = [];
+    for (const s of group.samples) {
+      for (let at = model.sampleNode[s]; at > group.top && touched[at] !== number + 1; at = parents[at]) { touched[at] = number + 1; nodes.push(at); }
+    }
+    group.nodes = Int32Array.from(nodes).sort();
+    count += nodes.length + 1 + (group.top > 0 && (number === 0 || order[number - 1].top !== group.top) ? 1 : 0);
+  });
+  const func = new Uint32Array(count), parent = new Int32Array(count), depth = new Int32Array(count), own = new Float64Array(count), ownSamples = new Float64Array(count);
   const sampleNode = new Uint32Array(model.samples);
+  let filled = 1;
+  func[0] = model.func[0];
+  parent[0] = -1;
   const add = (f, up) => {
-    func.push(f); parent.push(up); depth.push(depth[up] + 1); own.push(0); ownSamples.push(0);
-    return func.length - 1;
+    func[filled] = f; parent[filled] = up; depth[filled] = depth[up] + 1;
+    return filled++;
   };
   let top = -1, topNode = 0;
-  const touched = new Uint8Array(model.count), place = new Int32Array(model.count);
   for (const group of order) {
     if (group.top !== top) { top = group.top; topNode = top > 0 ? add(model.func[top], 0) : 0; }
     const known = names.length;
     names.push(group.label); kinds.push(TASK);
-    const level = add(known, topNode), nodes = [];
-    for (const s of group.samples) {
-      for (let at = model.sampleNode[s]; at > top && !touched[at]; at = model.parent[at]) { touched[at] = 1; nodes.push(at); }
-    }
-    nodes.sort((a, b) => a - b);
-    place[top > 0 ? top : 0] = level;
-    for (const node of nodes) { place[node] = add(model.func[node], place[model.parent[node]]); touched[node] = 0; }
+    place[top] = add(known, topNode);
+    for (const node of group.nodes) place[node] = add(model.func[node], place[parents[node]]);
     for (const s of group.samples) {
       const at = sampleNode[s] = place[model.sampleNode[s]];
       own[at] += model.sampleValue[s];
       ownSamples[at] += model.sampleCount[s];
     }
   }
-  const count = func.length, end = new Int32Array(count);
+  const end = new Int32Array(count);
   for (let i = count - 1; i >= 0; i--) {
     if (end[i] === 0) end[i] = i + 1;
     if (i > 0 && end[parent[i]] < end[i]) end[parent[i]] = end[i];
@@ -244,8 +267,7 @@ function split(model, by) {
   return Object.assign(made, {
     functions: names.length, images: grown(model.images, ''), files: grown(model.files, ''), kinds: Uint8Array.from(kinds), ranks: null,
     firstLines: wider(model.firstLines), lineCounts: wider(model.lineCounts), foundBy: wider(model.foundBy),
-    count: count, func: Uint32Array.from(func), parent: Int32Array.from(parent), depth: Int32Array.from(depth), end: end,
-    ownValue: Float64Array.from(own), ownSamples: Float64Array.from(ownSamples),
+    count: count, func: func, parent: parent, depth: depth, end: end, ownValue: own, ownSamples: ownSamples,
     ownBase: new Float64Array(count), ownBaseSamples: new Float64Array(count), sampleNode: sampleNode, deepest: model.deepest + 1
   });
 }
