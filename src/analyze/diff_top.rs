@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use rustc_hash::FxHashMap;
 
-use super::call_tree::NodeId;
 use super::diff_tree::{DiffTree, Side};
+use super::node::NodeId;
 use super::top::is_function;
 use crate::model::{FrameKind, StringId};
 

@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::call_tree::{CallTree, Node, NodeId, Place, children};
+use super::call_tree::{CallTree, children};
 use super::growth::ranks;
+use super::node::{Node, NodeId, Place};
 use super::view::View;
 use crate::model::{EventId, Profile, StringId};
 

@@ -2,8 +2,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::call_tree::{Node, NodeId, Place};
 use super::frame_names::{FrameNames, Row};
+use super::node::{Node, NodeId, Place};
 use super::pre_order::{Grown, pre_order};
 use super::view::{Direction, Key, View, Weight};
 use crate::model::{FrameId, FrameKind, Profile, StackId, StringId, StringTable, ThreadId};

@@ -2,8 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
-use super::call_tree::{CallTree, NodeId};
+use super::call_tree::CallTree;
 use super::frame_names::FrameNames;
+use super::node::NodeId;
 use crate::model::{
     EventId, FoundBySet, FrameKind, Profile, StackEnd, StackId, StringId, StringTable, Thread, ThreadId,
 };

@@ -12,6 +12,7 @@ mod growth;
 mod leaves;
 #[cfg(test)]
 mod made;
+mod node;
 mod paths;
 mod pre_order;
 mod relatives;
@@ -20,10 +21,11 @@ mod timeline;
 mod top;
 mod view;
 
-pub use call_tree::{CallTree, Node, NodeId, Place};
+pub use call_tree::CallTree;
 pub use diff_top::{DiffFunction, DiffTop};
 pub use diff_tree::{DiffTree, Side};
 pub use leaves::{Leaf, Leaves};
+pub use node::{Node, NodeId, Place};
 pub use paths::{Label, Paths};
 pub use relatives::{Relative, Relatives};
 pub use sandwich::{Sandwich, functions_like};

@@ -1,7 +1,7 @@
 //! Nodes in the order in which they were made become a tree in pre-order, its siblings sorted: sums, sizes and places in a few
 //! passes over all nodes, none of which follows a chain from node to node, as each step of one waits for memory.
 
-use super::call_tree::NodeId;
+use super::node::NodeId;
 use super::view::Weight;
 
 /// A node of a tree that grows; parents stand before their children, number 0 is the root.

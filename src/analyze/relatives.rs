@@ -12,7 +12,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::call_tree::{CallTree, NodeId};
+use super::call_tree::CallTree;
+use super::node::NodeId;
 use super::view::Direction;
 use crate::model::{FrameKind, StringId, off_cpu};
 

@@ -8,7 +8,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::call_tree::{CallTree, Node};
+use super::call_tree::CallTree;
+use super::node::Node;
 use crate::model::{FrameKind, ImageId, StringId, off_cpu};
 
 /// What one function took, over all places where it was called from.

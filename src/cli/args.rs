@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flameprofile::import::Kind;
 use flameprofile::model::TimeRange;
@@ -13,6 +12,7 @@ use flameprofile::sampler::{CpuList, StackSize};
 use flameprofile::session::{States, UseBpf};
 
 use super::diff::{self, DiffArgs};
+use super::from::kind_parser;
 use super::names::NamesArgs;
 use super::render::OutputArgs;
 
@@ -261,11 +261,6 @@ fn cpu_list(text: &str) -> Result<CpuList, String> {
 fn stack_size(text: &str) -> Result<StackSize, String> {
     let size = text.parse().ok().and_then(StackSize::new);
     size.ok_or_else(|| "the size of a stack copy is a multiple of 8, from 512 to 65528".to_owned())
-}
-
-pub(super) fn kind_parser() -> impl TypedValueParser<Value = Kind> {
-    PossibleValuesParser::new(Kind::ALL.map(Kind::name))
-        .map(|name| name.parse().expect("the values that are possible are the names of kinds"))
 }
 
 fn task_number(text: &str) -> Result<u32, String> {

@@ -20,7 +20,7 @@ use flameprofile::render::{self, PictureOptions, diff, html, stats_json, svg, wa
 use flameprofile::{Error, ErrorKind, Result};
 use serde_json::json;
 
-use super::args::kind_parser;
+use super::from::kind_parser;
 use super::progress::ProgressLine;
 use super::render::{Format, Outlet, OutputArgs, PictureView};
 use super::signals;

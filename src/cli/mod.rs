@@ -4,6 +4,7 @@ mod args;
 mod debuginfod;
 mod diff;
 mod doctor;
+mod from;
 mod import;
 mod names;
 mod output;

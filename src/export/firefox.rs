@@ -27,10 +27,10 @@ use flate2::write::GzEncoder;
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
-use super::firefox_thread::{ThreadTables, is_waiting};
+use super::firefox_thread::{CATEGORIES, ThreadTables, column, is_waiting};
 use super::rows::{ByThread, Group, merged};
 use crate::error::{Error, Result};
-use crate::model::{BuildId, FrameKind, ImageId, ImageKind, Origin, Profile, Sample, StackId, Timestamp, Unit};
+use crate::model::{BuildId, ImageId, ImageKind, Origin, Profile, Sample, StackId, Timestamp, Unit};
 
 /// Writes `profile` thread by thread; of each the tables are in memory, of its samples no copy.
 pub fn write(profile: &Profile, out: &mut impl Write) -> Result<()> {
@@ -51,22 +51,6 @@ pub fn write_gz(profile: &Profile, out: &mut impl Write) -> Result<()> {
 
 fn failed(error: std::io::Error) -> Error {
     Error::io("cannot write the profile for the Firefox Profiler", error)
-}
-
-/// What kinds of frames are called, in the order of their rows, and the viewer's colour for each. One that is grey is required.
-pub(super) const CATEGORIES: [(FrameKind, &str, &str); 7] = [
-    (FrameKind::Note, "Note", "grey"),
-    (FrameKind::User, "User", "yellow"),
-    (FrameKind::Kernel, "Kernel", "orange"),
-    (FrameKind::Inlined, "Inlined", "blue"),
-    (FrameKind::Jit, "JIT", "green"),
-    (FrameKind::OffCpu, "Off-CPU", "purple"),
-    (FrameKind::Task, "Task", "grey"),
-];
-
-/// Where `CATEGORIES` has a kind.
-pub(super) fn category(kind: FrameKind) -> usize {
-    CATEGORIES.iter().position(|(of, ..)| *of == kind).unwrap_or_default()
 }
 
 /// Nanoseconds between times that are made up.
@@ -295,23 +279,6 @@ fn pids(profile: &Profile) -> Vec<String> {
         }
     };
     profile.processes.iter().map(|process| process.pid).map(number).collect()
-}
-
-/// A column of a table.
-pub(super) fn column<T, W: Write>(
-    out: &mut W,
-    name: &str,
-    rows: impl Iterator<Item = T>,
-    mut each: impl FnMut(&T, &mut W) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    write!(out, ",\n\"{name}\":[")?;
-    for (at, row) in rows.enumerate() {
-        if at > 0 {
-            out.write_all(b",")?;
-        }
-        each(&row, out)?;
-    }
-    out.write_all(b"]")
 }
 
 /// Nanoseconds as milliseconds, to the last digit.

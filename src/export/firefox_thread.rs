@@ -11,9 +11,24 @@ use std::io::Write;
 use rustc_hash::FxHashMap;
 use serde_json::json;
 
-use super::firefox::{category, column};
 use super::rows::{Row, cut_of, rows_of};
 use crate::model::{FrameId, FrameKey, FrameKind, ImageId, Profile, Sample, StackId, Truncation, off_cpu};
+
+/// What kinds of frames are called, in the order of their rows, and the viewer's colour for each. One that is grey is required.
+pub(super) const CATEGORIES: [(FrameKind, &str, &str); 7] = [
+    (FrameKind::Note, "Note", "grey"),
+    (FrameKind::User, "User", "yellow"),
+    (FrameKind::Kernel, "Kernel", "orange"),
+    (FrameKind::Inlined, "Inlined", "blue"),
+    (FrameKind::Jit, "JIT", "green"),
+    (FrameKind::OffCpu, "Off-CPU", "purple"),
+    (FrameKind::Task, "Task", "grey"),
+];
+
+/// Where `CATEGORIES` has a kind.
+fn category(kind: FrameKind) -> usize {
+    CATEGORIES.iter().position(|(of, ..)| *of == kind).unwrap_or_default()
+}
 
 /// Type 1 of a resource is a library (`resourceTypes` in `src/profile-logic/data-structures.ts`).
 const LIBRARY: u32 = 1;
@@ -197,4 +212,21 @@ pub(super) fn is_waiting(profile: &Profile, stack: StackId) -> bool {
         FrameKey::Code { .. } => false,
     };
     profile.frames_of(stack).any(|frame| off_cpu(frame) && is_mark(frame))
+}
+
+/// A column of a table.
+pub(super) fn column<T, W: Write>(
+    out: &mut W,
+    name: &str,
+    rows: impl Iterator<Item = T>,
+    mut each: impl FnMut(&T, &mut W) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    write!(out, ",\n\"{name}\":[")?;
+    for (at, row) in rows.enumerate() {
+        if at > 0 {
+            out.write_all(b",")?;
+        }
+        each(&row, out)?;
+    }
+    out.write_all(b"]")
 }

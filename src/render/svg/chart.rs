@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::escape::shown;
-use super::page::kind_name;
 use super::paint::{Mark, Painter, Sign};
 use super::palette;
 use crate::analyze::{Lane, Timeline};
@@ -67,7 +66,7 @@ pub(super) fn paint(
                     count_of(span.samples, "sample")
                 );
                 if span.kind != FrameKind::User {
-                    let _ = write!(details, "\n{}", kind_name(span.kind));
+                    let _ = write!(details, "\n{}", palette::kind_name(span.kind));
                 }
             });
         }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::escape::shown;
-use super::page::kind_name;
 use super::paint::{Mark, Painter, Sign};
 use super::palette;
 use crate::analyze::{CallTree, DiffTree, Node, NodeId};
@@ -108,7 +107,7 @@ impl<'a> Frames<'a> {
                 }
             }
         }
-        let kind = (node.kind != FrameKind::User && node.depth > 0).then(|| kind_name(node.kind).to_owned());
+        let kind = (node.kind != FrameKind::User && node.depth > 0).then(|| palette::kind_name(node.kind).to_owned());
         let image = self.subject.image(tree, id).map(|path| shown(base_name(path)));
         let file = Some(tree.names.get(tree.place(id).file)).filter(|file| !file.is_empty());
         let file = file.map(|file| format!("{}{}", shown(tail(file)), lines(tree.place(id).lines)));

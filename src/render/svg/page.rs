@@ -87,8 +87,8 @@ fn of_kinds(tree: &CallTree, drawn: &[FrameKind]) -> Vec<(String, String)> {
         .map(|kind| {
             // Processes, and notes under what is known, have no share of their own.
             let text = match (kind, own(kind)) {
-                (FrameKind::Task | FrameKind::Note | FrameKind::OffCpu, 0) => kind_name(kind).to_owned(),
-                (kind, own) => format!("{} {}", kind_name(kind), percent(tree.share(own))),
+                (FrameKind::Task | FrameKind::Note | FrameKind::OffCpu, 0) => palette::kind_name(kind).to_owned(),
+                (kind, own) => format!("{} {}", palette::kind_name(kind), percent(tree.share(own))),
             };
             (palette::key(kind), text)
         })
@@ -113,7 +113,7 @@ fn of_images(tree: &CallTree, subject: Subject<'_>) -> Vec<(String, String)> {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     for (id, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.self_value > 0) {
         if !matches!(node.kind, FrameKind::Task | FrameKind::Note) {
-            let image = subject.image(tree, id as u32).map_or_else(|| kind_name(node.kind), base_name);
+            let image = subject.image(tree, id as u32).map_or_else(|| palette::kind_name(node.kind), base_name);
             *sums.entry(super::shown(image)).or_default() += node.self_value;
         }
     }
@@ -134,20 +134,7 @@ pub(super) fn legend_of_changes() -> Block {
 pub(super) fn legend_of_kinds(timeline: &Timeline, palette: Palette) -> Block {
     let has = |kind| timeline.lanes.iter().any(|lane| lane.spans.iter().any(|span| span.kind == kind));
     let kinds = ORDER.into_iter().filter(|kind| palette == Palette::Type && has(*kind));
-    Block::Legend { keys: kinds.map(|kind| (palette::key(kind), kind_name(kind).to_owned())).collect() }
-}
-
-/// What a kind is called in the picture.
-pub(super) fn kind_name(kind: FrameKind) -> &'static str {
-    match kind {
-        FrameKind::User => "user",
-        FrameKind::Kernel => "kernel",
-        FrameKind::Inlined => "inlined",
-        FrameKind::Jit => "JIT",
-        FrameKind::Task => "process or thread",
-        FrameKind::Note => "missing",
-        FrameKind::OffCpu => "off the CPU",
-    }
+    Block::Legend { keys: kinds.map(|kind| (palette::key(kind), palette::kind_name(kind).to_owned())).collect() }
 }
 
 /// Says that there are no samples, and why.

@@ -19,7 +19,7 @@ pub(super) fn fill(palette: Palette, kind: FrameKind, name: &str, image: Option<
     match palette {
         Palette::Type => shade(kind, u64::from(hash(name)) % SHADES),
         _ if matches!(kind, FrameKind::Task | FrameKind::Note) => shade(kind, u64::from(hash(name)) % SHADES),
-        Palette::Binary => of_image(image.unwrap_or_else(|| super::page::kind_name(kind)), 74 + hash(name) % 4 * 3),
+        Palette::Binary => of_image(image.unwrap_or_else(|| kind_name(kind)), 74 + hash(name) % 4 * 3),
         Palette::Hash => {
             let hash = hash(name);
             let [hue, saturation, lightness] = [hash % 360, 60 + (hash >> 10) % 20, 74 + (hash >> 20) % 10];
@@ -45,6 +45,19 @@ pub(super) fn change(change: f64) -> String {
         0.0 => "#e4e4e8".to_owned(),
         change if change > 0.0 => rgb(30.0, 92.0, 92.0 - 32.0 * size),
         _ => rgb(212.0, 80.0, 93.0 - 25.0 * size),
+    }
+}
+
+/// What a kind is called in the picture.
+pub(super) fn kind_name(kind: FrameKind) -> &'static str {
+    match kind {
+        FrameKind::User => "user",
+        FrameKind::Kernel => "kernel",
+        FrameKind::Inlined => "inlined",
+        FrameKind::Jit => "JIT",
+        FrameKind::Task => "process or thread",
+        FrameKind::Note => "missing",
+        FrameKind::OffCpu => "off the CPU",
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use super::abi::{self, OnCpu, TASK_FRAMES, TASK_REGISTERS, TaskRecord, WaitKey, WaitValue};
 use super::counters::Counters;
 use super::namespace::PidNamespace;
-use super::object_file::{self, Changes, Refusal, tracepoint};
+use super::object_file::{self, Changes, Refusal, not_permitted, tracepoint};
 use super::ring::{Event, Ring};
 use super::sys::{self, Map, ProgramInfo};
 use super::tables::Tables;
@@ -482,13 +482,6 @@ fn is_wanted(name: &str, request: &Request) -> bool {
         "sched_switch" | "sched_wakeup" | "sched_wakeup_new" | "task_iter" => request.programs.off_cpu,
         _ => true,
     }
-}
-
-/// What else the loader says of a refusal is that of one map or another.
-pub(super) fn not_permitted(what: &str, errno: i32) -> Error {
-    Error::new(ErrorKind::Permission, what)
-        .with_source(io::Error::from_raw_os_error(errno))
-        .with_hint("BPF needs root, or CAP_BPF and CAP_PERFMON: `profile doctor` says what is missing")
 }
 
 /// A program that was not loaded; what the verifier said is saved.

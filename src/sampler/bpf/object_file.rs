@@ -148,9 +148,16 @@ fn unfit(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unsupported, "cannot load BPF programs").with_source(error)
 }
 
+/// What else the loader says of a refusal is that of one map or another.
+pub(super) fn not_permitted(what: &str, errno: i32) -> Error {
+    Error::new(ErrorKind::Permission, what)
+        .with_source(io::Error::from_raw_os_error(errno))
+        .with_hint("BPF needs root, or CAP_BPF and CAP_PERFMON: `profile doctor` says what is missing")
+}
+
 fn cannot(what: &str, error: io::Error) -> Error {
     match error.raw_os_error() {
-        Some(errno @ (libc::EPERM | libc::EACCES)) => super::load::not_permitted("cannot load BPF programs", errno),
+        Some(errno @ (libc::EPERM | libc::EACCES)) => not_permitted("cannot load BPF programs", errno),
         _ => Error::io(format!("cannot {what} for BPF programs"), error),
     }
 }
