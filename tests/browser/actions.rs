@@ -535,6 +535,9 @@ fn what_is_hidden_is_said_and_comes_back() {
         page.hover("logger");
         page.keys("h");
         page.browser.screenshot(&format!("all_hidden_{}", page.format.ending()));
+        // What was pointed at is no more: neither bar nor tooltip speak of it.
+        assert_eq!(page.text("name"), page.get("v.base.header.title").as_str().unwrap());
+        assert_eq!(page.get("part('tip').hidden"), true);
         page.press("reset");
         assert_eq!(total(page), all);
     });

@@ -116,12 +116,14 @@ class Viewer {
   layout() {
     const state = this.state, view = state.view;
     const isTop = view === 'top';
+    // What was pointed at may be no more, or say other numbers.
+    this.pointed = -1;
+    this.report(-1);
     this.stage.hidden = isTop;
     this.table.hidden = !isTop;
     if (isTop) { this.drawTable(); this.drawStrip(); return; }
     const width = this.width = Math.max(50, this.stage.clientWidth || this.app.clientWidth);
     const boxes = this.boxes = new Boxes();
-    this.pointed = -1;
     this.laneNames = new Map();
     this.isRootBelow = false;
     if (view === 'flame' || view === 'bottom-up') {
