@@ -40,6 +40,9 @@ pub const MARK: &str = "data-flameprofile=\"data\"";
 /// Data that are larger than this when inflated are refused: what a picture of 100 million frames takes.
 const LARGEST: u64 = 2 << 30;
 
+/// Data of fewer bytes are packed a little smaller.
+const SMALL: usize = 6 << 20;
+
 /// A column while it is written.
 #[derive(Clone, Debug, Default)]
 pub struct Column {
@@ -106,8 +109,10 @@ impl Packer {
         let mut length = Column::default();
         length.push(header.len() as u64);
         let base64 = base64::write::EncoderStringWriter::new(&STANDARD);
-        // Higher levels take twice the time for a few percent.
-        let mut out = ZlibEncoder::new(base64, Compression::new(4));
+        // A higher level takes twice the time for a few percent: of what is small, that is nothing.
+        let size: usize = self.columns.iter().map(|(_, column)| column.bytes.len()).sum();
+        let level = if size < SMALL { 6 } else { 4 };
+        let mut out = ZlibEncoder::new(base64, Compression::new(level));
         for part in [MAGIC, &length.bytes, &header] {
             out.write_all(part).map_err(failed)?;
         }

@@ -20,10 +20,10 @@ use crate::formats::picture::MARK;
 use crate::model::Profile;
 
 /// The still picture is for where no script runs; it must not weigh on where one does.
-const STILL_FRAMES: usize = 2_500;
+const STILL_FRAMES: usize = 1_200;
 /// Frames of the still picture that are narrower are merged.
-const STILL_MIN_WIDTH: f64 = 1.0;
-const STILL_ROWS: u32 = 150;
+const STILL_MIN_WIDTH: f64 = 2.0;
+const STILL_ROWS: u32 = 100;
 /// Rows of its table.
 const STILL_FUNCTIONS: usize = 25;
 

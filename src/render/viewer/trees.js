@@ -9,9 +9,12 @@ class Weights {
     this.model = model;
     const make = () => new Float64Array(model.count);
     this.own = make(); this.total = make(); this.ownSamples = make(); this.samples = make();
-    this.ownWidth = make(); this.width = make();
-    const base = model.isDiff ? make : () => this.own;
-    this.ownBase = base(); this.base = base(); this.ownBaseSamples = base(); this.baseSamples = base();
+    // Where nothing is compared, widths and the base are the values.
+    this.ownWidth = this.ownBase = this.own; this.width = this.base = this.total;
+    this.ownBaseSamples = this.ownSamples; this.baseSamples = this.samples;
+    if (!model.isDiff) return;
+    this.ownWidth = make(); this.width = make(); this.ownBase = make(); this.base = make();
+    this.ownBaseSamples = make(); this.baseSamples = make();
   }
 
   // filter: {threads: Set or null, from, to (ns) or null, hidden: [node], only: function or -1}
@@ -53,14 +56,12 @@ class Weights {
         if (i >= kept) drop(i, i + 1);
       }
     }
-    for (let i = 0; i < count; i++) this.ownWidth[i] = widthOf(own[i], model.isDiff ? this.ownBase[i] : own[i], widthMode);
-    this.sum(own, this.total); this.sum(ownSamples, this.samples); this.sum(this.ownWidth, this.width);
-    if (model.isDiff) {
-      this.sum(this.ownBase, this.base);
-      this.sum(this.ownBaseSamples, this.baseSamples);
-    } else {
-      this.base = this.total; this.baseSamples = this.samples; this.ownBaseSamples = this.ownSamples;
-    }
+    this.sum(own, this.total); this.sum(ownSamples, this.samples);
+    if (!model.isDiff) return;
+    for (let i = 0; i < count; i++) this.ownWidth[i] = widthOf(own[i], this.ownBase[i], widthMode);
+    this.sum(this.ownWidth, this.width);
+    this.sum(this.ownBase, this.base);
+    this.sum(this.ownBaseSamples, this.baseSamples);
   }
 
   sum(own, total) {
