@@ -134,7 +134,11 @@ fn at_the_time_of_a_sample_its_thread_is_in_its_stack() {
             let samples: Vec<Sample> = profile.samples.iter().filter(|sample| sample.event == event).collect();
             for (row, sample) in samples.iter().enumerate().filter(|(_, sample)| sample.count == 1).step_by(7) {
                 let thread = &profile.threads[sample.thread.index()];
-                let lane_name = format!("{}-{}", profile.strings.get(thread.name), thread.tid as i32);
+                let name_of = match profile.strings.get(thread.name) {
+                    "" => "[no name]",
+                    name => name,
+                };
+                let lane_name = format!("{name_of}-{}", thread.tid as i32);
                 let lane = timeline.lanes.iter().find(|lane| lane.name == lane_name).unwrap();
                 let at = sample.time.0 - timeline.start;
                 // Of two at one time neither is alone then; waits that end at once have no length.

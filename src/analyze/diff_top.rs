@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::diff_tree::{DiffTree, Side};
 use super::node::NodeId;
-use super::top::is_function;
+use super::top::{group_of, is_function};
 use crate::model::{FrameKind, StringId};
 
 /// What one function took in either profile, over all places where it was called from; a stack with it twice counts once.
@@ -52,13 +52,15 @@ impl DiffTop {
         let mut functions: Vec<DiffFunction> = Vec::new();
         // How often each function is on the path from the root to the node looked at.
         let mut open: Vec<u32> = Vec::new();
-        let mut path: Vec<u32> = Vec::new();
+        let mut path: Vec<(u32, FrameKind)> = Vec::new();
         for (id, node) in diff.tree.nodes.iter().enumerate().skip(1) {
             while path.len() >= node.depth as usize {
                 let left = path.pop().expect("the path is not shorter than its length");
-                open[left as usize] -= 1;
+                open[left.0 as usize] -= 1;
             }
-            let row = *rows.entry((node.name, node.kind)).or_insert_with(|| {
+            // That a compiler has inlined it is no change of what it took.
+            let group = group_of(node, path.last().map(|(_, group)| *group));
+            let row = *rows.entry((node.name, group)).or_insert_with(|| {
                 let (base, new) = (Side::default(), Side::default());
                 functions.push(DiffFunction { name: node.name, kind: node.kind, node: id as NodeId, base, new });
                 open.push(0);
@@ -79,7 +81,10 @@ impl DiffTop {
                 function.node = id as NodeId;
             }
             open[row as usize] += 1;
-            path.push(row);
+            if function.kind == FrameKind::Inlined {
+                function.kind = node.kind;
+            }
+            path.push((row, group));
         }
         let own = |side: &Side| side.self_value > 0 || side.self_samples > 0;
         functions.retain(|function| is_function(function.kind) || own(&function.base) || own(&function.new));

@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use super::call_tree::CallTree;
 use super::frame_names::FrameNames;
 use super::node::NodeId;
+use super::timeline::has_place;
 use crate::model::{
     EventId, FoundBySet, FrameKind, Profile, StackEnd, StackId, StringId, StringTable, Thread, ThreadId,
 };
@@ -22,6 +23,8 @@ pub struct Leaf {
     pub value: u64,
     /// How many samples; 0 for an estimate.
     pub count: u64,
+    /// Whether its time is that of a moment: sums of waits, and of several samples, have none.
+    pub is_placed: bool,
 }
 
 /// The samples of a tree.
@@ -46,6 +49,7 @@ impl Leaves {
         if !is_timed && threads_are_processes(&profile.threads, profile) {
             return None;
         }
+        let sums_waits = profile.stats.off_cpu.is_some();
         let mut places = Places::new(profile, tree);
         let mut leaves = Vec::new();
         let mut sum = 0u64;
@@ -55,7 +59,8 @@ impl Leaves {
             let value = sample.value.min(u64::MAX - sum);
             sum += value;
             let time = if is_timed { sample.time.0 } else { 0 };
-            leaves.push(Leaf { time, thread: sample.thread, node, value, count: sample.count.into() });
+            let is_placed = is_timed && has_place(&sample, sums_waits);
+            leaves.push(Leaf { time, thread: sample.thread, node, value, count: sample.count.into(), is_placed });
         }
         if !is_timed {
             leaves.sort_unstable_by_key(|leaf| (leaf.thread, leaf.node));

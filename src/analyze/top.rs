@@ -164,7 +164,7 @@ fn bit(name: &str) -> u32 {
 }
 
 /// Which code a function belongs to: what is inlined to that of its caller.
-fn group_of(node: &Node, caller: Option<FrameKind>) -> FrameKind {
+pub(super) fn group_of(node: &Node, caller: Option<FrameKind>) -> FrameKind {
     match (node.kind, caller) {
         (FrameKind::Inlined, Some(caller @ (FrameKind::Kernel | FrameKind::Jit))) => caller,
         (FrameKind::Inlined, _) => FrameKind::User,

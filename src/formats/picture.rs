@@ -11,7 +11,7 @@
 //! function name image file first_line line_count kind found_by     a row a function
 //! node     up function self samples [base base_samples]            a row a node, in pre-order, node 0 is the root
 //! thread   pid tid process name                                    a row a thread
-//! sample   time thread node value count                            a row a sample, in order of time
+//! sample   time thread node value count unplaced                   a row a sample, in order of time; unplaced: a sum, of no moment
 //! ```
 //!
 //! `up` is how many levels lie between a node and the one before it: 0 for its callee. `time` is the distance from the sample before in
@@ -39,6 +39,10 @@ pub const VERSION: u64 = 1;
 pub const MARK: &str = "data-flameprofile=\"data\"";
 /// Data that are larger than this when inflated are refused: what a picture of 100 million frames takes.
 const LARGEST: u64 = 2 << 30;
+/// Pictures of real programs are packed to a fifth, those of one deep stack to a hundredth: what grows more when inflated is no picture.
+const GROWTH: u64 = 100;
+/// What any picture may take.
+const LEAST: u64 = 4 << 20;
 
 /// Data of fewer bytes are packed a little smaller.
 const SMALL: usize = 6 << 20;
@@ -143,9 +147,10 @@ impl Unpacked {
         let packed: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let packed = STANDARD.decode(packed).map_err(|_| broken("cut or damaged"))?;
         let mut bytes = Vec::new();
-        let mut inflated = ZlibDecoder::new(&packed[..]).take(LARGEST + 1);
+        let most = LARGEST.min(LEAST + GROWTH * packed.len() as u64);
+        let mut inflated = ZlibDecoder::new(&packed[..]).take(most + 1);
         inflated.read_to_end(&mut bytes).map_err(|_| broken("cut or damaged"))?;
-        if bytes.len() as u64 > LARGEST {
+        if bytes.len() as u64 > most {
             return Err(broken("larger than those of any picture"));
         }
         let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| broken("not what this program writes"))?;
@@ -198,7 +203,13 @@ impl Unpacked {
     ///
     /// [`ErrorKind::Malformed`] if they are not UTF-8.
     pub fn text(&self) -> Result<Vec<&str>> {
-        let (_, bytes) = self.column("text").unwrap_or((0, b"\n"));
+        let (rows, bytes) = self.column("text").unwrap_or((1, b"\n"));
+        // Each function has a name, an image and a file at most, each thread two names.
+        let most =
+            1 + 3 * self.rows("name").max(self.rows("kind")) + 2 * self.rows("tid").max(self.rows("thread_name"));
+        if rows > most.max(16) {
+            return Err(Error::new(ErrorKind::Malformed, "the picture's data hold more names than functions"));
+        }
         let text = std::str::from_utf8(bytes)
             .map_err(|_| Error::new(ErrorKind::Malformed, "the names in the picture's data are not text"))?;
         Ok(text.strip_suffix('\n').unwrap_or(text).split('\n').collect())

@@ -31,6 +31,11 @@ pub(super) fn is_applicable(head: &[u8], is_whole: bool) -> bool {
     if !is_whole && lines.len() > 1 {
         lines.pop();
     }
+    // One line that is longer than all that is looked at: of deep stacks with long names.
+    if !is_whole && lines.len() == 1 {
+        let is_text = !head.iter().any(|byte| byte.is_ascii_control());
+        return is_text && head.iter().filter(|byte| **byte == b';').count() > 10 && !head.starts_with(b"<");
+    }
     let lines =
         lines.into_iter().map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty() && !line.starts_with(b"#"));
     let (mut stacks, mut others, mut deep) = (0, 0, 0);

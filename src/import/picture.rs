@@ -132,9 +132,14 @@ fn told(stats: &mut crate::model::CaptureStats, header: &serde_json::Value) {
     stats.duration = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
     let texts =
         |key: &str| header[key].as_array().into_iter().flatten().filter_map(|text| text.as_str()).collect::<Vec<_>>();
-    stats.notes.extend(texts("warnings").into_iter().map(|text| format!("the picture warns: {text}")));
     let notes = of["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str());
-    stats.notes.extend(notes.map(str::to_owned));
+    let mut notes: Vec<String> = notes.map(str::to_owned).collect();
+    let warned = texts("warnings").into_iter().map(|text| format!("the picture warns: {text}"));
+    // A picture of a picture has said so already.
+    notes.extend(
+        warned.filter(|note| !of["notes"].as_array().is_some_and(|known| known.iter().any(|known| known == note))),
+    );
+    stats.notes = notes;
 }
 
 enum Function {

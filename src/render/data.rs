@@ -171,7 +171,7 @@ fn threads<'a>(packer: &mut Packer, profile: &'a Profile, text: &mut Text<'a, '_
 }
 
 fn samples(packer: &mut Packer, leaves: &Leaves) {
-    let mut columns: [Column; 5] = Default::default();
+    let mut columns: [Column; 6] = Default::default();
     let mut node_before: FxHashMap<u32, i64> = FxHashMap::default();
     let mut time_before = leaves.leaves.first().map_or(0, |leaf| leaf.time / TICK);
     for leaf in &leaves.leaves {
@@ -183,8 +183,9 @@ fn samples(packer: &mut Packer, leaves: &Leaves) {
         columns[2].push_signed(i64::from(leaf.node) - before);
         columns[3].push(leaf.value);
         columns[4].push(leaf.count);
+        columns[5].push(u64::from(leaves.is_timed && !leaf.is_placed));
     }
-    let names = ["time", "thread", "node", "value", "count"];
+    let names = ["time", "thread", "node", "value", "count", "unplaced"];
     names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
 }
 

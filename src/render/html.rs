@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::name::{base_name, printable, shorten};
 use super::number::{count_of, grouped, percent, quantity};
-use super::picture::{PictureOptions, Subject};
+use super::picture::{PictureOptions, Shape, Subject};
 use super::svg::{Still, Text};
 use super::viewer;
-use crate::analyze::{CallTree, DiffTree, Top, View};
+use crate::analyze::{CallTree, DiffTop, DiffTree, Top, View};
 use crate::error::{Error, Result};
 use crate::formats::picture::MARK;
 use crate::model::Profile;
@@ -31,7 +31,7 @@ const STYLE: &str = "html,body{height:100%;margin:0}body{background:#fff;color:#
     [data-flameprofile=live]{height:100%}[data-part=fallback] table{border-collapse:collapse;margin:8px 10px}\
     [data-part=fallback] td,[data-part=fallback] th{padding:1px 8px;text-align:right}\
     [data-part=fallback] td:last-child,[data-part=fallback] th:last-child{text-align:left;font-family:monospace}\
-    [data-part=fallback] svg{max-width:100%;height:auto}";
+    [data-part=fallback] p{margin:8px 10px}[data-part=fallback] svg{max-width:100%;height:auto}";
 
 /// Writes what `view` selects of `profile`.
 ///
@@ -76,9 +76,11 @@ fn write_subject(subject: Subject<'_>, options: &PictureOptions, out: &mut impl 
     text.push_str(&still.body);
     text.push_str("</svg>\n");
     match (subject, &tree) {
-        (Subject::Diff { diff, .. }, _) => table(&mut text, &diff.tree, subject),
-        (_, Some(tree)) => table(&mut text, tree, subject),
-        (Subject::Profile { profile, view }, None) => table(&mut text, &CallTree::build(profile, view), subject),
+        (Subject::Diff { diff, .. }, _) => table_of_changes(&mut text, diff, subject),
+        (Subject::Profile { profile, view }, tree) => match tree.as_ref().filter(|_| options.shape != Shape::Reverse) {
+            Some(tree) => table(&mut text, tree, subject),
+            None => table(&mut text, &CallTree::build(profile, view), subject),
+        },
     }
     text.push_str("</main>\n");
     let data = subject.data(options, tree.as_ref(), &still.empty)?;
@@ -115,5 +117,28 @@ fn table(out: &mut String, tree: &CallTree, subject: Subject<'_>) {
         let own: u64 = rest.iter().map(|function| function.self_value).sum();
         let share = percent(tree.share(own));
         out.push_str(&format!("<p>{} more: {} self</p>\n", count_of(rest.len() as u64, "function"), Text(&share)));
+    }
+}
+
+/// The functions that changed most.
+fn table_of_changes(out: &mut String, diff: &DiffTree, subject: Subject<'_>) {
+    let top = DiffTop::build(diff);
+    out.push_str("<table><tr><th>Self, base</th><th>Self, new</th><th>Change, points</th><th>Module</th><th>Function</th></tr>\n");
+    for function in top.functions.iter().take(STILL_FUNCTIONS) {
+        let (base, new) = (diff.base_share(function.base.self_value), diff.new_share(function.new.self_value));
+        let image = subject.image(&diff.tree, function.node).map_or("", base_name);
+        let name = printable(diff.tree.names.get(function.name));
+        out.push_str(&format!(
+            "<tr><td>{}</td><td>{}</td><td>{:+.2}</td><td>{}</td><td>{}</td></tr>\n",
+            Text(&percent(base)),
+            Text(&percent(new)),
+            (new - base) * 100.0,
+            Text(&printable(image)),
+            Text(&shorten(&name, 200)),
+        ));
+    }
+    out.push_str("</table>\n");
+    if let Some(rest) = top.functions.len().checked_sub(STILL_FUNCTIONS).filter(|rest| *rest > 0) {
+        out.push_str(&format!("<p>{} more, each changed by less</p>\n", count_of(rest as u64, "function")));
     }
 }

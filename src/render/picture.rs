@@ -115,9 +115,16 @@ impl<'a> Subject<'a> {
             Shape::Chart => "Flame chart",
             Shape::Sandwich => "Callers and callees",
         };
+        let what = match (&options.function, options.shape) {
+            (Some(name), Shape::Sandwich) => format!("{what} of {}", shorten(name, 80)),
+            _ => what.to_owned(),
+        };
         let title = match (options.title.as_str(), self) {
-            ("", Subject::Profile { profile, .. }) if profile.stats.target.is_empty() => what.to_owned(),
-            ("", Subject::Profile { profile, .. }) => format!("{what} of {}", target(&profile.stats)),
+            ("", Subject::Profile { profile, .. }) if profile.stats.target.is_empty() => what.clone(),
+            ("", Subject::Profile { profile, .. }) => match options.shape {
+                Shape::Sandwich => format!("{what}, {}", target(&profile.stats)),
+                _ => format!("{what} of {}", target(&profile.stats)),
+            },
             ("", Subject::Diff { base, new, .. }) => {
                 let [base, new] = [base, new].map(|profile| match target(&profile.stats) {
                     text if text.is_empty() => "?".to_owned(),

@@ -63,7 +63,11 @@ impl Browser {
         ];
         let options = json!({"binary": CHROMIUM, "args": args});
         let logs = json!({"performance": "ALL", "browser": "ALL"});
-        let capabilities = json!({"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": logs});
+        // In milliseconds; a script of 30 s, the usual limit, has been seen to run out on a machine that others used too.
+        let timeouts = json!({"script": 120_000, "pageLoad": 300_000});
+        let capabilities = json!({
+            "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": logs, "timeouts": timeouts
+        });
         let answer = browser.request("POST", "/session", &json!({"capabilities": {"alwaysMatch": capabilities}}));
         browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
         Some(browser)

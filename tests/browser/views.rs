@@ -217,7 +217,8 @@ fn threads_and_processes_are_told_apart_and_chosen() {
         assert!(page.has("tcp_recvmsg"));
         browser.keys(ESCAPE);
         assert_eq!(page.get("part('threads')"), Value::Null);
-        page.open("#threads=1");
+        let second = page.get("v.base.threads[1].pid + '.' + v.base.threads[1].tid");
+        page.open(&format!("#threads={}", second.as_str().unwrap()));
         assert!(!page.has("tcp_recvmsg"));
         browser.click("document.querySelector('[data-part=filters] button')");
         assert!(page.has("tcp_recvmsg"));

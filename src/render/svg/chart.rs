@@ -27,6 +27,15 @@ fn shown_lanes(timeline: &Timeline, max_rows: u32) -> impl Iterator<Item = (&Lan
     })
 }
 
+/// Spans of fewer pixels are gathered with their neighbours: a long recording has millions.
+const SHORT: f64 = 0.8;
+
+fn gather(painter: &mut Painter, (begin, end, count): (f64, f64, u64), row: u32) {
+    let name = count_of(count, "short span");
+    let mark = Mark { x: begin, width: end - begin, row, fill: palette::MERGED, sign: Sign::None, name: &name };
+    painter.mark(mark, |_| {});
+}
+
 /// Paints the lanes; returns what is not drawn, in words.
 pub(super) fn paint(
     timeline: &Timeline,
@@ -47,6 +56,8 @@ pub(super) fn paint(
         let text =
             format!("{}{of}: {}, {}", lane.name, quantity(lane.value, timeline.unit), count_of(lane.samples, "sample"));
         painter.line(top, &printable(&text), inner);
+        // What is too short to be pointed at, by row: where it began and ends, and how many there are.
+        let mut short: Vec<(f64, f64, u64)> = vec![(0.0, 0.0, 0); rows as usize];
         for span in &lane.spans {
             if span.row >= rows {
                 deeper += 1;
@@ -54,6 +65,15 @@ pub(super) fn paint(
             }
             let name = timeline.names.get(span.name);
             let (x, width) = (span.start as f64 * scale, (span.end - span.start) as f64 * scale);
+            let run = &mut short[span.row as usize];
+            if run.2 > 0 && (width >= SHORT || x - run.1 > SHORT) {
+                gather(painter, *run, top + 1 + span.row);
+                run.2 = 0;
+            }
+            if width < SHORT {
+                *run = (if run.2 == 0 { x } else { run.0 }, x + width, run.2 + 1);
+                continue;
+            }
             let fill = palette::fill(palette, span.kind, name, None, 0.0);
             let text = shown(name);
             let mark = Mark { x, width, row: top + 1 + span.row, fill: &fill, sign: Sign::None, name: &text };
@@ -69,6 +89,9 @@ pub(super) fn paint(
                     let _ = write!(details, "\n{}", palette::kind_name(span.kind));
                 }
             });
+        }
+        for (row, run) in short.into_iter().enumerate().filter(|(_, run)| run.2 > 0) {
+            gather(painter, run, top + 1 + row as u32);
         }
     }
     let mut left = Vec::new();

@@ -232,8 +232,12 @@ impl<'a> Drawing<'a> {
     fn legend(&self, subject: Subject<'_>, options: &PictureOptions) -> Block {
         match self {
             _ if matches!(subject, Subject::Diff { .. }) => page::legend_of_changes(),
-            Drawing::Tree { frames, .. } => page::legend(&frames.tree, &frames.layout, subject, options.palette),
-            Drawing::Sandwich(halves) => page::legend(&halves[1].tree, &halves[1].layout, subject, options.palette),
+            Drawing::Tree { frames, .. } => {
+                page::legend(&frames.tree, &frames.layout, subject, options.palette, options.shape == Shape::Reverse)
+            }
+            Drawing::Sandwich(halves) => {
+                page::legend(&halves[1].tree, &halves[1].layout, subject, options.palette, false)
+            }
             Drawing::Chart(timeline) => page::legend_of_kinds(timeline, options.palette),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::MARGIN;
 use super::escape::{Px, Text};
 use super::palette;
-use crate::analyze::{CallTree, Timeline};
+use crate::analyze::{CallTree, Node, Timeline};
 use crate::model::{FrameKind, Profile, Unit};
 use crate::render::layout::{Content, Layout};
 use crate::render::name::{base_name, columns, head, shorten};
@@ -51,7 +51,20 @@ impl Block {
 }
 
 /// What the colours of a tree say, each with its share of the self value.
-pub(super) fn legend(tree: &CallTree, layout: &Layout, subject: Subject<'_>, palette: Palette) -> Block {
+pub(super) fn legend(
+    tree: &CallTree,
+    layout: &Layout,
+    subject: Subject<'_>,
+    palette: Palette,
+    is_outwards: bool,
+) -> Block {
+    // From the innermost function outwards, all that a stack took is that of the first.
+    let own = |node: &Node| match is_outwards {
+        true if node.depth == 1 => node.total_value,
+        true => 0,
+        false => node.self_value,
+    };
+
     let mut merged = 0;
     let mut drawn = Vec::new();
     for tile in &layout.tiles {
@@ -66,8 +79,8 @@ pub(super) fn legend(tree: &CallTree, layout: &Layout, subject: Subject<'_>, pal
         }
     }
     let mut keys = match palette {
-        Palette::Type => of_kinds(tree, &drawn),
-        Palette::Binary => of_images(tree, subject),
+        Palette::Type => of_kinds(tree, &drawn, &own),
+        Palette::Binary => of_images(tree, subject, &own),
         Palette::Hash => vec![],
         Palette::Own => [(1.0, "all self"), (0.0, "none self")]
             .map(|(own, text)| (palette::fill(palette, FrameKind::User, "", None, own), text.to_owned()))
@@ -79,8 +92,8 @@ pub(super) fn legend(tree: &CallTree, layout: &Layout, subject: Subject<'_>, pal
     Block::Legend { keys }
 }
 
-fn of_kinds(tree: &CallTree, drawn: &[FrameKind]) -> Vec<(String, String)> {
-    let own = |kind| tree.nodes.iter().filter(|node| node.kind == kind).map(|node| node.self_value).sum::<u64>();
+fn of_kinds(tree: &CallTree, drawn: &[FrameKind], own: &dyn Fn(&Node) -> u64) -> Vec<(String, String)> {
+    let own = |kind| tree.nodes.iter().filter(|node| node.kind == kind).map(own).sum::<u64>();
     ORDER
         .into_iter()
         .filter(|kind| drawn.contains(kind))
@@ -109,12 +122,12 @@ const ORDER: [FrameKind; 7] = [
 /// So many programs and libraries have their line.
 const MOST_IMAGES: usize = 8;
 
-fn of_images(tree: &CallTree, subject: Subject<'_>) -> Vec<(String, String)> {
+fn of_images(tree: &CallTree, subject: Subject<'_>, own: &dyn Fn(&Node) -> u64) -> Vec<(String, String)> {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-    for (id, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.self_value > 0) {
+    for (id, node) in tree.nodes.iter().enumerate().filter(|(_, node)| own(node) > 0) {
         if !matches!(node.kind, FrameKind::Task | FrameKind::Note) {
             let image = subject.image(tree, id as u32).map_or_else(|| palette::kind_name(node.kind), base_name);
-            *sums.entry(super::shown(image)).or_default() += node.self_value;
+            *sums.entry(super::shown(image)).or_default() += own(node);
         }
     }
     let mut sums: Vec<_> = sums.into_iter().collect();

@@ -4,7 +4,7 @@
 Viewer.prototype.lanes = function () {
   if (this.laneList) return this.laneList;
   const model = this.base, of = model.threads.map(() => []);
-  for (let s = 0; s < model.samples; s++) if (model.sampleCount[s] > 0) of[model.sampleThread[s]].push(s);
+  for (let s = 0; s < model.samples; s++) if (model.sampleCount[s] > 0 && !model.unplaced[s]) of[model.sampleThread[s]].push(s);
   const header = model.header;
   let length = header.unit === 'ns' && header.period ? header.period : 0;
   if (!length) {
@@ -46,7 +46,8 @@ Viewer.prototype.layoutChart = function (boxes, width) {
 // As `analyze/timeline.rs` places them: a sample is the middle of its length, neighbours touch in the middle between them, and where the
 // next is further away than one and a half lengths there is a gap. A wait begins at its time and has its length.
 Viewer.prototype.layoutLane = function (boxes, lane, row, from, to, scale) {
-  const model = this.base, samples = lane.samples, times = model.sampleTime, length = this.sampleLength, isWait = this.isWait;
+  const dropped = this.weights.dropped;
+  const model = this.base, samples = dropped ? lane.samples.filter(s => !dropped[model.sampleNode[s]]) : lane.samples, times = model.sampleTime, length = this.sampleLength, isWait = this.isWait;
   let low = 0, high = samples.length;
   while (low < high) { const middle = (low + high) >> 1; if (times[samples[middle]] < from) low = middle + 1; else high = middle; }
   low = Math.max(0, low - 1);
@@ -177,7 +178,7 @@ Viewer.prototype.sumStrip = function (bins, isMarked) {
   if (wanted) for (const thread of this.state.threads) wanted[thread] = 1;
   const { sampleTime, sampleThread, sampleValue, sampleNode } = model;
   for (let s = 0; s < model.samples; s++) {
-    if (wanted && !wanted[sampleThread[s]]) continue;
+    if ((wanted && !wanted[sampleThread[s]]) || model.unplaced[s]) continue;
     const bin = Math.min(bins - 1, Math.floor(sampleTime[s] * scale));
     sums[bin] += sampleValue[s];
     if (isMatched && isMatched[sampleNode[s]]) matched[bin] += sampleValue[s];

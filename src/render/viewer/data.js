@@ -107,6 +107,8 @@ class Model {
     this.sampleNode = new Uint32Array(count);
     this.sampleValue = numbers(columns, 'value', count, Float64Array);
     this.sampleCount = numbers(columns, 'count', count, Float64Array);
+    // Sums have no moment: they are in no lane, in no part of the strip, and in no range of time.
+    this.unplaced = numbers(columns, 'unplaced', count, Uint8Array);
     const before = new Float64Array(this.threads.length);
     let time = 0;
     for (let i = 0; i < count; i++) {
@@ -135,10 +137,16 @@ class Model {
 
   name(node) { return this.names[this.func[node]]; }
 
-  // The names from the root's callee to `node`.
+  // What tells a function from its siblings: its name, and its kind if that is not the usual one. No name holds that character.
+  key(func) {
+    const kind = this.kinds[func];
+    return kind === KERNEL || kind === INLINED || kind === JIT ? this.names[func] + '\u0001' + kind : this.names[func];
+  }
+
+  // The keys from the root's callee to `node`.
   path(node) {
     const names = [];
-    for (let at = node; at > 0; at = this.parent[at]) names.push(this.name(at));
+    for (let at = node; at > 0; at = this.parent[at]) names.push(this.key(this.func[at]));
     return names.reverse();
   }
 }

@@ -150,7 +150,7 @@ Viewer.prototype.filterChips = function () {
     const button = element('button', { type: 'button', 'aria-label': 'Undo: ' + begin(text, 80) }, made, '\u00d7');
     button.addEventListener('click', () => this.go(undo));
   };
-  state.hidden.forEach((path, n) => chip('without ' + label(path[path.length - 1] || '', 30), { hidden: state.hidden.filter((_, at) => at !== n) }));
+  state.hidden.forEach((path, n) => chip('without ' + label((path[path.length - 1] || '').split('\u0001')[0], 30), { hidden: state.hidden.filter((_, at) => at !== n) }));
   state.hiddenFunctions.forEach((name, n) => chip('without all ' + label(name, 30), { hiddenFunctions: state.hiddenFunctions.filter((_, at) => at !== n) }));
   if (state.only !== null) chip('only with ' + label(state.only, 30), { only: null });
   if (state.from !== null) chip(quantity(state.from, 'ns') + ' \u2026 ' + quantity(state.to, 'ns'), { from: null, to: null });

@@ -87,12 +87,12 @@ Viewer.prototype.actions = function (box) {
   const boxes = this.boxes, tree = this.trees0[boxes.tree[box]];
   if (boxes.count[box]) return [];
   const node = boxes.node[box], func = tree ? tree.func(node) : this.model.func[node], name = this.model.names[func];
-  const isForward = tree === this.forward || !tree, path = isForward ? this.model.path(node) : tree ? this.pathOf(tree, node) : [];
+  const isForward = tree === this.forward || !tree, plain = keys => keys.map(key => key.split('\u0001')[0]), path = isForward ? this.model.path(node) : tree ? this.pathOf(tree, node) : [];
   const isFrame = this.model.kinds[func] !== TASK;
   const list = [];
   if (tree && this.state.view !== 'sandwich') list.push(['Zoom', () => this.zoomTo(tree, node)]);
   list.push(['Copy name', () => this.copy(name)]);
-  list.push(['Copy stack', () => this.copy(isForward ? path.join(';') : tree.isOut ? path.slice().reverse().join(';') : path.join(';'))]);
+  list.push(['Copy stack', () => this.copy(plain(!isForward && tree.isOut ? path.slice().reverse() : path).join(';'))]);
   if (isFrame) list.push(['Callers and callees (sandwich)', () => this.go({ view: 'sandwich', focus: name })]);
   if (isForward && node > 0) list.push(['Hide it and all above', () => this.hide(path)]);
   if (isFrame) list.push(['Hide the function everywhere', () => this.go({ hiddenFunctions: this.state.hiddenFunctions.concat([name]) })]);

@@ -6,7 +6,13 @@
   const isSvg = root.namespaceURI === 'http://www.w3.org/2000/svg';
   const place = isSvg ? root : root.closest ? root.closest('[data-flameprofile]') || document.body : document.body;
   const data = place.querySelector('[data-flameprofile="data"]');
-  if (!data || place.getAttribute('data-flameprofile') === 'live') return;
+  if (!data || place.flameprofile) return;
+  // A page that was saved as the browser had it: what a viewer had made there goes, and what it had put aside is shown.
+  if (place.getAttribute('data-flameprofile') === 'live') {
+    for (const child of Array.from(place.children)) {
+      if (child.getAttribute('data-part') === 'app' || child.localName === 'foreignObject') child.remove(); else child.style.display = '';
+    }
+  }
   place.setAttribute('data-flameprofile', 'live');
   const isAlone = isSvg ? document.documentElement === root : true;
   const still = Array.from(place.children).filter(child => child !== data && child !== script && !['title', 'desc', 'style'].includes(child.tagName.toLowerCase()));
@@ -18,7 +24,9 @@
   const began = performance.now();
   unpack(data.textContent).then(unpacked => {
     let host = place;
-    const box = isSvg ? root.getAttribute('viewBox') : null, size = isSvg ? [root.getAttribute('width'), root.getAttribute('height')] : null;
+    const kept = name => root.getAttribute('data-' + name) || root.getAttribute(name);
+    const box = isSvg ? kept('viewBox') : null, size = isSvg ? [kept('width'), kept('height')] : null;
+    if (isSvg) { root.setAttribute('data-viewBox', box); root.setAttribute('data-width', size[0]); root.setAttribute('data-height', size[1]); }
     if (isSvg) {
       host = document.createElementNS('http://www.w3.org/2000/svg', 'foreignObject');
       host.setAttribute('width', '100%');

@@ -16,7 +16,7 @@ Viewer.prototype.writeHash = function (quiet) {
   if (state.exact) put('case', 1);
   if (state.from !== null) put('time', Math.round(state.from) + '-' + Math.round(state.to));
   if (state.span) put('span', state.span.map(Math.round).join('-'));
-  if (state.threads) put('threads', state.threads.join('.'));
+  if (state.threads) put('threads', state.threads.map(n => this.base.threads[n].pid + '.' + this.base.threads[n].tid).join(','));
   state.hidden.forEach(names => put('hide', path(names)));
   state.hiddenFunctions.forEach(name => put('without', name));
   if (state.only !== null) put('only', state.only);
@@ -60,7 +60,11 @@ Viewer.prototype.readHash = function () {
       case 'case': state.exact = value === '1'; break;
       case 'time': { const found = range(); if (found && this.base.isTimed) [state.from, state.to] = found; break; }
       case 'span': if (this.base.isTimed) state.span = range(); break;
-      case 'threads': state.threads = value.split('.').map(Number).filter(n => n >= 0 && n < this.base.threads.length); break;
+      case 'threads': {
+        const wanted = new Set(value.split(',')), found = this.base.threads.map((thread, n) => wanted.has(thread.pid + '.' + thread.tid) ? n : -1).filter(n => n >= 0);
+        state.threads = found.length ? found : null;
+        break;
+      }
       case 'hide': state.hidden.push(path(value)); break;
       case 'without': state.hiddenFunctions.push(value); break;
       case 'only': state.only = value; break;

@@ -26,7 +26,7 @@ class Weights {
       const from = filter.from === null ? -Infinity : filter.from, to = filter.from === null ? Infinity : filter.to;
       for (let i = 0; i < model.samples; i++) {
         const time = model.sampleTime[i];
-        if (time < from || time >= to || (filter.threads && !filter.threads.has(model.sampleThread[i]))) continue;
+        if ((filter.from !== null && model.unplaced[i]) || time < from || time >= to || (filter.threads && !filter.threads.has(model.sampleThread[i]))) continue;
         own[model.sampleNode[i]] += model.sampleValue[i];
         ownSamples[model.sampleNode[i]] += model.sampleCount[i];
       }
@@ -38,8 +38,11 @@ class Weights {
       this.ownBaseSamples.set(model.ownBaseSamples);
     }
     this.hiddenValue = 0;
+    this.dropped = null;
     const drop = (begin, end) => {
+      if (!this.dropped) this.dropped = new Uint8Array(count);
       for (let i = begin; i < end; i++) {
+        this.dropped[i] = 1;
         this.hiddenValue += own[i];
         own[i] = ownSamples[i] = 0;
         if (model.isDiff) this.ownBase[i] = this.ownBaseSamples[i] = 0;
@@ -273,30 +276,51 @@ function split(model, by) {
   });
 }
 
-// What each function took, over all places where it was called from; a stack that has it twice counts once.
+// What each function took, over all places where it was called from, as `analyze/top.rs` has it: a stack that has it twice counts once, what
+// a compiler has inlined is the same function, and a wait is in the function that waited.
 function functionTable(model, weights) {
-  const count = model.functions, make = () => new Float64Array(count);
-  const own = make(), total = make(), ownSamples = make(), samples = make(), ownBase = make(), base = make();
-  const open = new Int32Array(count), path = new Int32Array(model.deepest + 2), isDiff = model.isDiff;
+  const rowOf = new Int32Array(model.functions * 7).fill(-1), byName = new Map(), rows = [];
+  const deep = model.deepest + 2, path = new Int32Array(deep), groups = new Uint8Array(deep), counted = new Uint8Array(deep);
+  const marked = new Uint8Array(deep), open = [], isDiff = model.isDiff;
   let length = 0;
   for (let i = 1; i < model.count; i++) {
-    while (length >= model.depth[i]) open[path[--length]]--;
-    const func = model.func[i], isOutermost = open[func]++ === 0;
-    path[length++] = func;
-    own[func] += weights.own[i];
-    ownSamples[func] += weights.ownSamples[i];
-    if (isDiff) ownBase[func] += weights.ownBase[i];
-    if (!isOutermost) continue;
-    total[func] += weights.total[i];
-    samples[func] += weights.samples[i];
-    if (isDiff) base[func] += weights.base[i];
+    while (length >= model.depth[i]) { length--; if (counted[length]) open[path[length]]--; }
+    const func = model.func[i], kind = model.kinds[func], above = length > 0 ? groups[length - 1] : USER;
+    const isMarked = length > 0 && (kind === OFF_CPU || marked[length - 1] === 1);
+    let row, group = kind === INLINED ? (above === KERNEL || above === JIT ? above : USER) : kind;
+    if (isMarked) {
+      row = path[length - 1];
+      group = above;
+    } else {
+      row = rowOf[func * 7 + group];
+      if (row < 0) {
+        const key = group + model.names[func];
+        row = byName.get(key);
+        if (row === undefined) {
+          byName.set(key, row = rows.length);
+          rows.push({ func: func, own: 0, total: 0, ownSamples: 0, samples: 0, ownBase: 0, base: 0 });
+          open.push(0);
+        }
+        rowOf[func * 7 + group] = row;
+      }
+    }
+    const sums = rows[row];
+    sums.own += weights.own[i];
+    sums.ownSamples += weights.ownSamples[i];
+    if (isDiff) sums.ownBase += weights.ownBase[i];
+    if (!isMarked) {
+      if (open[row]++ === 0) {
+        sums.total += weights.total[i];
+        sums.samples += weights.samples[i];
+        if (isDiff) sums.base += weights.base[i];
+      }
+      if (model.kinds[sums.func] === INLINED) sums.func = func;
+    }
+    path[length] = row; groups[length] = group; counted[length] = isMarked ? 0 : 1; marked[length] = isMarked ? 1 : 0;
+    length++;
   }
-  const rows = [];
-  for (let func = 0; func < count; func++) {
-    const isOwn = own[func] > 0 || ownBase[func] > 0, kind = model.kinds[func];
-    if (!(total[func] > 0 || base[func] > 0) || (!isOwn && (kind === TASK || kind === NOTE || kind === OFF_CPU))) continue;
-    rows.push({ func: func, own: own[func], total: total[func], ownSamples: ownSamples[func], samples: samples[func],
-      ownBase: ownBase[func], base: base[func] });
-  }
-  return rows;
+  return rows.filter(row => {
+    const kind = model.kinds[row.func], isOwn = row.own > 0 || row.ownBase > 0;
+    return (row.total > 0 || row.base > 0) && (isOwn || (kind !== TASK && kind !== NOTE && kind !== OFF_CPU));
+  });
 }

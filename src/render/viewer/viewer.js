@@ -46,9 +46,11 @@ class Viewer {
 
   rebuild() {
     const state = this.state;
-    if (!this.models[state.split]) this.models[state.split] = split(this.base, state.split);
-    this.model = this.models[state.split];
-    const filterKey = JSON.stringify([state.split, state.width, state.from, state.to, state.threads, state.hidden, state.hiddenFunctions, state.only]);
+    // The chart has a lane for each thread anyway.
+    const by = state.view === 'chart' ? 'none' : state.split;
+    if (!this.models[by]) this.models[by] = split(this.base, by);
+    this.model = this.models[by];
+    const filterKey = JSON.stringify([by, state.width, state.from, state.to, state.threads, state.hidden, state.hiddenFunctions, state.only]);
     if (filterKey !== this.filterKey) {
       this.filterKey = filterKey;
       if (!this.weights || this.weights.model !== this.model) this.weights = new Weights(this.model);
@@ -71,7 +73,7 @@ class Viewer {
     for (const name of path) {
       let found = -1;
       for (let child = this.forwardFirst(node); child >= 0; child = this.forwardNext(child)) {
-        if (this.model.name(child) === name) { found = child; break; }
+        if (this.model.key(this.model.func[child]) === name) { found = child; break; }
       }
       if (found < 0) return near ? node : -1;
       node = found;
@@ -100,7 +102,7 @@ class Viewer {
     for (const name of path) {
       let found = -1;
       for (let child = tree.first(node); child >= 0; child = tree.next(child)) {
-        if (this.model.names[tree.func(child)] === name && tree.width(child) > 0) { found = child; break; }
+        if (this.model.key(tree.func(child)) === name && tree.width(child) > 0) { found = child; break; }
       }
       if (found < 0) break;
       node = found;
@@ -109,7 +111,7 @@ class Viewer {
   }
   pathOf(tree, node) {
     const names = [];
-    for (let at = node; at > 0 && tree.up(at) >= 0; at = tree.up(at)) names.push(this.model.names[tree.func(at)]);
+    for (let at = node; at > 0 && tree.up(at) >= 0; at = tree.up(at)) names.push(this.model.key(tree.func(at)));
     return names.reverse();
   }
 
