@@ -28,6 +28,7 @@ use flate2::write::ZlibEncoder;
 use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::FrameKind;
 
 /// What the data begin with.
 const MAGIC: &[u8] = b"flameprofile-picture\n";
@@ -46,6 +47,17 @@ const LEAST: u64 = 4 << 20;
 
 /// Data of fewer bytes are packed a little smaller.
 const SMALL: usize = 6 << 20;
+
+/// The kinds of frames by the numbers of the column `kind`.
+pub const KINDS: [FrameKind; 7] = [
+    FrameKind::User,
+    FrameKind::Kernel,
+    FrameKind::Inlined,
+    FrameKind::Jit,
+    FrameKind::Task,
+    FrameKind::Note,
+    FrameKind::OffCpu,
+];
 
 /// A column while it is written.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::source::{read_whole, refused};
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::picture::{MARK, Unpacked, signed};
+use crate::formats::picture::{KINDS, MARK, Unpacked, signed};
 use crate::model::{
     FrameId, FrameKind, Origin, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp, Truncation,
     Unit,
@@ -155,15 +155,6 @@ fn functions<'a>(
     string: &dyn Fn(u64) -> Option<&'a str>,
     builder: &mut ProfileBuilder,
 ) -> Result<Vec<Function>> {
-    const KINDS: [FrameKind; 7] = [
-        FrameKind::User,
-        FrameKind::Kernel,
-        FrameKind::Inlined,
-        FrameKind::Jit,
-        FrameKind::Task,
-        FrameKind::Note,
-        FrameKind::OffCpu,
-    ];
     let rows = data.rows("name").max(data.rows("kind"));
     let numbers = data.numbers("name").zip(data.numbers("kind"));
     let mut functions = Vec::new();

@@ -6,23 +6,12 @@ use serde_json::{Value, json};
 use super::name::{base_name, printable};
 use crate::analyze::{CallTree, Leaves, NodeId};
 use crate::error::Result;
-use crate::formats::picture::{Column, Packer};
+use crate::formats::picture::{Column, KINDS, Packer};
 use crate::formats::stats_json;
 use crate::model::{FoundBySet, FrameKind, Profile, StringId, Unit};
 
 /// Distances between samples are given in so many nanoseconds.
 const TICK: u64 = 1_000;
-/// The order of kinds in the column `kind`.
-pub(super) const KINDS: [FrameKind; 7] = [
-    FrameKind::User,
-    FrameKind::Kernel,
-    FrameKind::Inlined,
-    FrameKind::Jit,
-    FrameKind::Task,
-    FrameKind::Note,
-    FrameKind::OffCpu,
-];
-
 /// What the tree is compared with: self value and number of samples of a node.
 pub(super) type Base<'a> = &'a dyn Fn(NodeId) -> (u64, u64);
 /// The path of what the code of a node is in.

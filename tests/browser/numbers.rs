@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use flameprofile::analyze::{CallTree, DiffTree, Direction, NodeId, Sandwich, Timeline, Top, View};
+use flameprofile::formats::picture::KINDS;
 use flameprofile::import::{ImportOptions, Input, import};
 use flameprofile::model::{FrameKind, Profile, Sample, Timestamp};
 use flameprofile::render::name::printable;
@@ -13,16 +14,6 @@ use serde_json::{Value, json};
 use crate::driver::Browser;
 use crate::page::{FORMATS, Format, Page, write_text};
 use crate::sketch::{every_kind, hostile, large};
-
-const KINDS: [FrameKind; 7] = [
-    FrameKind::User,
-    FrameKind::Kernel,
-    FrameKind::Inlined,
-    FrameKind::Jit,
-    FrameKind::Task,
-    FrameKind::Note,
-    FrameKind::OffCpu,
-];
 
 /// Path of names and kinds, own value, total value, own samples, total samples.
 type Row = (String, [u64; 4]);
