@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench browser`. Medians of five. Times are from the call until the second frame of animation after it, which alone
 //! takes 17 to 33 ms at 60 Hz; in brackets the time of the script itself, without what the browser paints. A load counts from the begin
-//! of the navigation. The peer is inferno's SVG of the same stacks, nothing left out of either, in the same browser.
+//! of the navigation. The peers are inferno's SVG and flamegraph.pl's (Debian has it in `libdevel-nytprof-perl`) of the same stacks, nothing
+//! left out of any, in the same browser.
 
 #[path = "../tests/browser/driver.rs"]
 mod driver;
@@ -12,6 +13,7 @@ mod sketch;
 mod skip;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use flameprofile::analyze::{CallTree, View};
 use flameprofile::model::Profile;
@@ -50,7 +52,11 @@ fn main() {
     ours(&browser, &file, out.len());
     let mut stacks = Vec::new();
     folded::write(&profile, &View::default(), &FoldedOptions::default(), &mut stacks).unwrap();
-    peer(&browser, &stacks);
+    peer(&browser, "inferno", &inferno(&stacks));
+    match flamegraph_pl(&stacks) {
+        Some(picture) => peer(&browser, "flamegraph.pl", &picture),
+        None => println!("SKIPPED flamegraph.pl: not installed"),
+    }
 
     let profile = sketch::large_of(8, 250_000, 500_000);
     out.clear();
@@ -124,16 +130,32 @@ fn ours(browser: &Browser, file: &Path, bytes: usize) {
     }
 }
 
-/// inferno's SVG of the same stacks.
-fn peer(browser: &Browser, stacks: &[u8]) {
+/// inferno's SVG of stacks.
+fn inferno(stacks: &[u8]) -> Vec<u8> {
     let mut options = inferno::flamegraph::Options::default();
     options.min_width = 0.0;
     let mut out = Vec::new();
     inferno::flamegraph::from_reader(&mut options, stacks, &mut out).unwrap();
-    println!("  peer: inferno's SVG of the same");
-    load(browser, &write("bench_inferno.svg", &out), "loadedAt", out.len());
+    out
+}
+
+/// flamegraph.pl's.
+fn flamegraph_pl(stacks: &[u8]) -> Option<Vec<u8>> {
+    let script = Path::new("/usr/share/perl5/Devel/NYTProf/flamegraph.pl");
+    if !script.is_file() {
+        return None;
+    }
+    let folded = write("bench.folded", stacks);
+    let run = Command::new("perl").arg(script).arg("--minwidth=0").arg(folded).output().unwrap();
+    run.status.success().then_some(run.stdout)
+}
+
+/// Another's picture: both have the same frames and functions of the same names.
+fn peer(browser: &Browser, name: &str, picture: &[u8]) {
+    println!("  peer: {name}'s SVG of the same");
+    load(browser, &write("bench_peer.svg", picture), "loadedAt", picture.len());
     let click = "dispatchEvent(new MouseEvent('click', {bubbles: true}))";
-    browser.run("window.frame_ = document.querySelector('#frames').children[2]; frame_ = frame_.querySelector('rect') || frame_; return 0");
+    browser.run("window.frame_ = document.querySelectorAll('#frames > *, g.func_g')[2]; frame_ = frame_.querySelector('rect') || frame_; return 0");
     act(browser, "zoom", "unzoom()", &format!("frame_.{click}"));
     act(browser, "unzoom", &format!("frame_.{click}"), "unzoom()");
     act(browser, "search", "reset_search()", "search('vec::.*push')");

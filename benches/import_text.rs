@@ -5,14 +5,15 @@
 //! one thread: `inferno-collapse-perf` if it is installed, else the same code of the crate, run in a process of its own (this
 //! program, told `--fold`), so that its memory can be read. For pictures it is inferno's flame graph in the same way (`--draw`), with
 //! its default options. Each is run three times; the least CPU time counts, which other
-//! work on the machine moves less than the clock on the wall.
+//! work on the machine moves less than the clock on the wall. `flamegraph.pl` draws them once, where it is installed (Debian has it in
+//! `libdevel-nytprof-perl`).
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
@@ -111,7 +112,21 @@ fn picture(folder: &Path) {
         least_theirs.1,
         if time <= goal && memory <= goal { "" } else { "  MISSED" }
     );
+    match flamegraph_pl() {
+        Some(script) => {
+            let (seconds, memory) = run(Command::new("perl").arg(script).arg(&text), &folder.join("theirs.svg"));
+            println!("  flamegraph.pl {seconds:.1} s, {memory:.1} MiB: {:.0} x our time", seconds / least.0);
+        }
+        None => println!("SKIPPED flamegraph.pl: not installed"),
+    }
     fs::remove_file(&text).expect("it is ours");
+}
+
+/// Where the peer in Perl is.
+fn flamegraph_pl() -> Option<PathBuf> {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&paths).chain([PathBuf::from("/usr/share/perl5/Devel/NYTProf")]);
+    folders.map(|folder| folder.join("flamegraph.pl")).find(|path| path.is_file())
 }
 
 /// What `inferno-flamegraph` does.

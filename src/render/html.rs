@@ -28,7 +28,8 @@ const STILL_ROWS: u32 = 100;
 const STILL_FUNCTIONS: usize = 25;
 
 const STYLE: &str = "html,body{height:100%;margin:0}body{background:#fff;color:#1b1b1f;font:13px/1.4 system-ui,sans-serif}\
-    [data-flameprofile=live]{height:100%}[data-part=fallback] table{border-collapse:collapse;margin:8px 10px}\
+    [data-flameprofile=live]{height:100%}[data-flameprofile=live]>:not([data-part=app]){display:none}\
+    @media print{[data-flameprofile=live]>main{display:block!important}}[data-part=fallback] table{border-collapse:collapse;margin:8px 10px}\
     [data-part=fallback] td,[data-part=fallback] th{padding:1px 8px;text-align:right}\
     [data-part=fallback] td:last-child,[data-part=fallback] th:last-child{text-align:left;font-family:monospace}\
     [data-part=fallback] p{margin:8px 10px}[data-part=fallback] svg{max-width:100%;height:auto}";
@@ -64,14 +65,18 @@ fn write_subject(subject: Subject<'_>, options: &PictureOptions, out: &mut impl 
     let still = Still::of(subject, &small, tree.as_ref())?;
     let script = viewer::script();
     let hash = STANDARD.encode(Sha256::digest(script.as_bytes()));
-    let mut text = format!(
+    let begin = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'sha256-{hash}'; style-src 'unsafe-inline'; \
          img-src data:; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body data-flameprofile=\"still\">\n<main data-part=\"fallback\">\n",
+         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body data-flameprofile=\"still\">\n\
+         <script type=\"application/x-flameprofile\" {MARK}>",
         Text(&subject.title(options))
     );
+    // The data and the script first, so that they begin before the picture without a script has been read.
+    let data = subject.data(options, tree.as_ref(), &still.empty)?;
+    let mut text = format!("</script>\n<script>{script}</script>\n<main data-part=\"fallback\">\n");
     still.open(&mut text, "picture");
     text.push_str(&still.body);
     text.push_str("</svg>\n");
@@ -82,11 +87,9 @@ fn write_subject(subject: Subject<'_>, options: &PictureOptions, out: &mut impl 
             None => table(&mut text, &CallTree::build(profile, view), subject),
         },
     }
-    text.push_str("</main>\n");
-    let data = subject.data(options, tree.as_ref(), &still.empty)?;
+    text.push_str("</main>\n</body>\n</html>\n");
     drop(tree);
-    let end = format!("</script>\n<script>{script}</script>\n</body>\n</html>\n");
-    let parts = [&text, &format!("<script type=\"application/x-flameprofile\" {MARK}>"), &data, &end];
+    let parts = [&begin, &data, &text];
     let written = parts.into_iter().try_for_each(|part| out.write_all(part.as_bytes())).and_then(|()| out.flush());
     written.map_err(|error| Error::io("cannot write the picture", error))
 }

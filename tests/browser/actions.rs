@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use flameprofile::analyze::{CallTree, NodeId, View};
+use flameprofile::model::{FoundBy, FoundBySet};
 use flameprofile::render::number::{count_of, percent, quantity};
 use flameprofile::render::{PictureOptions, label};
 use serde_json::{Value, json};
@@ -278,7 +279,7 @@ fn several_terms_have_colours_and_shares_of_their_own() {
         let names = ["server::http::parse_request", "__memmove_avx_unaligned_erms", "tcp_recvmsg"];
         let colours = names.map(|name| page.get(&format!("pixel(box('{name}'))")).as_str().unwrap().to_owned());
         assert_eq!(colours, ["#ea72e0", "#56d364", "#58c7f3"]);
-        page.browser.screenshot(&format!("terms_{}", page.format.ending()));
+        page.browser.screenshot(&format!("allTerms{}", page.format.ending()));
         let place = page.hash();
         page.open(&place);
         assert_eq!(page.get("v.state.terms"), json!(["parse", "memmove"]));
@@ -373,6 +374,21 @@ fn the_bar_says_all_that_is_known() {
         }
         page.browser.resize(1200, 700);
     });
+}
+
+#[test]
+fn how_a_frame_was_found_is_said() {
+    let Some(browser) = Browser::start(1200, 700) else { return };
+    let mut profile = every_kind();
+    for frame in &mut profile.frames {
+        frame.found_by = FoundBySet::default().with(FoundBy::CallChain).with(FoundBy::UnwindInfo);
+    }
+    for format in FORMATS {
+        let page = Page::of(&browser, format, "found", &profile, &PictureOptions::default());
+        page.hover("server::accept_loop");
+        let said = page.text("numbers");
+        assert!(said.ends_with(" · found by unwind info, call chain"), "{said}");
+    }
 }
 
 #[test]

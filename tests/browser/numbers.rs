@@ -8,7 +8,7 @@ use flameprofile::formats::picture::KINDS;
 use flameprofile::import::{ImportOptions, Input, import};
 use flameprofile::model::{FrameKind, Profile, Sample, Timestamp};
 use flameprofile::render::name::printable;
-use flameprofile::render::{Palette, PictureOptions, label, svg};
+use flameprofile::render::{Palette, PictureOptions, html, label, svg};
 use serde_json::{Value, json};
 
 use crate::driver::Browser;
@@ -217,42 +217,52 @@ fn differences_are_those_of_analyze() {
         [(&base, &new, true), (&new, &base, false), (&large(2_000, 6_000), &large(2_500, 6_000), true)]
     {
         let diff = DiffTree::build(base, new, &View::default(), normalise);
-        let mut out = Vec::new();
-        flameprofile::render::html::write_diff(&diff, base, new, &PictureOptions::default(), &mut out).unwrap();
-        let page = Page::at(&browser, Format::Html, &write_text("difference.html", &String::from_utf8(out).unwrap()));
-        browser.screenshot("difference");
-        let theirs = page.get("Array.from({length: v.model.count}, (_, i) => [v.forward.value(i), v.forward.own(i), v.forward.samples(i), v.forward.base(i), v.forward.ownBase(i), v.forward.baseSamples(i), v.forward.width(i)])");
-        assert_eq!(theirs.as_array().unwrap().len(), diff.tree.nodes.len());
-        for (id, theirs) in theirs.as_array().unwrap().iter().enumerate() {
-            let (node, side) = (&diff.tree.nodes[id], &diff.base[id]);
-            let scaled = |value: u64| value as f64 * diff.scale;
-            // A parent's width is the sum of those of its own part and of its callees: each of the larger side.
-            let ours = [
-                node.total_value as f64,
-                node.self_value as f64,
-                node.total_samples as f64,
-                scaled(side.total_value),
-                scaled(side.self_value),
-                side.total_samples as f64,
-            ];
-            for (at, ours) in ours.into_iter().enumerate() {
-                let theirs = theirs[at].as_f64().unwrap();
-                assert!((ours - theirs).abs() <= 1e-9 * ours.abs().max(1.0), "{id} {at}: {ours}, {theirs}");
-            }
-            let wide = theirs[6].as_f64().unwrap();
-            assert!(wide + 1e-6 >= (node.total_value as f64).max(scaled(side.total_value)));
+        for format in FORMATS {
+            difference(&browser, format, base, new, &diff);
         }
-        // What is said of each: shares of both, by how many points, new, gone.
-        for width in ["new", "base", "both"] {
-            page.select("width", width);
-            browser.screenshot(&format!("difference_{width}"));
+    }
+}
+
+fn difference(browser: &Browser, format: Format, base: &Profile, new: &Profile, diff: &DiffTree) {
+    let (mut out, options) = (Vec::new(), PictureOptions::default());
+    match format {
+        Format::Svg => svg::write_diff(diff, base, new, &options, &mut out).unwrap(),
+        Format::Html => html::write_diff(diff, base, new, &options, &mut out).unwrap(),
+    }
+    let name = format!("difference.{}", format.ending());
+    let page = Page::at(browser, format, &write_text(&name, &String::from_utf8(out).unwrap()));
+    browser.screenshot(&format!("difference_{}", format.ending()));
+    let theirs = page.get("Array.from({length: v.model.count}, (_, i) => [v.forward.value(i), v.forward.own(i), v.forward.samples(i), v.forward.base(i), v.forward.ownBase(i), v.forward.baseSamples(i), v.forward.width(i)])");
+    assert_eq!(theirs.as_array().unwrap().len(), diff.tree.nodes.len());
+    for (id, theirs) in theirs.as_array().unwrap().iter().enumerate() {
+        let (node, side) = (&diff.tree.nodes[id], &diff.base[id]);
+        let scaled = |value: u64| value as f64 * diff.scale;
+        // A parent's width is the sum of those of its own part and of its callees: each of the larger side.
+        let ours = [
+            node.total_value as f64,
+            node.self_value as f64,
+            node.total_samples as f64,
+            scaled(side.total_value),
+            scaled(side.self_value),
+            side.total_samples as f64,
+        ];
+        for (at, ours) in ours.into_iter().enumerate() {
+            let theirs = theirs[at].as_f64().unwrap();
+            assert!((ours - theirs).abs() <= 1e-9 * ours.abs().max(1.0), "{id} {at}: {ours}, {theirs}");
         }
-        let id = (1..diff.tree.nodes.len() as NodeId).find(|id| diff.is_vanished(*id) || diff.is_added(*id));
-        if let Some(id) = id {
-            let said = page.get(&format!("(v.go({{zoom: v.model.path({id})}}), v.describe(v.boxOf({id}))[1])"));
-            let word = if diff.is_added(id) { "new" } else { "gone" };
-            assert!(said.as_str().unwrap().starts_with(word), "{said}");
-        }
+        let wide = theirs[6].as_f64().unwrap();
+        assert!(wide + 1e-6 >= (node.total_value as f64).max(scaled(side.total_value)));
+    }
+    // What is said of each: shares of both, by how many points, new, gone.
+    for width in ["new", "base", "both"] {
+        page.select("width", width);
+        browser.screenshot(&format!("difference_{width}"));
+    }
+    let id = (1..diff.tree.nodes.len() as NodeId).find(|id| diff.is_vanished(*id) || diff.is_added(*id));
+    if let Some(id) = id {
+        let said = page.get(&format!("(v.go({{zoom: v.model.path({id})}}), v.describe(v.boxOf({id}))[1])"));
+        let word = if diff.is_added(id) { "new" } else { "gone" };
+        assert!(said.as_str().unwrap().starts_with(word), "{said}");
     }
 }
 
@@ -279,7 +289,7 @@ fn the_flame_chart_is_the_timeline() {
         for piece in 0..pieces {
             let [from, to] = [piece, piece + 1].map(|at| (whole * f64::from(at) / f64::from(pieces) - offset).max(0.0));
             page.get(&format!("(v.go({{span: [{from}, {to}]}}), 0)"));
-            let spans = page.get("v.spans.filter(s => s && s.from >= v.state.span[0] && s.to <= v.state.span[1]).map(s => [v.model.names[v.model.func[s.node]], v.model.depth[s.node] - 2, s.from, s.to, s.samples, s.value])");
+            let spans = page.get("v.spans.filter(Boolean).map(s => s.lane.whole(s)).filter(s => s.from >= v.state.span[0] && s.to <= v.state.span[1]).map(s => [v.model.names[v.model.func[s.node]], v.model.depth[s.node] - 2, s.from, s.to, s.samples, s.value])");
             for span in spans.as_array().unwrap() {
                 let [row, start, end, samples, value] = [1, 2, 3, 4, 5].map(|at| span[at].as_f64().unwrap());
                 let found = timeline.lanes.iter().flat_map(|lane| &lane.spans).any(|ours| {

@@ -49,7 +49,7 @@ pub fn write_text(name: &str, text: &str) -> PathBuf {
 const PRELUDE: &str = r"
 var place = document.querySelector('[data-flameprofile=live]'), v = place.flameprofile;
 function nameOf(b) {
-  var t = v.trees0[v.boxes.tree[b]], n = v.boxes.node[b];
+  var t = v.drawnTrees[v.boxes.tree[b]], n = v.boxes.node[b];
   return v.boxes.count[b] || (!t && n < 0) ? null : v.model.names[t ? t.func(n) : v.model.func[n]];
 }
 function boxes(name) {
@@ -191,7 +191,8 @@ impl<'a> Page<'a> {
 
     /// Types a search; returns what is said of it.
     pub fn search(&self, term: &str) -> String {
-        self.get("(v.input.focus(), v.input.select())");
+        // The same term again is searched anew too.
+        self.get("(v.state.query = null, v.input.focus(), v.input.select())");
         self.browser.keys(&format!("{}{term}", super::driver::BACKSPACE));
         self.browser.wait_for(&format!(
             "document.querySelector('[data-flameprofile=live]').flameprofile.state.query === {}",

@@ -159,15 +159,15 @@ fn paper_shows_the_still() {
         let is_shown = format!("{still}.style.display !== 'none' && {still}.getBoundingClientRect().width > 0");
         assert_eq!(page.get(&is_shown), false);
         page.get("(window.dispatchEvent(new Event('beforeprint')), 0)");
-        assert_eq!(page.get(&is_shown), true);
         browser.cdp("Emulation.setEmulatedMedia", json!({"media": "print"}));
+        assert_eq!(page.get(&is_shown), true);
         assert_eq!(page.get("part('app') ? getComputedStyle(part('app')).display : 'none'"), "none");
         browser.screenshot(&format!("paper_{}", format.ending()));
         browser.cdp("Emulation.setEmulatedMedia", json!({"media": ""}));
         page.get("(window.dispatchEvent(new Event('afterprint')), 0)");
         assert_eq!(page.get(&is_shown), false);
         assert_eq!(page.width("server::accept_loop"), page.number("v.width"), "the reader is where he was");
-        // A real print: both events, and one or two pages with text.
+        // A real print: one or two pages with text, and for an SVG the event that puts the still in the viewer's place; the style of a page does.
         page.get(&format!(
             "(window.printed = [], addEventListener('beforeprint', () => {{ window.printed.push({is_shown}); }}), 0)"
         ));
@@ -175,7 +175,9 @@ fn paper_shows_the_still() {
         assert!(paper["data"].as_str().unwrap().len() > 10_000);
         let bytes = crate::driver::base64(paper["data"].as_str().unwrap());
         std::fs::write(format!("{}/paper_{}.pdf", env!("CARGO_TARGET_TMPDIR"), format.ending()), bytes).unwrap();
-        assert_eq!(page.get("window.printed"), json!([true]));
+        if format == Format::Svg {
+            assert_eq!(page.get("window.printed"), json!([true]));
+        }
         page.click("server::main");
         assert_eq!(page.width("server::main"), page.number("v.width"));
     }

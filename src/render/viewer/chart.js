@@ -3,13 +3,18 @@
 // The samples of each thread in order, and how long one stands for: its period, or the usual distance to the next.
 Viewer.prototype.lanes = function () {
   if (this.laneList) return this.laneList;
-  const model = this.base, of = model.threads.map(() => []);
-  for (let s = 0; s < model.samples; s++) if (model.sampleCount[s] > 0 && !model.unplaced[s]) of[model.sampleThread[s]].push(s);
-  const header = model.header;
+  this.base.readSamples();
+  const model = this.base, header = model.header, { sampleCount, unplaced, sampleThread, sampleTime, sampleValue } = model;
+  const ends = new Int32Array(model.threads.length + 1), isPlaced = s => sampleCount[s] > 0 && !unplaced[s];
+  for (let s = 0; s < model.samples; s++) if (isPlaced(s)) ends[sampleThread[s] + 1]++;
+  for (let thread = 0; thread < model.threads.length; thread++) ends[thread + 1] += ends[thread];
+  const all = new Int32Array(ends[model.threads.length]), filled = ends.slice();
+  for (let s = 0; s < model.samples; s++) if (isPlaced(s)) all[filled[sampleThread[s]]++] = s;
+  const of = model.threads.map((_, thread) => all.subarray(ends[thread], ends[thread + 1]));
   let length = header.unit === 'ns' && header.period ? header.period : 0;
   if (!length) {
     const distances = [];
-    for (const list of of) for (let n = 1; n < list.length && distances.length < 20000; n++) distances.push(model.sampleTime[list[n]] - model.sampleTime[list[n - 1]]);
+    for (const list of of) for (let n = 1; n < list.length && distances.length < 20000; n++) distances.push(sampleTime[list[n]] - sampleTime[list[n - 1]]);
     distances.sort((a, b) => a - b);
     length = distances.length ? distances[distances.length >> 1] : model.duration / 100 || 1;
   }
@@ -29,7 +34,7 @@ Viewer.prototype.chartRange = function () {
 Viewer.prototype.layoutChart = function (boxes, width) {
   const model = this.base, state = this.state, [from, to] = this.chartRange(), scale = width / (to - from);
   const wanted = state.threads ? new Set(state.threads) : null;
-  this.trees0 = [];
+  this.drawnTrees = [];
   this.spans = [];
   this.zoomed = 0;
   let row = 0;
@@ -45,78 +50,163 @@ Viewer.prototype.layoutChart = function (boxes, width) {
 
 // As `analyze/timeline.rs` places them: a sample is the middle of its length, neighbours touch in the middle between them, and where the
 // next is further away than one and a half lengths there is a gap. A wait begins at its time and has its length.
-Viewer.prototype.layoutLane = function (boxes, lane, row, from, to, scale) {
-  const dropped = this.weights.dropped;
-  const model = this.base, samples = dropped ? lane.samples.filter(s => !dropped[model.sampleNode[s]]) : lane.samples, times = model.sampleTime, length = this.sampleLength, isWait = this.isWait;
-  let low = 0, high = samples.length;
-  while (low < high) { const middle = (low + high) >> 1; if (times[samples[middle]] < from) low = middle + 1; else high = middle; }
-  low = Math.max(0, low - 1);
-  // The open spans, by depth: their node, when they began, with which sample, and the value of all samples before it.
-  const nodes = [], begun = [], firsts = [], sums = [], small = [];
-  let deepest = 0, before = -Infinity, sum = 0, open = 0;
-  const flush = depth => {
-    const run = small[depth];
-    if (run && run.count) {
-      const box = boxes.add(row + depth, run.x, Math.max(run.end - run.x, 0.3), -1, 0, run.count);
-      this.spans[box] = null;
-      run.count = 0;
-    }
-  };
-  const close = (depth, n) => {
-    if (open > deepest) deepest = open;
-    while (open > depth) {
-      const at = --open, x = (begun[at] - from) * scale, w = (before - begun[at]) * scale;
-      const run = small[at] || (small[at] = { x: 0, end: 0, count: 0 });
-      if (w < LEAST) {
-        if (run.count && x - run.end > 1) flush(at);
-        if (!run.count) run.x = x;
-        run.end = x + w;
-        run.count++;
-        continue;
-      }
-      flush(at);
-      const box = boxes.add(row + at, Math.max(x, -2), Math.min(w, (to - from) * scale + 4), nodes[at], 0, 0);
-      this.spans[box] = { node: nodes[at], from: begun[at], to: before, samples: n - firsts[at], value: sum - sums[at], thread: lane.thread };
-    }
-  };
-  const { parent, depth: depthOf, sampleNode, sampleValue } = model, far = 1.5 * length;
-  let n = low;
-  for (; n < samples.length; n++) {
-    const s = samples[n], time = times[s];
-    const last = n > 0 ? times[samples[n - 1]] : -Infinity, next = n + 1 < samples.length ? times[samples[n + 1]] : Infinity;
-    const begins = isWait ? time : time - last <= far ? (last + time) / 2 : time - length / 2;
-    const ends = isWait ? time + sampleValue[s] : next - time <= far ? (time + next) / 2 : time + length / 2;
-    if (begins >= to) break;
-    // The frames that it shares with the sample before stay open: those from where the two paths meet.
-    let at = sampleNode[s];
-    const depth = Math.max(0, depthOf[at] - 1);
-    let common = depth;
-    while (common > 0 && (begins > before || common > open || nodes[common - 1] !== at)) { at = parent[at]; common--; }
-    close(common, n);
-    at = sampleNode[s];
-    for (let level = depth - 1; level >= common; level--, at = parent[at]) { nodes[level] = at; begun[level] = begins; firsts[level] = n; sums[level] = sum; }
-    open = depth;
-    sum += sampleValue[s];
-    before = ends;
+class Lane {
+  constructor(viewer, thread, samples) {
+    this.model = viewer.base; this.thread = thread; this.samples = samples; this.length = viewer.sampleLength; this.isWait = viewer.isWait;
   }
-  close(0, n);
-  small.forEach((_, depth) => flush(depth));
+  begins(n) {
+    const times = this.model.sampleTime, samples = this.samples, time = times[samples[n]], last = n > 0 ? times[samples[n - 1]] : -Infinity;
+    return this.isWait ? time : time - last <= 1.5 * this.length ? (last + time) / 2 : time - this.length / 2;
+  }
+  ends(n) {
+    const times = this.model.sampleTime, samples = this.samples, time = times[samples[n]], next = n + 1 < samples.length ? times[samples[n + 1]] : Infinity;
+    return this.isWait ? time + this.model.sampleValue[samples[n]] : next - time <= 1.5 * this.length ? (time + next) / 2 : time + this.length / 2;
+  }
+  // The first sample at `time` or later.
+  find(time) {
+    let low = 0, high = this.samples.length;
+    while (low < high) { const middle = (low + high) >> 1; if (this.model.sampleTime[this.samples[middle]] < time) low = middle + 1; else high = middle; }
+    return low;
+  }
+  // The whole of a span: what was laid out begins and ends with a piece, and the samples beside it may be of the span too.
+  whole(span) {
+    const model = this.model, isOf = n => n >= 0 && n < this.samples.length && model.sampleNode[this.samples[n]] >= span.node && model.sampleNode[this.samples[n]] < model.end[span.node];
+    let first = span.first, last = span.last, value = 0;
+    while (isOf(first - 1) && this.begins(first) <= this.ends(first - 1)) first--;
+    while (isOf(last + 1) && this.begins(last + 1) <= this.ends(last)) last++;
+    for (let n = first; n <= last; n++) value += model.sampleValue[this.samples[n]];
+    return { node: span.node, from: this.begins(first), to: this.ends(last), samples: last - first + 1, value: value, thread: this.thread };
+  }
+}
+
+// Samples that share less than half a pixel are a piece: of what is below the innermost frame that all of them have, none can be seen, and
+// it is gathered. Zoomed in, each sample is a piece.
+Viewer.prototype.layoutLane = function (boxes, { thread, samples }, row, from, to, scale) {
+  const model = this.base, dropped = this.weights.dropped, { parent, end, depth: depthOf, sampleNode } = model;
+  const lane = new Lane(this, thread, dropped ? samples.filter(s => !dropped[sampleNode[s]]) : samples), all = lane.samples, count = all.length, times = model.sampleTime;
+  const spans = new OpenSpans(model, from, to, scale, (depth, x, w, node, number, first, last) => {
+    this.spans[boxes.add(row + depth, x, w, node, 0, number)] = number ? null : { node: node, first: first, last: last, lane: lane };
+  });
+  const ofDepth = new Int32Array(model.deepest + 2);
+  for (let n = Math.max(0, lane.find(from) - 1); n < count;) {
+    const first = n, begins = lane.begins(n);
+    let ends = lane.ends(n), node = sampleNode[all[n]];
+    if (begins >= to) break;
+    let least = node, most = node, isWhole = true, deepest = 0;
+    const edge = begins + LEAST / scale;
+    for (n++; n < count && times[all[n]] < edge; n++) {
+      const nextEnds = lane.ends(n);
+      if (!(nextEnds < edge)) break;
+      if (times[all[n]] > ends && lane.begins(n) > ends) isWhole = false;
+      const next = sampleNode[all[n]], depth = depthOf[next];
+      if (next < least) least = next; else if (next > most) most = next;
+      if (depth > deepest) deepest = depth;
+      ofDepth[depth]++;
+      ends = nextEnds;
+    }
+    if (n === first + 1) { spans.add(first, n, node, begins, ends); continue; }
+    const depth = depthOf[node];
+    if (depth > deepest) deepest = depth;
+    ofDepth[depth]++;
+    // The frame that they share: where the paths of the first and the last in pre-order meet.
+    node = isWhole ? least : 0;
+    while (node > 0 && most >= end[node]) node = parent[node];
+    spans.add(first, n, node, begins, ends);
+    const shared = Math.max(0, depthOf[node] - 1);
+    for (let level = deepest - 1, number = 0; level >= 0; level--) {
+      number += ofDepth[level + 1];
+      ofDepth[level + 1] = 0;
+      if (level >= shared) spans.gather(level, level + 1, (begins - from) * scale, (ends - begins) * scale, number);
+    }
+    ofDepth[0] = 0;
+  }
+  spans.end();
   // Runs and spans of a row come in order of their ends.
-  for (let at = row; at < row + deepest; at++) if (boxes.rows[at]) boxes.rows[at].sort((a, b) => boxes.x[a] - boxes.x[b]);
-  return row + deepest;
+  for (let at = row; at < row + spans.deepest; at++) if (boxes.rows[at]) boxes.rows[at].sort((a, b) => boxes.x[a] - boxes.x[b]);
+  return row + spans.deepest;
 };
 
+// The open spans of a lane, by depth: their node, when they began, and with which sample. Those from `fresh` on began with the last piece.
+// Beside them the runs of what is too short: where they begin and end, and of how many samples.
+class OpenSpans {
+  constructor(model, from, to, scale, draw) {
+    const deep = model.deepest + 1;
+    this.model = model; this.from = from; this.to = to; this.scale = scale; this.draw = draw;
+    this.nodes = new Int32Array(deep); this.begun = new Float64Array(deep); this.firsts = new Int32Array(deep);
+    this.runAt = new Float64Array(deep); this.runEnd = new Float64Array(deep); this.runCount = new Int32Array(deep);
+    this.deepest = this.open = this.fresh = this.freshBegun = this.last = 0;
+    this.before = -Infinity;
+  }
+
+  // A piece, of samples from `first` on to before `past`: the frames that it shares with the one before stay open, those that its node is below.
+  add(first, past, node, begins, ends) {
+    const { parent, end } = this.model, { nodes, begun, firsts } = this, depth = Math.max(0, this.model.depth[node] - 1);
+    let common = 0;
+    if (begins <= this.before) {
+      for (let beyond = Math.min(this.open, depth); common < beyond;) {
+        const middle = (common + beyond) >> 1, above = nodes[middle];
+        if (above <= node && node < end[above]) common = middle + 1; else beyond = middle;
+      }
+    }
+    if (this.open > common) this.close(common);
+    for (let level = depth - 1, at = node; level >= common; level--, at = parent[at]) { nodes[level] = at; begun[level] = begins; firsts[level] = first; }
+    this.open = depth;
+    this.fresh = common; this.freshBegun = begins;
+    this.before = ends;
+    this.last = past - 1;
+  }
+
+  close(depth) {
+    const shift = this.from, scale = this.scale, before = this.before, w = (before - this.freshBegun) * scale;
+    if (this.open > this.deepest) this.deepest = this.open;
+    // What lasted for one short piece, as most do where there are many.
+    if (w < LEAST && this.fresh < this.open) {
+      const first = Math.max(depth, this.fresh);
+      this.gather(first, this.open, (this.freshBegun - shift) * scale, w, this.last - this.firsts[first] + 1);
+      this.open = first;
+    }
+    while (this.open > depth) {
+      const at = --this.open, begun = this.begun[at], x = (begun - shift) * scale, w = (before - begun) * scale;
+      if (w < LEAST) { this.gather(at, at + 1, x, w, this.last - this.firsts[at] + 1); continue; }
+      this.flush(at);
+      this.draw(at, Math.max(x, -2), Math.min(w, (this.to - shift) * scale + 4), this.nodes[at], 0, this.firsts[at], this.last);
+    }
+  }
+
+  gather(first, last, x, w, count) {
+    const { runAt, runEnd, runCount } = this, ends = x + w;
+    if (last > this.deepest) this.deepest = last;
+    for (let at = first; at < last; at++) {
+      if (runCount[at] > 0 && x - runEnd[at] > 1) this.flush(at);
+      if (runCount[at] === 0) runAt[at] = x;
+      runCount[at] += count;
+      runEnd[at] = ends;
+    }
+  }
+
+  flush(depth) {
+    if (!this.runCount[depth]) return;
+    this.draw(depth, this.runAt[depth], Math.max(this.runEnd[depth] - this.runAt[depth], 0.3), -1, this.runCount[depth]);
+    this.runCount[depth] = 0;
+  }
+
+  end() {
+    this.close(0);
+    for (let depth = 0; depth < this.deepest; depth++) this.flush(depth);
+  }
+}
+
 Viewer.prototype.describeSpan = function (box) {
-  const model = this.base, span = this.spans[box];
-  if (!span) return [countOf(this.boxes.count[box], 'span') + ' too short to be drawn', 'Zoom in to see them.'];
-  const func = model.func[span.node], thread = model.threads[span.thread];
+  if (!this.spans[box]) return [countOf(this.boxes.count[box], 'sample') + ' too short to be drawn', 'Zoom in to see them.'];
+  const model = this.model, span = this.spans[box].lane.whole(this.spans[box]), func = model.func[span.node], thread = model.threads[span.thread];
   return [model.names[func], quantity(span.to - span.from, 'ns') + ' from ' + quantity(Math.max(0, span.from), 'ns') + ' \u00b7 ' + countOf(span.samples, 'sample') + ', ' + quantity(span.value, this.base.unit) +
     ' \u00b7 ' + thread.name + '-' + thread.tid, this.placeOf(func)].filter(Boolean);
 };
 
 Viewer.prototype.zoomSpan = function (box) {
-  const span = this.spans[box];
-  if (span) this.go({ span: [Math.max(0, span.from), span.to] });
+  if (!this.spans[box]) return;
+  const span = this.spans[box].lane.whole(this.spans[box]);
+  this.go({ span: [Math.max(0, span.from), span.to] });
 };
 Viewer.prototype.zoomChart = function (factor, x) {
   if (this.state.view !== 'chart') return;
@@ -136,6 +226,12 @@ Viewer.prototype.panChart = function (by) {
 Viewer.prototype.drawStrip = function () {
   const strip = this.strip;
   if (!strip) return;
+  // The frames are to be seen first.
+  if (!this.base.isRead) {
+    if (!this.isStripDue) requestAnimationFrame(() => setTimeout(() => { this.base.readSamples(); this.drawStrip(); }, 60));
+    this.isStripDue = true;
+    return;
+  }
   const ratio = Math.min(3, window.devicePixelRatio || 1), wide = strip.clientWidth || 300, tall = 44;
   strip.width = Math.round(wide * ratio);
   strip.height = Math.round(tall * ratio);

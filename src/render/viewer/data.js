@@ -71,7 +71,10 @@ class Model {
     this.threads = Array.from(pids, (pid, i) => ({
       pid: pid | 0, tid: tids[i] | 0, process: text[processes[i]] || '[no name]', name: text[threadNames[i]] || '[no name]', samples: 0, value: 0
     }));
-    this.readSamples(columns);
+    this.samples = rowsOf(columns, ['node', 'value', 'count']);
+    this.isTimed = Boolean(header.timed) && this.samples > 0;
+    this.isRead = false;
+    this.columns = columns;
   }
 
   readNodes(columns) {
@@ -97,31 +100,27 @@ class Model {
     this.deepest = deepest;
   }
 
-  readSamples(columns) {
-    const count = rowsOf(columns, ['node', 'value', 'count']);
-    this.samples = count;
-    this.isTimed = Boolean(this.header.timed) && count > 0;
-    this.sampleTime = numbers(columns, 'time', count, Float64Array);
-    this.sampleThread = numbers(columns, 'thread', count, Uint32Array);
-    const nodes = numbers(columns, 'node', count, Float64Array);
-    this.sampleNode = new Uint32Array(count);
-    this.sampleValue = numbers(columns, 'value', count, Float64Array);
-    this.sampleCount = numbers(columns, 'count', count, Float64Array);
-    // Sums have no moment: they are in no lane, in no part of the strip, and in no range of time.
-    this.unplaced = numbers(columns, 'unplaced', count, Uint8Array);
-    const before = new Float64Array(this.threads.length);
-    let time = 0;
+  // The samples, when they are first asked for: the first picture does not need them.
+  readSamples() {
+    if (this.isRead) return;
+    this.isRead = true;
+    const columns = this.columns, count = this.samples, column = (name, Kind) => numbers(columns, name, count, Kind), header = this.header;
+    const time = column('time', Float64Array), thread = column('thread', Uint32Array), value = column('value', Float64Array), counts = column('count', Float64Array);
+    const steps = column('node', Float64Array), node = new Uint32Array(count), tick = header.tick || 1, before = new Float64Array(this.threads.length);
+    const samples = new Float64Array(this.threads.length), values = new Float64Array(this.threads.length);
+    let now = 0;
     for (let i = 0; i < count; i++) {
-      time += this.sampleTime[i] * (this.header.tick || 1);
-      this.sampleTime[i] = time;
-      const thread = this.sampleThread[i];
-      before[thread] += signed(nodes[i]);
-      this.sampleNode[i] = before[thread];
-      const known = this.threads[thread];
-      known.samples += this.sampleCount[i];
-      known.value += this.sampleValue[i];
+      const of = thread[i];
+      time[i] = now += time[i] * tick;
+      node[i] = before[of] += signed(steps[i]);
+      samples[of] += counts[i];
+      values[of] += value[i];
     }
-    this.duration = time;
+    this.threads.forEach((known, n) => { known.samples = samples[n]; known.value = values[n]; });
+    // Sums have no moment: they are in no lane, in no part of the strip, and in no range of time.
+    const read = { sampleTime: time, sampleThread: thread, sampleNode: node, sampleValue: value, sampleCount: counts, unplaced: column('unplaced', Uint8Array), duration: now };
+    for (const name of OF_SAMPLES) Object.defineProperty(this, name, { value: read[name], configurable: true, enumerable: true, writable: true });
+    this.columns = null;
   }
 
   // The place of each function in order of name.
@@ -150,3 +149,5 @@ class Model {
     return names.reverse();
   }
 }
+const OF_SAMPLES = ['sampleTime', 'sampleThread', 'sampleNode', 'sampleValue', 'sampleCount', 'unplaced', 'duration'];
+for (const name of OF_SAMPLES) Object.defineProperty(Model.prototype, name, { get() { this.readSamples(); return this[name]; }, configurable: true });

@@ -1,8 +1,8 @@
 // ---- What is said of a frame, of all frames (legend), and to who cannot see them.
 
 Viewer.prototype.mergedText = function (box) {
-  const boxes = this.boxes, tree = this.trees0[boxes.tree[box]], count = boxes.count[box];
-  if (!tree) return grouped(count) + ' smaller';
+  const boxes = this.boxes, tree = this.drawnTrees[boxes.tree[box]], count = boxes.count[box];
+  if (!tree) return countOf(count, 'sample') + ' too short to be drawn';
   const whole = tree.width(tree.root), share = whole > 0 ? boxes.w[box] / this.width * tree.width(this.zoomed || 0) / whole : 0;
   return grouped(count) + ' smaller: ' + percent(share);
 };
@@ -10,9 +10,9 @@ Viewer.prototype.mergedText = function (box) {
 // The lines for a box: its name, then numbers, then where it is from.
 Viewer.prototype.describe = function (box) {
   const boxes = this.boxes, model = this.model, unit = this.base.unit;
-  if (boxes.count[box]) return [this.mergedText(box), 'Zoom into the frame below to see them.'];
-  const tree = this.trees0[boxes.tree[box]], node = boxes.node[box];
+  const tree = this.drawnTrees[boxes.tree[box]], node = boxes.node[box];
   if (!tree) return this.describeSpan(box);
+  if (boxes.count[box]) return [this.mergedText(box), 'Zoom into the frame below to see them.'];
   const func = tree.func(node), value = tree.value(node), samples = tree.samples(node), total = this.weights.total[0];
   const lines = [model.names[func]], numbers = [];
   const share = (part, whole) => whole > 0 ? percent(part / whole) : '0 %';
@@ -165,7 +165,7 @@ Viewer.prototype.describeTree = function () {
   setTimeout(() => {
     this.twin.isQueued = false;
     this.twin.textContent = '';
-    const tree = this.trees0 && this.trees0[0];
+    const tree = this.drawnTrees && this.drawnTrees[0];
     if (!tree || this.state.view === 'top') return;
     const at = this.pointed >= 0 && this.boxes.tree[this.pointed] === 0 ? this.boxes.node[this.pointed] : this.zoomed || 0;
     const item = (node, place, of) => {

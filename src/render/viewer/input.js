@@ -62,7 +62,7 @@ Viewer.prototype.switchTheme = function () {
 
 // What a click does: zoom; in the sandwich another function is put in the middle, in the chart its time is shown.
 Viewer.prototype.choose = function (box) {
-  const boxes = this.boxes, tree = this.trees0[boxes.tree[box]];
+  const boxes = this.boxes, tree = this.drawnTrees[boxes.tree[box]];
   if (this.state.view === 'chart') { if (!boxes.count[box]) this.zoomSpan(box); return; }
   if (!tree) return;
   if (this.state.view === 'sandwich') {
@@ -74,17 +74,14 @@ Viewer.prototype.choose = function (box) {
 };
 Viewer.prototype.zoomTo = function (tree, node) {
   if (this.state.view !== 'flame' && this.state.view !== 'bottom-up') return;
-  const top = this.stage.scrollTop;
-  this.isScrolled = !this.isRootBelow;
   this.go({ zoom: this.pathOf(tree, node) });
-  if (this.isScrolled) this.stage.scrollTop = top;
   for (let box = 0; box < this.boxes.x.length; box++) if (this.boxes.node[box] === node && !this.boxes.count[box]) { this.report(box); break; }
 };
 
 // ---- The menu of a frame.
 
 Viewer.prototype.actions = function (box) {
-  const boxes = this.boxes, tree = this.trees0[boxes.tree[box]];
+  const boxes = this.boxes, tree = this.drawnTrees[boxes.tree[box]];
   if (boxes.count[box]) return [];
   const node = boxes.node[box], func = tree ? tree.func(node) : this.model.func[node], name = this.model.names[func];
   const isForward = tree === this.forward || !tree, plain = keys => keys.map(key => key.split('\u0001')[0]), path = isForward ? this.model.path(node) : tree ? this.pathOf(tree, node) : [];

@@ -12,7 +12,7 @@ function part(tag, name, into, text, more) { return element(tag, Object.assign({
 
 const LOOK = `
 .flameprofile{--back:#fff;--ink:#1b1b1f;--soft:#55555e;--line:#c4c4cc;--panel:#f3f3f6;--field:#fff;--on:#d9d9f2;--warn:#fff1c9;--warnink:#4a3200;--bad:#a1001a;--focus:#2740c9;
-display:flex;flex-direction:column;width:100%;height:100%;box-sizing:border-box;margin:0;background:var(--back);color:var(--ink);font:13px/1.4 system-ui,"DejaVu Sans","Segoe UI",Helvetica,Arial,sans-serif;text-align:left;position:relative;overflow:hidden}
+display:flex;flex-direction:column;container-type:size;width:100%;height:100%;box-sizing:border-box;margin:0;background:var(--back);color:var(--ink);font:13px/1.4 system-ui,"DejaVu Sans","Segoe UI",Helvetica,Arial,sans-serif;text-align:left;position:relative;overflow:hidden}
 .flameprofile[data-theme=dark]{--back:#17171b;--ink:#ececf1;--soft:#b3b3bf;--line:#4a4a55;--panel:#232329;--field:#2c2c34;--on:#45456e;--warn:#4a3a08;--warnink:#ffe7a3;--bad:#ff8a9a;--focus:#9db0ff}
 .flameprofile *{box-sizing:border-box}
 .flameprofile .head{padding:8px 10px 4px;display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;max-height:35%;overflow:auto;flex:none}
@@ -61,7 +61,10 @@ display:flex;flex-direction:column;width:100%;height:100%;box-sizing:border-box;
 .flameprofile td.n,.flameprofile th.n{text-align:right;font-variant-numeric:tabular-nums}
 .flameprofile td.f{font-family:"DejaVu Sans Mono",Menlo,Consolas,monospace;max-width:60vw;overflow:hidden;text-overflow:ellipsis}
 .flameprofile td.f button{font:inherit;border:0;background:none;padding:0;text-decoration:underline dotted;white-space:nowrap}
-.flameprofile td .share{display:inline-block;height:9px;background:#c2410c;margin-left:6px;vertical-align:0}
+.flameprofile td .share{display:inline-block;width:60px;height:9px;margin-left:6px}
+@container (max-width:560px){.flameprofile td .share,.flameprofile .wide{display:none}.flameprofile td{padding:1px 4px}}
+@container (max-height:330px){.flameprofile .keys,.flameprofile .notes,.flameprofile .facts{display:none}.flameprofile .head{max-height:32px}.flameprofile .tools,.flameprofile .tools .group{flex-wrap:nowrap;flex-shrink:0}.flameprofile .tools{overflow-x:auto}}
+@container (max-height:200px){.flameprofile .head,.flameprofile .strip{display:none}.flameprofile .stage{min-height:30px}}
 .flameprofile [hidden]{display:none!important}
 @media print{.flameprofile{display:none!important}}
 `;
@@ -88,6 +91,8 @@ Viewer.prototype.makePage = function (host) {
   part('h1', 'title', head, header.title, { title: begin(header.title, 2000) });
   const keys = this.keys = part('div', 'keys', head);
   keys.setAttribute('aria-label', 'Colours');
+  // Beside the title, where there is room: what is below stays where it is when a filter comes.
+  this.chips = part('span', 'filters', head);
   if (header.warnings.length) part('div', 'warning', head, 'Warning: ' + header.warnings.join('; ') + '.', { role: 'note' });
   const notes = header.facts.filter(fact => fact[0] === 'note').map(fact => fact[1]);
   if (notes.length) part('div', 'notes', head, 'Note: ' + notes.join('; ') + '.').style.cssText = 'flex-basis:100%;font-size:12px;color:var(--soft)';
@@ -125,7 +130,6 @@ Viewer.prototype.makePage = function (host) {
   button('pin', '+', 'Keep this term and search for another', () => this.pinTerm()).setAttribute('aria-label', 'Keep this term');
   this.terms = part('span', 'terms', tools);
   this.match = part('span', 'match', tools, '', { role: 'status', 'aria-live': 'polite' });
-  this.chips = part('span', 'filters', tools);
   this.resetButton = button('reset', 'Reset', 'Everything as it was (Esc)', () => this.reset());
   this.themeButton = button('theme', '\u25d0', 'Dark or light (d)', () => this.switchTheme());
   this.themeButton.setAttribute('aria-label', 'Dark or light');

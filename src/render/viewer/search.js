@@ -1,13 +1,13 @@
 // ---- Search: on bare names; a stack counts once however often it matches.
 
-Viewer.prototype.terms_ = function () {
+Viewer.prototype.allTerms = function () {
   const state = this.state, terms = state.terms.slice();
   if (state.query) terms.push(state.query);
   return terms;
 };
 
 Viewer.prototype.search = function () {
-  const state = this.state, model = this.model, terms = this.terms_();
+  const state = this.state, model = this.model, terms = this.allTerms();
   const key = JSON.stringify([terms, state.plain, state.exact, this.filterKey]);
   if (key === this.matchKey) return;
   this.matchKey = key;
@@ -107,7 +107,7 @@ Viewer.prototype.nextMatch = function (by) {
   if (!this.boxes) return;
   const boxes = this.boxes, list = [];
   for (const row of boxes.rows) for (const box of row) {
-    const tree = this.trees0[boxes.tree[box]], func = boxes.count[box] ? -1 : tree ? tree.func(boxes.node[box]) : this.model.func[boxes.node[box]];
+    const tree = this.drawnTrees[boxes.tree[box]], func = boxes.count[box] ? -1 : tree ? tree.func(boxes.node[box]) : this.model.func[boxes.node[box]];
     if (func >= 0 && this.matches[func]) list.push(box);
   }
   if (!list.length) return;

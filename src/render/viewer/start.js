@@ -15,7 +15,8 @@
   }
   place.setAttribute('data-flameprofile', 'live');
   const isAlone = isSvg ? document.documentElement === root : true;
-  const still = Array.from(place.children).filter(child => child !== data && child !== script && !['title', 'desc', 'style'].includes(child.tagName.toLowerCase()));
+  // In a page it comes after the script, and its style tells when it is seen.
+  const still = isSvg ? Array.from(place.children).filter(child => child !== data && child !== script && !['title', 'desc', 'style'].includes(child.tagName.toLowerCase())) : [];
   const failed = error => {
     still.forEach(child => { child.style.display = ''; });
     place.setAttribute('data-flameprofile', 'still');

@@ -1,6 +1,7 @@
 // ---- The table of functions, and the choice of threads.
 
-const MOST_ROWS = 500;
+// So many rows are made at once: those that can be seen at first, the others soon after.
+const MOST_ROWS = 500, FIRST_ROWS = 60, NEXT_ROWS = 110;
 Viewer.prototype.drawTable = function () {
   const order = this.tableOrder || (this.tableOrder = { by: this.base.isDiff ? 'change' : 'own', down: true });
   const stamp = JSON.stringify([this.filterKey, this.matchKey, order]);
@@ -23,10 +24,10 @@ Viewer.prototype.drawTable = function () {
   });
   this.table.textContent = '';
   const table = element('table', {}, this.table), head = element('tr', {}, element('thead', {}, table));
-  const columns_ = isDiff
-    ? [['own', 'Self, new', 'n'], ['base', 'Self, base', 'n'], ['change', 'Change', 'n'], ['total', 'Total, new', 'n'], ['name', 'Function', ''], ['image', 'Module', '']]
-    : [['own', 'Self', 'n'], ['total', 'Total', 'n'], ['samples', 'Samples', 'n'], ['name', 'Function', ''], ['image', 'Module', '']];
-  for (const [by, text, style] of columns_) {
+  const columns = isDiff
+    ? [['own', 'Self, new', 'n'], ['base', 'Self, base', 'n'], ['change', 'Change', 'n'], ['total', 'Total, new', 'n'], ['name', 'Function', ''], ['image', 'Module', 'wide']]
+    : [['own', 'Self', 'n'], ['total', 'Total', 'n'], ['samples', 'Samples', 'n wide'], ['name', 'Function', ''], ['image', 'Module', 'wide']];
+  for (const [by, text, style] of columns) {
     const cell = element('th', { 'class': style, 'aria-sort': order.by === by ? (order.down ? 'descending' : 'ascending') : 'none' }, head);
     const button = element('button', { type: 'button' }, cell, text + (order.by === by ? (order.down ? ' \u25be' : ' \u25b4') : ''));
     button.addEventListener('click', () => {
@@ -36,11 +37,10 @@ Viewer.prototype.drawTable = function () {
   }
   const body = element('tbody', {}, table);
   const bar = (cell, share, colour) => {
-    const made = element('span', { 'class': 'share' }, cell);
-    made.style.width = Math.max(1, Math.round(Math.min(1, share) * 60)) + 'px';
-    made.style.background = colour;
+    const wide = Math.max(1, Math.round(Math.min(1, share) * 60)) + 'px';
+    element('span', { 'class': 'share' }, cell).style.background = 'linear-gradient(90deg,' + colour + ' ' + wide + ',transparent 0)';
   };
-  for (const row of rows.slice(0, MOST_ROWS)) {
+  const addRow = row => {
     const line = element('tr', {}, body), number = text => element('td', { 'class': 'n' }, line, text);
     const own = number(percent(row.own / total) + (isDiff ? '' : '  ' + quantity(row.own, unit)));
     if (isDiff) {
@@ -52,25 +52,35 @@ Viewer.prototype.drawTable = function () {
       bar(own, row.own / total, '#c2410c');
       const whole = number(percent(row.total / total) + '  ' + quantity(row.total, unit));
       bar(whole, row.total / total, '#2563c9');
-      number(grouped(row.ownSamples));
+      number(grouped(row.ownSamples)).classList.add('wide');
     }
     const name = model.names[row.func], cell = element('td', { 'class': 'f', title: begin(name, 1000) }, line);
     const button = element('button', { type: 'button', title: 'Callers and callees' }, cell, begin(name, 400));
     button.addEventListener('click', () => this.go({ view: 'sandwich', focus: name }));
-    element('td', {}, line, begin(model.images[row.func] || KIND_NAMES[model.kinds[row.func]], 60));
-  }
-  const rest = rows.slice(MOST_ROWS);
-  if (rest.length) {
+    element('td', { 'class': 'wide' }, line, begin(model.images[row.func] || KIND_NAMES[model.kinds[row.func]], 60));
+  };
+  const addRest = () => {
+    const rest = rows.slice(MOST_ROWS);
+    if (!rest.length) return;
     const line = element('tr', {}, body);
     element('td', { 'class': 'n' }, line, percent(rest.reduce((sum, row) => sum + row.own, 0) / total));
-    element('td', { colspan: columns_.length - 1 }, line, countOf(rest.length, 'function') + ' more: search to see them');
-  }
+    element('td', { colspan: columns.length - 1 }, line, countOf(rest.length, 'function') + ' more: search to see them');
+  };
+  let added = 0;
+  const addRows = until => {
+    if (!body.isConnected) return;
+    for (const most = Math.min(rows.length, MOST_ROWS, until); added < most; added++) addRow(rows[added]);
+    if (added === Math.min(rows.length, MOST_ROWS)) addRest();
+    else setTimeout(addRows, 0, added + NEXT_ROWS);
+  };
+  addRows(FIRST_ROWS);
 };
 
 Viewer.prototype.chooseThreads = function () {
   if (this.threadsBox) { this.threadsBox.remove(); this.threadsBox = null; this.threadsButton.focus(); return; }
   const box = this.threadsBox = part('div', 'threads', this.app, undefined, { role: 'dialog', 'aria-label': 'Threads' });
   box.style.top = (this.threadsButton.getBoundingClientRect().bottom - this.app.getBoundingClientRect().top + 2) + 'px';
+  this.base.readSamples();
   const model = this.base, chosen = new Set(this.state.threads || model.threads.map((_, n) => n)), boxes = [];
   const apply = () => this.go({ threads: chosen.size === model.threads.length ? null : Array.from(chosen).sort((a, b) => a - b) });
   const line = element('div', {}, box);

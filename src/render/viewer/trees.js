@@ -24,11 +24,13 @@ class Weights {
     if (isPart) {
       own.fill(0); ownSamples.fill(0);
       const from = filter.from === null ? -Infinity : filter.from, to = filter.from === null ? Infinity : filter.to;
+      const { sampleTime, sampleThread, sampleNode, sampleValue, sampleCount, unplaced } = model, wanted = new Uint8Array(model.threads.length);
+      for (let thread = 0; thread < wanted.length; thread++) wanted[thread] = !filter.threads || filter.threads.has(thread) ? 1 : 0;
       for (let i = 0; i < model.samples; i++) {
-        const time = model.sampleTime[i];
-        if ((filter.from !== null && model.unplaced[i]) || time < from || time >= to || (filter.threads && !filter.threads.has(model.sampleThread[i]))) continue;
-        own[model.sampleNode[i]] += model.sampleValue[i];
-        ownSamples[model.sampleNode[i]] += model.sampleCount[i];
+        const time = sampleTime[i];
+        if (!wanted[sampleThread[i]] || time < from || time >= to || (filter.from !== null && unplaced[i])) continue;
+        own[sampleNode[i]] += sampleValue[i];
+        ownSamples[sampleNode[i]] += sampleCount[i];
       }
     } else {
       own.set(model.ownValue); ownSamples.set(model.ownSamples);
@@ -104,99 +106,140 @@ class Forward {
 class Grown {
   // items: nodes of the model that the root stands for.
   //
-  // Columns instead of objects, as there are as many nodes as in the model. What a node stands for is a piece of `items`, beside it in
-  // `from` the nodes of the model whose weight these carry; a child's piece is made when its parent grows.
+  // Columns instead of objects, as there are as many nodes as in the model. The children of a node are made together, in one row of
+  // numbers. What a node stands for is a piece of its parent's `items`, beside it in `from` the nodes of the model whose weight these carry.
   constructor(model, weights, direction, func, items) {
-    this.model = model; this.weights = weights; this.direction = direction; this.root = 0; this.kind = 'grown';
+    this.model = model; this.weights = weights; this.root = 0; this.kind = 'grown';
     this.isOut = direction !== 'callees';
     this.isOwn = direction === 'bottom-up';
-    for (const column of ['func_', 'up_', 'depth_', 'first_', 'next_', 'value_', 'samples_', 'width_', 'base_', 'baseSamples_', 'own_', 'ownSamples_', 'ownBase_', 'items', 'from', 'begin', 'length']) this[column] = [];
-    this.ranks = model.rank();
-    this.add(func, -1, 0, items, items, 0, items.length);
+    this.of = this.isOwn
+      ? { value: weights.own, samples: weights.ownSamples, width: weights.ownWidth, base: weights.ownBase, baseSamples: weights.ownBaseSamples }
+      : { value: weights.total, samples: weights.samples, width: weights.width, base: weights.base, baseSamples: weights.baseSamples };
+    this.room = 0;
+    this.nodes = 0;
+    this.columns = { func_: Int32Array, up_: Int32Array, depth_: Int32Array, first_: Int32Array, end_: Int32Array, begin: Int32Array, value_: Float64Array, samples_: Float64Array };
+    if (model.isDiff) Object.assign(this.columns, { width_: Float64Array, base_: Float64Array, baseSamples_: Float64Array });
+    if (!this.isOut) Object.assign(this.columns, { own_: Float64Array, ownSamples_: Float64Array, ownBase_: Float64Array });
+    this.reserve(1024);
+    // Of each that has grown: what its children stand for. The root is a child without a parent.
+    this.items = new Map(); this.from = new Map();
+    // While a node grows: which of its children is of a function.
+    this.childOf = new Int32Array(model.functions).fill(-1);
+    let value = 0, samples = 0;
+    for (let n = 0; n < items.length; n++) { value += this.of.value[items[n]]; samples += this.of.samples[items[n]]; }
+    this.items.set(-1, items); this.from.set(-1, items);
+    this.add(func, -1, 0, 0, value, samples);
+    this.sum(0, items, items, 0, items.length);
   }
 
-  add(func, up, depth, items, from, begin, length) {
-    const weights = this.weights, isDiff = this.model.isDiff, isOwn = this.isOwn, node = this.func_.length;
-    const ofValue = isOwn ? weights.own : weights.total, ofSamples = isOwn ? weights.ownSamples : weights.samples, ofWidth = isOwn ? weights.ownWidth : weights.width;
-    const ofBase = isOwn ? weights.ownBase : weights.base, ofBaseSamples = isOwn ? weights.ownBaseSamples : weights.baseSamples;
-    let value = 0, samples = 0, width = 0, base = 0, baseSamples = 0, own = 0, ownSamples = 0, ownBase = 0;
-    for (let n = begin; n < begin + length; n++) {
-      const i = from[n];
-      value += ofValue[i];
-      samples += ofSamples[i];
-      width += ofWidth[i];
-      if (isDiff) { base += ofBase[i]; baseSamples += ofBaseSamples[i]; }
-      if (!this.isOut) {
-        own += weights.own[items[n]];
-        ownSamples += weights.ownSamples[items[n]];
-        if (isDiff) ownBase += weights.ownBase[items[n]];
-      }
+  reserve(more) {
+    if (this.nodes + more <= this.room) return;
+    this.room = Math.max(2 * this.room, this.nodes + more);
+    for (const name in this.columns) {
+      const column = new this.columns[name](this.room);
+      if (this[name]) column.set(this[name]);
+      this[name] = column;
     }
-    this.func_.push(func); this.up_.push(up); this.depth_.push(depth); this.first_.push(-2); this.next_.push(-1);
-    this.value_.push(value); this.samples_.push(samples); this.width_.push(width);
-    this.base_.push(isDiff ? base : value); this.baseSamples_.push(isDiff ? baseSamples : samples);
-    this.own_.push(own); this.ownSamples_.push(ownSamples); this.ownBase_.push(isDiff ? ownBase : own);
-    this.items.push(items); this.from.push(from); this.begin.push(begin); this.length.push(length);
+  }
+
+  add(func, up, depth, begin, value, samples) {
+    const node = this.nodes++;
+    this.func_[node] = func; this.up_[node] = up; this.depth_[node] = depth; this.first_[node] = -2; this.begin[node] = begin;
+    this.value_[node] = value; this.samples_[node] = samples;
     return node;
+  }
+
+  // The sums that not every tree has.
+  sum(node, items, from, begin, past) {
+    const { of, weights } = this;
+    if (this.model.isDiff) {
+      for (let n = begin; n < past; n++) { const i = from[n]; this.width_[node] += of.width[i]; this.base_[node] += of.base[i]; this.baseSamples_[node] += of.baseSamples[i]; }
+    }
+    if (this.isOut) return;
+    for (let n = begin; n < past; n++) {
+      this.own_[node] += weights.own[items[n]];
+      this.ownSamples_[node] += weights.ownSamples[items[n]];
+      this.ownBase_[node] += weights.ownBase[items[n]];
+    }
   }
 
   // Callees are made when they are first asked for.
   grow(i) {
-    const model = this.model, func = model.func, parent = model.parent, end = model.end, width = this.weights.width, ranks = this.ranks;
-    const items = this.items[i], from = this.from[i], last = this.begin[i] + this.length[i];
-    let found = [], carried = [];
-    for (let n = this.begin[i]; n < last; n++) {
-      const item = items[n];
-      if (this.isOwn && i === 0) {
-        found.push(item); carried.push(item);
-      } else if (this.isOut) {
-        if (parent[item] > 0) { found.push(parent[item]); carried.push(from[n]); }
-      } else {
-        for (let to = item + 1; to < end[item]; to = end[to]) if (width[to] > 0) { found.push(to); carried.push(to); }
+    const { end, func, parent } = this.model, width = this.weights.width, up = this.up_[i], items = this.items.get(up), from = this.from.get(up);
+    const begin = this.begin[i], last = i + 1 < this.end(up) ? this.begin[i + 1] : items.length;
+    let found, carried = from, count = 0;
+    if (this.isOwn && i === 0) {
+      found = items; count = items.length;
+    } else if (this.isOut) {
+      found = new Int32Array(last - begin); carried = new Int32Array(last - begin);
+      for (let n = begin; n < last; n++) {
+        const caller = parent[items[n]];
+        if (caller > 0) { found[count] = caller; carried[count++] = from[n]; }
       }
+    } else {
+      found = carried = [];
+      for (let n = begin; n < last; n++) for (let to = items[n] + 1, past = end[items[n]]; to < past; to = end[to]) if (width[to] > 0) found.push(to);
+      count = found.length;
+    }
+    // How many are of each function, their value and their samples.
+    const { childOf } = this, { value, samples } = this.of, children = new Int32Array(count), functions = [], counts = [], values = [], sampleSums = [];
+    for (let n = 0; n < count; n++) {
+      const of = func[found[n]], at = carried[n];
+      let child = childOf[of];
+      if (child < 0) {
+        childOf[of] = child = functions.length;
+        functions.push(of); counts.push(0); values.push(0); sampleSums.push(0);
+      }
+      children[n] = child;
+      counts[child]++;
+      values[child] += value[at];
+      sampleSums[child] += samples[at];
     }
     // By function in order of name, each in the order found.
-    const count = found.length;
-    if (count > 1) {
-      const keys = new Float64Array(count);
-      for (let n = 0; n < count; n++) keys[n] = ranks[func[found[n]]] * count + n;
-      keys.sort();
-      const sorted = new Int32Array(count), sortedFrom = new Int32Array(count);
-      for (let n = 0; n < count; n++) { const at = keys[n] % count; sorted[n] = found[at]; sortedFrom[n] = carried[at]; }
-      found = sorted; carried = sortedFrom;
+    const total = functions.length, ranks = this.model.rank(), order = Float64Array.from(functions, (of, child) => ranks[of] * total + child).sort();
+    const places = new Int32Array(total), sorted = new Int32Array(count), sortedFrom = new Int32Array(count), depth = this.depth_[i] + 1;
+    this.reserve(total);
+    this.first_[i] = total ? this.nodes : -1;
+    this.end_[i] = this.nodes + total;
+    for (let n = 0, place = 0; n < total; n++) {
+      const child = order[n] % total;
+      childOf[functions[child]] = -1;
+      places[child] = place;
+      this.add(functions[child], i, depth, place, values[child], sampleSums[child]);
+      place += counts[child];
     }
-    let before = -1;
-    this.first_[i] = -1;
-    for (let begin = 0, at = 0; begin < count; begin = at) {
-      const of = func[found[begin]];
-      while (at < count && func[found[at]] === of) at++;
-      const made = this.add(of, i, this.depth_[i] + 1, found, carried, begin, at - begin);
-      if (before < 0) this.first_[i] = made; else this.next_[before] = made;
-      before = made;
+    for (let n = 0; n < count; n++) { const to = places[children[n]]++; sorted[to] = found[n]; sortedFrom[to] = carried[n]; }
+    this.items.set(i, sorted); this.from.set(i, sortedFrom);
+    if (this.isOut && !this.model.isDiff) return;
+    for (let node = this.first_[i], place = 0, n = 0; n < total; n++, node++) {
+      const past = place + counts[order[n] % total];
+      this.sum(node, sorted, sortedFrom, place, past);
+      place = past;
     }
-    if (this.isOut) this.own_[i] = before < 0 ? this.value_[i] : 0;
-    if (i > 0) this.items[i] = this.from[i] = null;
   }
 
+  end(i) { return i < 0 ? 1 : this.end_[i]; }
   first(i) { if (this.first_[i] === -2) this.grow(i); return this.first_[i]; }
-  next(i) { return this.next_[i]; }
+  next(i) { return i + 1 < this.end(this.up_[i]) ? i + 1 : -1; }
   func(i) { return this.func_[i]; }
   value(i) { return this.value_[i]; }
-  own(i) { return this.own_[i]; }
+  // Outwards it is the outermost that have a weight of their own.
+  own(i) { return !this.isOut ? this.own_[i] : this.first(i) < 0 ? this.value_[i] : 0; }
   samples(i) { return this.samples_[i]; }
-  ownSamples(i) { return this.ownSamples_[i]; }
-  base(i) { return this.base_[i]; }
-  ownBase(i) { return this.ownBase_[i]; }
-  baseSamples(i) { return this.baseSamples_[i]; }
-  width(i) { return this.width_[i]; }
+  ownSamples(i) { return this.isOut ? 0 : this.ownSamples_[i]; }
+  base(i) { return (this.base_ || this.value_)[i]; }
+  ownBase(i) { return this.isOut ? 0 : this.ownBase_[i]; }
+  baseSamples(i) { return (this.baseSamples_ || this.samples_)[i]; }
+  width(i) { return (this.width_ || this.value_)[i]; }
   up(i) { return this.up_[i]; }
   depthOf(i) { return this.depth_[i]; }
 }
 
 function bottomUp(model, weights) {
-  const items = [];
-  for (let i = 1; i < model.count; i++) if (weights.ownWidth[i] > 0) items.push(i);
-  return new Grown(model, weights, 'bottom-up', model.func[0], items);
+  const items = new Int32Array(model.count);
+  let count = 0;
+  for (let i = 1; i < model.count; i++) if (weights.ownWidth[i] > 0) items[count++] = i;
+  return new Grown(model, weights, 'bottom-up', model.func[0], items.subarray(0, count));
 }
 
 // The outermost nodes of a function: a stack that has it twice counts once.
@@ -210,37 +253,50 @@ function outermost(model, name) {
 
 // The same profile with a level for each thread, or process, below that of its process name.
 function split(model, by) {
-  const made = Object.create(Model.prototype), names = model.names.slice(), kinds = Array.from(model.kinds);
-  Object.assign(made, model, { names: names });
+  model.readSamples();
+  const made = Object.create(model), names = model.names.slice(), kinds = Array.from(model.kinds);
   // Samples by process and label, in order of both.
-  const parents = model.parent, depths = model.depth, labels = [], labelOf = new Map(), topOf = new Int32Array(model.count);
+  const { parent: parents, depth: depths, end: ends } = model, labels = [], labelOf = new Map(), topOf = new Int32Array(model.count);
   for (let i = 1; i < model.count; i++) topOf[i] = depths[i] > 1 ? topOf[parents[i]] : i;
   const ofThread = model.threads.map(thread => {
     const label = by === 'threads' ? thread.name + '-' + thread.tid : thread.process + '-' + thread.pid;
     if (!labelOf.has(label)) { labelOf.set(label, labels.length); labels.push(label); }
     return labelOf.get(label);
   });
-  const groups = new Map();
+  const groups = new Map(), list = [], groupOf = new Int32Array(model.samples);
+  const lastTop = new Int32Array(model.threads.length).fill(-1), lastGroup = new Int32Array(model.threads.length);
   for (let s = 0; s < model.samples; s++) {
-    const top = topOf[model.sampleNode[s]], key = top * labels.length + ofThread[model.sampleThread[s]];
-    let group = groups.get(key);
-    if (!group) groups.set(key, group = { top: top, label: labels[ofThread[model.sampleThread[s]]], samples: [], nodes: null });
-    group.samples.push(s);
+    const top = topOf[model.sampleNode[s]], thread = model.sampleThread[s];
+    if (lastTop[thread] !== top) {
+      const key = top * labels.length + ofThread[thread];
+      let group = groups.get(key);
+      if (group === undefined) { groups.set(key, group = list.length); list.push({ top: top, label: labels[ofThread[thread]], count: 0, samples: null, nodes: null }); }
+      lastTop[thread] = top;
+      lastGroup[thread] = group;
+    }
+    list[groupOf[s] = lastGroup[thread]].count++;
   }
-  const order = Array.from(groups.values()).sort((a, b) => a.top - b.top || (a.label < b.label ? -1 : a.label > b.label ? 1 : 0));
+  for (const group of list) { group.samples = new Int32Array(group.count); group.count = 0; }
+  for (let s = 0; s < model.samples; s++) { const group = list[groupOf[s]]; group.samples[group.count++] = s; }
+  const order = list.sort((a, b) => a.top - b.top || (a.label < b.label ? -1 : a.label > b.label ? 1 : 0));
   // The nodes of each group, in their order; each is there once.
-  const touched = new Int32Array(model.count), place = new Int32Array(model.count);
+  const touched = new Int32Array(model.count), place = new Int32Array(model.count), nodes = new Int32Array(model.count);
   let count = 1;
   order.forEach((group, number) => {
-    const nodes = [];
+    let found = 0;
+    const top = group.top, mark = number + 1, past = ends[top];
     for (const s of group.samples) {
-      for (let at = model.sampleNode[s]; at > group.top && touched[at] !== number + 1; at = parents[at]) { touched[at] = number + 1; nodes.push(at); }
+      for (let at = model.sampleNode[s]; at > top && touched[at] !== mark; at = parents[at]) { touched[at] = mark; nodes[found++] = at; }
     }
-    group.nodes = Int32Array.from(nodes).sort();
-    count += nodes.length + 1 + (group.top > 0 && (number === 0 || order[number - 1].top !== group.top) ? 1 : 0);
+    if (past - top < 16 * found) {
+      group.nodes = new Int32Array(found);
+      for (let at = top + 1, n = 0; n < found; at++) if (touched[at] === mark) group.nodes[n++] = at;
+    } else {
+      group.nodes = nodes.slice(0, found).sort();
+    }
+    count += found + 1 + (top > 0 && (number === 0 || order[number - 1].top !== top) ? 1 : 0);
   });
   const func = new Uint32Array(count), parent = new Int32Array(count), depth = new Int32Array(count), own = new Float64Array(count), ownSamples = new Float64Array(count);
-  const sampleNode = new Uint32Array(model.samples);
   let filled = 1;
   func[0] = model.func[0];
   parent[0] = -1;
@@ -254,13 +310,26 @@ function split(model, by) {
     const known = names.length;
     names.push(group.label); kinds.push(TASK);
     place[top] = add(known, topNode);
-    for (const node of group.nodes) place[node] = add(model.func[node], place[parents[node]]);
-    for (const s of group.samples) {
-      const at = sampleNode[s] = place[model.sampleNode[s]];
-      own[at] += model.sampleValue[s];
-      ownSamples[at] += model.sampleCount[s];
+    group.begin = filled;
+    for (let n = 0; n < group.nodes.length; n++) { const node = group.nodes[n]; place[node] = add(model.func[node], place[parents[node]]); }
+    for (let n = 0, samples = group.samples; n < samples.length; n++) {
+      const at = place[model.sampleNode[samples[n]]];
+      own[at] += model.sampleValue[samples[n]];
+      ownSamples[at] += model.sampleCount[samples[n]];
     }
   }
+  // Which node each sample is of now: asked for where some are left out.
+  let sampleNode = null;
+  const nodesOfSamples = () => {
+    if (sampleNode) return sampleNode;
+    sampleNode = new Uint32Array(model.samples);
+    for (const group of order) {
+      place[group.top] = group.begin - 1;
+      group.nodes.forEach((node, n) => { place[node] = group.begin + n; });
+      for (const s of group.samples) sampleNode[s] = place[model.sampleNode[s]];
+    }
+    return sampleNode;
+  };
   const end = new Int32Array(count);
   for (let i = count - 1; i >= 0; i--) {
     if (end[i] === 0) end[i] = i + 1;
@@ -268,11 +337,12 @@ function split(model, by) {
   }
   const more = names.length - model.functions, grown = (array, fill) => array.concat(new Array(more).fill(fill));
   const wider = array => { const out = new array.constructor(names.length); out.set(array); return out; };
+  Object.defineProperty(made, 'sampleNode', { get: nodesOfSamples });
   return Object.assign(made, {
-    functions: names.length, images: grown(model.images, ''), files: grown(model.files, ''), kinds: Uint8Array.from(kinds), ranks: null,
+    names: names, functions: names.length, images: grown(model.images, ''), files: grown(model.files, ''), kinds: Uint8Array.from(kinds), ranks: null,
     firstLines: wider(model.firstLines), lineCounts: wider(model.lineCounts), foundBy: wider(model.foundBy),
     count: count, func: func, parent: parent, depth: depth, end: end, ownValue: own, ownSamples: ownSamples,
-    ownBase: new Float64Array(count), ownBaseSamples: new Float64Array(count), sampleNode: sampleNode, deepest: model.deepest + 1
+    ownBase: new Float64Array(count), ownBaseSamples: new Float64Array(count), deepest: model.deepest + 1
   });
 }
 

@@ -123,8 +123,9 @@ class Viewer {
     this.report(-1);
     this.stage.hidden = isTop;
     this.table.hidden = !isTop;
-    if (isTop) { this.drawTable(); this.drawStrip(); return; }
-    const width = this.width = Math.max(50, this.stage.clientWidth || this.app.clientWidth);
+    if (isTop) { this.place = null; this.drawTable(); this.drawStrip(); return; }
+    const stage = this.stage, width = this.width = Math.max(50, stage.clientWidth || this.app.clientWidth);
+    const top = stage.scrollTop, below = stage.scrollHeight - stage.clientHeight - top;
     const boxes = this.boxes = new Boxes();
     this.laneNames = new Map();
     this.isRootBelow = false;
@@ -132,7 +133,7 @@ class Viewer {
       const tree = this.shown = this.tree(view);
       this.zoomed = this.walk(tree, state.zoom);
       this.rowCount = layoutTree(boxes, tree, this.zoomed, width, 0, row => row);
-      this.trees0 = [tree];
+      this.drawnTrees = [tree];
       this.isRootBelow = (view === 'flame') !== state.inverted;
     } else if (view === 'sandwich') {
       this.layoutSandwich(boxes, width);
@@ -145,9 +146,12 @@ class Viewer {
     }
     this.rowCount = boxes.rows.length;
     this.resize(true);
-    if (this.isRootBelow && !this.isScrolled) this.stage.scrollTop = this.stage.scrollHeight;
-    else if (view === 'sandwich' && this.trees0.length) this.stage.scrollTop = (this.focusRow + 0.5) * PITCH - this.stage.clientHeight / 2;
-    this.isScrolled = false;
+    // Another view begins at its root; in the same one the reader stays at that distance from it.
+    const place = JSON.stringify([view, state.inverted, state.focus]), isSame = place === this.place;
+    this.place = place;
+    if (view === 'sandwich' && this.drawnTrees.length) stage.scrollTop = (this.focusRow + 0.5) * PITCH - stage.clientHeight / 2;
+    else if (this.isRootBelow) stage.scrollTop = stage.scrollHeight - stage.clientHeight - (isSame ? below : 0);
+    else stage.scrollTop = isSame ? top : 0;
     this.paint();
     this.drawStrip();
     this.describeTree();
@@ -157,13 +161,13 @@ class Viewer {
     const name = this.state.focus;
     this.zoomed = 0;
     if (name === null || !outermost(this.model, name).length) {
-      this.trees0 = [];
+      this.drawnTrees = [];
       this.sandwichHint = name === null ? 'Choose a function: click one in the top table, or press s on a frame.' : 'No stack has ' + name + '.';
       return;
     }
     this.sandwichHint = null;
     const callers = this.tree('callers ' + name), callees = this.tree('callees ' + name);
-    this.trees0 = [callees, callers];
+    this.drawnTrees = [callees, callers];
     const above = new Boxes(), rows = layoutTree(above, callers, 0, width, 1, row => row);
     for (let row = rows - 1; row > 0; row--) {
       for (const box of above.rows[row] || []) boxes.add(rows - 1 - row, above.x[box], above.w[box], above.node[box], 1, above.count[box]);
@@ -236,7 +240,7 @@ class Viewer {
       if (w > 60) { context.fillStyle = INK; context.fillText(label(this.mergedText(box), Math.floor((w - 2 * INSET) / ADVANCE)), x + INSET, y + 12.5); }
       return;
     }
-    const tree = this.trees0[boxes.tree[box]], node = boxes.node[box], isAbove = this.isAbove(box);
+    const tree = this.drawnTrees[boxes.tree[box]], node = boxes.node[box], isAbove = this.isAbove(box);
     const func = tree ? tree.func(node) : this.model.func[node], matched = this.matches ? this.matches[func] : 0;
     context.globalAlpha = isAbove ? 0.55 : 1;
     context.fillStyle = matched ? TERM_COLOURS[Math.min(TERM_COLOURS.length - 1, 31 - Math.clz32(matched & -matched))] : this.fillOf(tree, node, func);
