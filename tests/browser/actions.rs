@@ -436,6 +436,17 @@ fn names_and_stacks_are_copied() {
         page.hover("ksys_read");
         page.keys("C");
         assert_eq!(page.get("window.copied"), "ksys_read;tcp_recvmsg");
+        // The browser's own clipboard, where it is granted.
+        page.open("");
+        browser
+            .cdp("Browser.grantPermissions", json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}));
+        page.hover("tcp_recvmsg");
+        page.keys("C");
+        browser.wait_for("document.querySelector('[data-part=match]').textContent.startsWith('Copied: ')");
+        let pasted = browser
+            .run_async("navigator.clipboard.readText().then(arguments[0], error => arguments[0](String(error)))");
+        assert_eq!(pasted, stack);
+        browser.cdp("Browser.resetPermissions", json!({}));
     }
 }
 
