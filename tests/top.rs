@@ -4,7 +4,7 @@
 mod sketch;
 
 use flameprofile::analyze::{CallTree, Direction, Relatives, Top, View, Waiting};
-use flameprofile::model::{FrameKind, Profile, StackEnd, off_cpu};
+use flameprofile::model::{FrameKind, Profile, StackEnd};
 use flameprofile::render::bar::Bars;
 use flameprofile::render::name::columns;
 use flameprofile::render::relatives;
@@ -37,31 +37,15 @@ fn row(top: &Top, tree: &CallTree, name: &str) -> (FrameKind, u64, u64) {
     (row.kind, row.self_value / PERIOD, row.total_value / PERIOD)
 }
 
-/// Time on and off the CPU, as `--wall --wakers` has it.
-fn wall() -> Profile {
-    let mut s = Sketch::new();
-    let (main, work, read, write) = (s.frame("main"), s.frame("work"), s.frame("read"), s.frame("write"));
-    let (schedule, wake) = (s.kernel("schedule"), s.kernel("try_to_wake_up"));
-    let [off, runnable, still, before, woken_by] =
-        [off_cpu::OFF_CPU, off_cpu::RUNNABLE, off_cpu::STILL_BLOCKED, off_cpu::BLOCKED_BEFORE, off_cpu::WOKEN_BY]
-            .map(|name| s.builder.name_frame(name, FrameKind::OffCpu));
-    s.sample(&[main, work], 10);
-    s.sample(&[main, work, runnable], 4);
-    s.sample(&[main, read, schedule, off, woken_by, wake, write, main], 30);
-    s.sample(&[main, read, schedule, off], 6);
-    s.sample(&[main, read, schedule, off, still], 20);
-    s.sample(&[main, read, schedule, off, before], 5);
-    s.sample(&[off], 1);
-    s.finish()
-}
-
 #[test]
 fn a_wait_is_in_the_function_that_waited() {
-    let profile = wall();
+    let profile = sketch::wall();
     let tree = tree_of(&profile);
     let top = Top::build(&tree);
     assert_eq!(row(&top, &tree, "work"), (FrameKind::User, 14, 14));
-    assert_eq!(row(&top, &tree, "schedule"), (FrameKind::Kernel, 61, 61));
+    // Not of the kernel's scheduler, which every wait ends in.
+    assert_eq!(row(&top, &tree, "read"), (FrameKind::User, 61, 61));
+    assert_eq!(row(&top, &tree, "schedule"), (FrameKind::Kernel, 0, 61));
     assert_eq!(row(&top, &tree, "main"), (FrameKind::User, 0, 75));
     // Of what has no stack but the mark, the process is what is known.
     assert_eq!(row(&top, &tree, "server"), (FrameKind::Task, 1, 76));
@@ -172,7 +156,9 @@ fn no_line_is_longer_than_the_terminal_and_nothing_in_it_acts() {
         s.sample(&[frame], 3);
         s.finish()
     };
-    for profile in [sketch::every_kind(), sketch::hostile(), sketch::deep(2_000), wall(), long, Profile::default()] {
+    for profile in
+        [sketch::every_kind(), sketch::hostile(), sketch::deep(2_000), sketch::wall(), long, Profile::default()]
+    {
         let tree = tree_of(&profile);
         let names: Vec<String> = Top::build(&tree)
             .functions

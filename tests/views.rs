@@ -52,7 +52,14 @@ fn innermost_functions_have_their_self_value_bottom_up() {
         for event in events {
             let forwards = CallTree::build(&profile, &view(event, Direction::Callees));
             let mut own: BTreeMap<(String, FrameKind), (u64, u64)> = BTreeMap::new();
-            for function in Top::build(&forwards).functions.iter().filter(|function| function.self_samples > 0) {
+            let top = Top::build(&forwards);
+            let sum: u64 = top.functions.iter().map(|function| function.self_value).sum();
+            assert_eq!(sum, forwards.root().total_value, "{name}");
+            // The innermost function of a wait is the kernel's scheduler, which is not who waited.
+            if !top.waits.is_empty() {
+                continue;
+            }
+            for function in top.functions.iter().filter(|function| function.self_samples > 0) {
                 let key = (forwards.names.get(function.name).to_owned(), function.kind);
                 own.insert(key, (function.self_value, function.self_samples));
             }

@@ -1,7 +1,7 @@
 //! Profiles for tests, from lines of text.
 
 use crate::model::{
-    FrameKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp, Truncation, Unit,
+    FrameKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp, Truncation, Unit, off_cpu,
 };
 
 /// A profile of clock samples of 10 ns, from lines like `server/7/8;[truncated: too deep];main;work_[k] 3 @120`: the process's name
@@ -43,6 +43,7 @@ pub fn with_event((event, unit, period): (&str, Unit, Option<u64>), lines: &[&st
                 _ if name.ends_with("_[k]") => FrameKind::Kernel,
                 _ if name.ends_with("_[i]") => FrameKind::Inlined,
                 "[not sampled]" => FrameKind::Note,
+                _ if off_cpu::NAMES.contains(&name) => FrameKind::OffCpu,
                 _ => FrameKind::User,
             };
             let bare = name.trim_end_matches("_[k]").trim_end_matches("_[i]");

@@ -20,6 +20,7 @@ mod sandwich;
 mod timeline;
 mod top;
 mod view;
+mod waiter;
 
 pub use call_tree::CallTree;
 pub use diff_top::{DiffFunction, DiffTop};

@@ -3,13 +3,15 @@
 //! A function is one row, whether it was called or inlined: who looks for where time goes has written it once. Functions of the kernel,
 //! of a JIT and of programs are apart; what was inlined belongs to the code that it is in.
 //!
-//! A wait is in the function that waited: the marks of time off the CPU (`[runnable]`, `[off-CPU]`, ...) are no functions, and neither are
-//! those of who woke the thread. How the time divides by them is [`Top::waits`].
+//! A wait is in the function that waited: the marks of time off the CPU (`[runnable]`, `[off-CPU]`, ...) are no functions, neither are
+//! those of who woke the thread, and the kernel's scheduler, in which every wait ends, passes it on to its caller (`analyze/waiter.rs`).
+//! How the time divides by the marks is [`Top::waits`].
 
 use rustc_hash::FxHashMap;
 
 use super::call_tree::CallTree;
 use super::node::Node;
+use super::waiter::{Outer, Waiter};
 use crate::model::{FrameKind, ImageId, StringId, off_cpu};
 
 /// What one function took, over all places where it was called from.
@@ -70,15 +72,14 @@ pub struct Top {
     pub waits: Vec<(Waiting, u64)>,
 }
 
-/// The event of recordings of time off the CPU alone: what has no mark there was blocked.
-const OFF_CPU_ALONE: &str = "off-cpu";
-
 /// Where the walk is: a node on the path from the root.
 #[derive(Clone, Copy)]
 struct Step {
     /// Its function, or that which waited.
     row: u32,
     group: FrameKind,
+    /// Whose a wait is that ends here.
+    outer: Outer,
     /// Whether that function is counted once more on this path.
     is_counted: bool,
     /// The marks on the path, a bit each in the order of [`off_cpu::NAMES`]; 0 for none.
@@ -94,6 +95,7 @@ impl Top {
         let mut open: Vec<u32> = Vec::new();
         let mut path: Vec<Step> = Vec::new();
         let mut by_marks: FxHashMap<u32, u64> = FxHashMap::default();
+        let waiter = Waiter::new(tree);
         for node in &tree.nodes[1..] {
             while path.len() >= node.depth as usize {
                 let left = path.pop().expect("the path is not shorter than its length");
@@ -112,13 +114,16 @@ impl Top {
                         open.push(0);
                         functions.len() as u32 - 1
                     });
-                    Step { row, group, is_counted: true, marks }
+                    let outer = waiter.outer(node, row, caller.map(|caller| (caller.group, caller.outer)));
+                    Step { row, group, outer, is_counted: true, marks }
                 }
             };
             *by_marks.entry(marks).or_default() += node.self_value;
+            let is_wait = marks != 0 || waiter.is_wait_unmarked;
+            let own = &mut functions[if is_wait { step.outer.of(step.row) } else { step.row } as usize];
+            own.self_value += node.self_value;
+            own.self_samples += node.self_samples;
             let function = &mut functions[step.row as usize];
-            function.self_value += node.self_value;
-            function.self_samples += node.self_samples;
             if step.is_counted {
                 if open[step.row as usize] == 0 {
                     function.total_value += node.total_value;
@@ -138,7 +143,7 @@ impl Top {
             let name = |function: &Function| (tree.names.get(function.name), function.kind);
             b.self_value.cmp(&a.self_value).then_with(|| name(a).cmp(&name(b)))
         });
-        Top { functions, waits: waits(tree, &by_marks) }
+        Top { functions, waits: waits(&waiter, &by_marks) }
     }
 }
 
@@ -172,18 +177,15 @@ pub(super) fn group_of(node: &Node, caller: Option<FrameKind>) -> FrameKind {
     }
 }
 
-fn waits(tree: &CallTree, by_marks: &FxHashMap<u32, u64>) -> Vec<(Waiting, u64)> {
-    let has_marks = by_marks.keys().any(|marks| *marks != 0);
-    if !has_marks && tree.event != OFF_CPU_ALONE {
+fn waits(waiter: &Waiter<'_>, by_marks: &FxHashMap<u32, u64>) -> Vec<(Waiting, u64)> {
+    if !waiter.is_wait_unmarked && by_marks.keys().all(|marks| *marks == 0) {
         return Vec::new();
     }
     let has = |marks: u32, name: &str| marks & bit(name) != 0;
-    // Only where time on the CPU is shown beside, time off it has a mark of its own.
-    let is_beside = tree.event.contains("clock") || by_marks.keys().any(|marks| has(*marks, off_cpu::OFF_CPU));
     let mut sums = std::collections::BTreeMap::new();
     for (marks, value) in by_marks {
         let waiting = match *marks {
-            0 if is_beside => Waiting::OnCpu,
+            0 if !waiter.is_wait_unmarked => Waiting::OnCpu,
             marks if has(marks, off_cpu::RUNNABLE) => Waiting::Runnable,
             marks if has(marks, off_cpu::STILL_BLOCKED) => Waiting::StillBlocked,
             marks if has(marks, off_cpu::BLOCKED_BEFORE) => Waiting::BlockedBefore,

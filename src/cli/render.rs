@@ -140,7 +140,7 @@ pub enum Format {
     Html,
     /// A line a stack, for other tools
     Folded,
-    /// The functions that took most
+    /// The functions that took most; a wait is of the function that waited, not of the kernel's scheduler
     Top,
     /// Everything, for scripts
     Json,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::driver::Browser;
 use crate::page::{FORMATS, Format, Page, write_text};
-use crate::sketch::{every_kind, hostile, large};
+use crate::sketch::{every_kind, hostile, large, wall};
 
 /// Path of names and kinds, own value, total value, own samples, total samples.
 type Row = (String, [u64; 4]);
@@ -73,12 +73,15 @@ fn recording(name: &str) -> Profile {
     import(vec![Input::Path(path)], &ImportOptions::default(), &mut |_| {}).unwrap()
 }
 
-fn profiles() -> [(&'static str, Profile); 4] {
+fn profiles() -> [(&'static str, Profile); 6] {
     [
         ("numbers_every_kind", every_kind()),
         ("numbers_large", large(3_000, 9_000)),
         ("numbers_dwarf", recording("perf_data/dwarf.data")),
         ("numbers_hostile", hostile()),
+        // Waits beside time on the CPU, and waits alone.
+        ("numbers_wall", wall()),
+        ("numbers_switches", recording("perf_data/switches.data")),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flameprofile::model::{
     EventId, FrameId, FrameKind, Function, ImageId, ImageKind, Line, Place, Profile, ProfileBuilder, Resolution,
-    Sample, StackEnd, StackId, StringId, ThreadId, Timestamp, Truncation, Unit, Unnamed,
+    Sample, StackEnd, StackId, StringId, ThreadId, Timestamp, Truncation, Unit, Unnamed, off_cpu,
 };
 
 /// The period of the sketches' clock event, 99 Hz.
@@ -132,6 +132,24 @@ impl Sketch {
         profile.check().expect("the sketch is sound");
         profile
     }
+}
+
+/// Time on and off the CPU, as `--wall --wakers` has it.
+pub fn wall() -> Profile {
+    let mut s = Sketch::new();
+    let (main, work, read, write) = (s.frame("main"), s.frame("work"), s.frame("read"), s.frame("write"));
+    let (schedule, wake) = (s.kernel("schedule"), s.kernel("try_to_wake_up"));
+    let [off, runnable, still, before, woken_by] =
+        [off_cpu::OFF_CPU, off_cpu::RUNNABLE, off_cpu::STILL_BLOCKED, off_cpu::BLOCKED_BEFORE, off_cpu::WOKEN_BY]
+            .map(|name| s.builder.name_frame(name, FrameKind::OffCpu));
+    s.sample(&[main, work], 10);
+    s.sample(&[main, work, runnable], 4);
+    s.sample(&[main, read, schedule, off, woken_by, wake, write, main], 30);
+    s.sample(&[main, read, schedule, off], 6);
+    s.sample(&[main, read, schedule, off, still], 20);
+    s.sample(&[main, read, schedule, off, before], 5);
+    s.sample(&[off], 1);
+    s.finish()
 }
 
 /// A small profile with every kind of frame in it.

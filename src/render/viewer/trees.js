@@ -347,11 +347,33 @@ function split(model, by) {
 }
 
 // What each function took, over all places where it was called from, as `analyze/top.rs` has it: a stack that has it twice counts once, what
-// a compiler has inlined is the same function, and a wait is in the function that waited.
+// a compiler has inlined is the same function, and a wait is in the function that waited: the first outward that is not of the kernel's
+// scheduler (`analyze/waiter.rs` says which are and why).
 function functionTable(model, weights) {
+  const names = '__schedule schedule schedule_idle schedule_preempt_disabled schedule_rtlock schedule_user preempt_schedule preempt_schedule_common ' +
+    'preempt_schedule_irq preempt_schedule_notrace __cond_resched _cond_resched console_conditional_schedule yield yield_to io_schedule ' +
+    'io_schedule_timeout schedule_timeout schedule_timeout_idle schedule_timeout_interruptible schedule_timeout_killable ' +
+    'schedule_timeout_uninterruptible schedule_hrtimeout schedule_hrtimeout_range schedule_hrtimeout_range_clock do_nanosleep ' +
+    'hrtimer_nanosleep_restart usleep_range usleep_range_state bit_wait bit_wait_io bit_wait_io_timeout bit_wait_timeout __wait_on_bit ' +
+    '__wait_on_bit_lock out_of_line_wait_on_bit out_of_line_wait_on_bit_lock out_of_line_wait_on_bit_timeout __wait_for_common ' +
+    'wait_for_common wait_for_completion wait_for_completion_interruptible wait_for_completion_interruptible_timeout ' +
+    'wait_for_completion_io wait_for_completion_io_timeout wait_for_completion_killable wait_for_completion_killable_timeout ' +
+    'wait_for_completion_state wait_for_completion_timeout __mutex_lock __mutex_lock_interruptible_slowpath ' +
+    '__mutex_lock_killable_slowpath __mutex_lock_slowpath mutex_lock mutex_lock_interruptible mutex_lock_interruptible_nested ' +
+    'mutex_lock_io mutex_lock_io_nested mutex_lock_killable mutex_lock_killable_nested mutex_lock_nested __ww_mutex_lock ' +
+    '__ww_mutex_lock_interruptible_slowpath __ww_mutex_lock_slowpath ww_mutex_lock ww_mutex_lock_interruptible __down __down_common ' +
+    '__down_interruptible __down_killable __down_timeout down down_interruptible down_killable down_timeout down_read ' +
+    'down_read_interruptible down_read_killable down_write down_write_killable rwsem_down_read_failed rwsem_down_read_failed_killable ' +
+    'rwsem_down_read_slowpath rwsem_down_write_failed rwsem_down_write_failed_killable rwsem_down_write_slowpath __percpu_down_read ' +
+    'percpu_down_write ldsem_down_read ldsem_down_write __rt_mutex_slowlock rt_mutex_slowlock rt_mutex_slowlock_block rt_mutex_lock ' +
+    'rt_mutex_lock_interruptible rt_mutex_lock_killable rt_mutex_wait_proxy_lock rtlock_slowlock rtlock_slowlock_locked';
+  const marks = model.names.filter((name, func) => model.kinds[func] === OFF_CPU), event = model.header.event || '';
+  const isWaitUnmarked = !event.includes('clock') && !marks.includes('[off-CPU]') && (marks.length > 0 || event === 'off-cpu');
+  const known = new Set(marks.length > 0 || isWaitUnmarked ? names.split(' ') : []), hasKernel = model.kinds.includes(KERNEL);
+  const ofScheduler = model.names.map(name => known.has(name.split('.', 1)[0]));
   const rowOf = new Int32Array(model.functions * 7).fill(-1), byName = new Map(), rows = [];
   const deep = model.deepest + 2, path = new Int32Array(deep), groups = new Uint8Array(deep), counted = new Uint8Array(deep);
-  const marked = new Uint8Array(deep), open = [], isDiff = model.isDiff;
+  const marked = new Uint8Array(deep), outer = new Int32Array(deep), waited = new Int32Array(deep), passing = new Uint8Array(deep), open = [], isDiff = model.isDiff;
   let length = 0;
   for (let i = 1; i < model.count; i++) {
     while (length >= model.depth[i]) { length--; if (counted[length]) open[path[length]]--; }
@@ -361,6 +383,7 @@ function functionTable(model, weights) {
     if (isMarked) {
       row = path[length - 1];
       group = above;
+      waited[length] = waited[length - 1];
     } else {
       row = rowOf[func * 7 + group];
       if (row < 0) {
@@ -373,11 +396,18 @@ function functionTable(model, weights) {
         }
         rowOf[func * 7 + group] = row;
       }
+      // Whose a wait is that ends here. A program's own `yield` is not the kernel's, but below `__schedule` there is only the kernel.
+      const passes = kind === INLINED ? length > 0 && passing[length - 1] : (kind === KERNEL || (kind === USER && !hasKernel)) && ofScheduler[func];
+      const isEnd = hasKernel || model.names[func] === '__schedule' || model.names[func] === 'schedule';
+      const isCalled = length > 0 && above !== TASK && above !== NOTE && above !== OFF_CPU;
+      passing[length] = passes ? 1 : 0;
+      outer[length] = passes && isCalled ? outer[length - 1] : row;
+      waited[length] = isEnd ? outer[length] : row;
     }
-    const sums = rows[row];
-    sums.own += weights.own[i];
-    sums.ownSamples += weights.ownSamples[i];
-    if (isDiff) sums.ownBase += weights.ownBase[i];
+    const own = rows[isMarked || isWaitUnmarked ? waited[length] : row], sums = rows[row];
+    own.own += weights.own[i];
+    own.ownSamples += weights.ownSamples[i];
+    if (isDiff) own.ownBase += weights.ownBase[i];
     if (!isMarked) {
       if (open[row]++ === 0) {
         sums.total += weights.total[i];
