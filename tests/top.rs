@@ -82,6 +82,35 @@ fn a_function_is_one_row_whether_it_is_called_or_inlined() {
     assert_eq!(rows, [(FrameKind::Kernel, 11, 11), (FrameKind::User, 9, 9)]);
 }
 
+/// Figures of so many digits that they are as wide as their columns.
+fn large_figures() -> Profile {
+    let mut s = Sketch::new();
+    let (main, work, rest) = (s.frame("main"), s.frame("work"), s.frame("rest"));
+    for (frame, value) in [(work, 99_999_999_000_000_000), (work, 5), (rest, 123_456_000_000_000)] {
+        let stack = s.stack(&[main, frame]);
+        s.row(s.thread, stack, StackEnd::Root, value, u32::MAX);
+    }
+    s.finish()
+}
+
+#[test]
+fn columns_are_as_wide_as_their_figures() {
+    let profile = large_figures();
+    let options = TopOptions { bars: Bars::None, limit: Some(1), ..TopOptions::default() };
+    let table = table(&profile, &options);
+    let rows: Vec<&str> = table.lines().skip_while(|line| !line.contains("SELF")).collect();
+    assert_eq!(
+        rows,
+        [
+            "     SELF     TOTAL          TIME        SAMPLES  FUNCTION  MODULE",
+            "  99.88 %   99.88 %  99,999,999 s  8,589,934,590  work      server",
+            "   0.12 %               123,456 s  4,294,967,295  2 more",
+        ]
+    );
+    let text = related(&profile, "main", Direction::Callees, &options);
+    assert!(text.contains("\n    100 %     100 %  100,123,455 s  main\n"), "{text}");
+}
+
 /// `work` from two places, once through itself.
 fn related_functions() -> Profile {
     let mut s = Sketch::new();
@@ -156,9 +185,15 @@ fn no_line_is_longer_than_the_terminal_and_nothing_in_it_acts() {
         s.sample(&[frame], 3);
         s.finish()
     };
-    for profile in
-        [sketch::every_kind(), sketch::hostile(), sketch::deep(2_000), sketch::wall(), long, Profile::default()]
-    {
+    for profile in [
+        sketch::every_kind(),
+        sketch::hostile(),
+        sketch::deep(2_000),
+        sketch::wall(),
+        large_figures(),
+        long,
+        Profile::default(),
+    ] {
         let tree = tree_of(&profile);
         let names: Vec<String> = Top::build(&tree)
             .functions

@@ -14,7 +14,7 @@ use std::io::Write;
 use super::bar::{self, Bars};
 use super::name::{columns, head, printable};
 use super::number::{grouped, percent, quantity};
-use super::top::{Color, TopOptions, fit, push_lines, quantity_name, write_text};
+use super::top::{Color, TopOptions, fit, push_lines, quantity_name, right, widths, write_text};
 use crate::analyze::{CallTree, Direction, Relatives};
 use crate::error::Result;
 use crate::model::{FrameKind, StringId};
@@ -36,6 +36,9 @@ pub fn write(
 ) -> Result<()> {
     write_text(&text(tree, function, direction, options), options, out)
 }
+
+/// How wide columns of numbers are at least.
+const LEAST_WIDTHS: [usize; 3] = [9, 10, 10];
 
 /// A row that is still to be written.
 enum Row {
@@ -61,22 +64,14 @@ fn text(tree: &CallTree, function: StringId, direction: Direction, options: &Top
     let line = format!("{word} of {shown_name}: {share} of all, {}", quantity(all, tree.unit));
     push_lines(&mut text, &line, options.width);
     let has_bar = options.bars != Bars::None && options.width.is_none_or(|width| width >= 60);
-    let numbers = |of_it: &str, of_all: &str, value: &str, bar: &str| {
-        let bar = if has_bar { format!("  {bar}") } else { String::new() };
-        format!("{of_it:>9}{of_all:>10}{value:>10}{bar}  ")
-    };
-    let before = columns(&numbers("", "", "", &" ".repeat(bar::WIDTH)));
-    let title = numbers("OF IT", "OF ALL", quantity_name(tree), &" ".repeat(bar::WIDTH)) + "FUNCTION";
-    text.push_str(&format!("{}\n", color.bold(options.width.map_or(&*title, |width| head(&title, width)))));
     let most_rows = options.limit.map_or(usize::MAX, |limit| limit.saturating_mul(ROWS_EACH));
-    let (mut rows, mut left_out) = (0, 0);
+    let (mut rows, mut left_out) = (Vec::new(), 0);
     let mut pending = vec![Row::Function { row: 0, indent: 0 }];
     while let Some(next) = pending.pop() {
-        if rows >= most_rows {
+        if rows.len() >= most_rows {
             left_out += 1;
             continue;
         }
-        rows += 1;
         let (kind, indent, value, name) = match next {
             Row::Function { row, indent } => {
                 let node = &nodes[row];
@@ -88,17 +83,29 @@ fn text(tree: &CallTree, function: StringId, direction: Direction, options: &Top
                 (FrameKind::Note, indent, value, format!("({} more)", grouped(count as u64)))
             }
         };
-        let indent = indent.min(FURTHEST_IN);
+        let numbers = [percent(of_it(value)), percent(tree.share(value)), quantity(value, tree.unit)];
+        rows.push((numbers, kind, indent.min(FURTHEST_IN), of_it(value), name));
+    }
+    let widths = widths(LEAST_WIDTHS, rows.iter().map(|(numbers, ..)| numbers));
+    let line = |numbers: &[String; 3], bar: &str| {
+        let numbers: String = numbers.iter().zip(widths).map(|(number, width)| right(number, width)).collect();
+        if has_bar { format!("{numbers}  {bar}  ") } else { numbers + "  " }
+    };
+    let title = ["OF IT", "OF ALL", quantity_name(tree)].map(str::to_owned);
+    let title = line(&title, &" ".repeat(bar::WIDTH));
+    let before = columns(&title);
+    let title = title + "FUNCTION";
+    text.push_str(&format!("{}\n", color.bold(options.width.map_or(&*title, |width| head(&title, width)))));
+    for (numbers, kind, indent, share, name) in rows {
         let name = match options.width {
             None => name,
             Some(width) => fit(&name, width.saturating_sub(before + indent)),
         };
-        let bar = color.of(kind, &bar::bar(of_it(value), of_it(value), options.bars));
-        let numbers = numbers(&percent(of_it(value)), &percent(tree.share(value)), &quantity(value, tree.unit), &bar);
-        let row = format!("{numbers}{:indent$}{}", "", color.of(kind, &name));
+        let bar = color.of(kind, &bar::bar(share, share, options.bars));
+        let row = format!("{}{:indent$}{}", line(&numbers, &bar), "", color.of(kind, &name));
         match options.width {
             Some(width) if before + indent + columns(&name) > width => {
-                text.push_str(&format!("{}\n", head(&percent(of_it(value)), width)));
+                text.push_str(&format!("{}\n", head(&numbers[0], width)));
             }
             _ => text.push_str(&format!("{}\n", row.trim_end())),
         }

@@ -89,17 +89,21 @@ struct Columns {
     value: bool,
     samples: bool,
     bar: bool,
+    /// How wide those of numbers are, shown or not: self, total, value, samples.
+    widths: [usize; 4],
 }
 
 impl Columns {
     /// `100.00 %  100.00 %  1,234 ms  1,234,567  ██████████  `.
     fn width(self) -> usize {
+        let [own, total, value, samples] = self.widths;
         let bar = if self.bar { bar::WIDTH + 2 } else { 0 };
-        9 + 10 * usize::from(self.total) + 10 * usize::from(self.value) + 11 * usize::from(self.samples) + bar + 2
+        let part = |is_shown: bool, width: usize| width * usize::from(is_shown);
+        own + part(self.total, total) + part(self.value, value) + part(self.samples, samples) + bar + 2
     }
 
-    fn choose(options: &TopOptions) -> Columns {
-        let all = Columns { total: true, value: true, samples: true, bar: options.bars != Bars::None };
+    fn choose(options: &TopOptions, widths: [usize; 4]) -> Columns {
+        let all = Columns { total: true, value: true, samples: true, bar: options.bars != Bars::None, widths };
         let fewer = [
             all,
             Columns { samples: false, ..all },
@@ -109,8 +113,39 @@ impl Columns {
         let Some(width) = options.width else { return all };
         let room = |columns: &Columns| if columns.samples { ROOM_BESIDE_SAMPLES } else { ROOM };
         let fitting = fewer.into_iter().find(|columns| columns.width() + room(columns) <= width);
-        fitting.unwrap_or(Columns { total: false, value: false, samples: false, bar: false })
+        fitting.unwrap_or(Columns { total: false, value: false, samples: false, bar: false, ..all })
     }
+
+    /// The numbers of a row, and the bar.
+    fn line(self, numbers: &[String; 4], bar: &str) -> String {
+        let mut line = String::new();
+        for ((is_shown, width), cell) in
+            [true, self.total, self.value, self.samples].into_iter().zip(self.widths).zip(numbers)
+        {
+            if is_shown {
+                line.push_str(&right(cell, width));
+            }
+        }
+        if self.bar {
+            line.push_str(&format!("  {bar}"));
+        }
+        line + "  "
+    }
+}
+
+/// How wide columns of numbers are at least, with what is between them.
+const LEAST_WIDTHS: [usize; 4] = [9, 10, 10, 11];
+
+/// How wide columns of numbers are: as wide as their widest with two blanks before it, and no narrower than `least`.
+pub(super) fn widths<'a, const N: usize>(least: [usize; N], rows: impl Iterator<Item = &'a [String; N]>) -> [usize; N] {
+    rows.fold(least, |widths, row| {
+        std::array::from_fn(|column| widths[column].max(columns(&row[column]) + 2 * usize::from(column > 0)))
+    })
+}
+
+/// A number at the right of its column.
+pub(super) fn right(number: &str, width: usize) -> String {
+    format!("{number:>width$}")
 }
 
 /// Columns that a name and its module must have before another number is shown.
@@ -127,7 +162,21 @@ fn table(tree: &CallTree, profile: &Profile, options: &TopOptions) -> String {
     let widest = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| columns(text)).max().unwrap_or(0);
     let mut name_width = widest(&mut cells.iter().map(|(name, _)| name)).clamp(8, WIDEST_NAME);
     let mut module_width = widest(&mut cells.iter().map(|(_, module)| module));
-    let shape = Columns::choose(options);
+    let numbers = |own: f64, total: Option<f64>, value: u64, samples: u64| {
+        [percent(own), total.map_or_else(String::new, percent), quantity(value, tree.unit), grouped(samples)]
+    };
+    let rows = shown.iter().map(|function| {
+        let (own, total) = (tree.share(function.self_value), tree.share(function.total_value));
+        numbers(own, Some(total), function.self_value, function.self_samples)
+    });
+    let rows: Vec<[String; 4]> = rows.collect();
+    let rest = &top.functions[shown.len()..];
+    let of_rest = rest.iter().fold((0, 0), |(value, samples), function| {
+        (u64::saturating_add(value, function.self_value), u64::saturating_add(samples, function.self_samples))
+    });
+    let of_rest = numbers(tree.share(of_rest.0), None, of_rest.0, of_rest.1);
+    let title = ["SELF", "TOTAL", quantity_name(tree), "SAMPLES"].map(str::to_owned);
+    let shape = Columns::choose(options, widths(LEAST_WIDTHS, rows.iter().chain([&of_rest])));
     if let Some(width) = options.width {
         let free = width.saturating_sub(shape.width());
         module_width = if free < ROOM { 0 } else { module_width.min(free / 3) };
@@ -140,59 +189,31 @@ fn table(tree: &CallTree, profile: &Profile, options: &TopOptions) -> String {
         push_lines(&mut text, &line, options.width);
     }
     let fits = |line: String| options.width.map_or(line.clone(), |width| head(&line, width).to_owned());
-    let line = |own: &str, total: &str, value: &str, samples: &str, bar: &str| {
-        let mut line = format!("{own:>9}");
-        for (is_shown, cell, width) in
-            [(shape.total, total, 10), (shape.value, value, 10), (shape.samples, samples, 11)]
-        {
-            if is_shown {
-                line.push_str(&format!("{cell:>width$}"));
-            }
-        }
-        if shape.bar {
-            line.push_str(&format!("  {bar}"));
-        }
-        line + "  "
-    };
     let bar_head = pad("SELF+TOTAL", bar::WIDTH);
-    let head = line("SELF", "TOTAL", quantity_name(tree), "SAMPLES", &bar_head) + &pad("FUNCTION", name_width);
-    let head = if module_width > 0 || options.width.is_none() { head + "  MODULE" } else { head };
-    text.push_str(&format!("{}\n", color.bold(fits(head).trim_end())));
-    for (function, (name, module)) in shown.iter().zip(&cells) {
+    let names = shape.line(&title, &bar_head) + &pad("FUNCTION", name_width);
+    let names = if module_width > 0 || options.width.is_none() { names + "  MODULE" } else { names };
+    text.push_str(&format!("{}\n", color.bold(fits(names).trim_end())));
+    for ((function, numbers), (name, module)) in shown.iter().zip(&rows).zip(&cells) {
         let (name, module) = match options.width {
             None => (name.clone(), module.clone()),
             Some(_) => (fit(name, name_width), shorten(module, module_width).into_owned()),
         };
         let (own, total) = (tree.share(function.self_value), tree.share(function.total_value));
-        let bar = bar::bar(own, total, options.bars);
-        let numbers = line(
-            &percent(own),
-            &percent(total),
-            &quantity(function.self_value, tree.unit),
-            &grouped(function.self_samples),
-            &color.of(function.kind, &bar),
-        );
+        let bar = color.of(function.kind, &bar::bar(own, total, options.bars));
         let named = format!("{}  {module}", pad(&name, name_width));
         let row = match options.width {
             // Too narrow for anything but numbers.
-            Some(width) if name_width == 0 => head_of_plain(&line(&percent(own), "", "", "", ""), width),
-            _ => format!("{numbers}{}", color.of(function.kind, named.trim_end())),
+            Some(width) if name_width == 0 => head(&right(&numbers[0], shape.widths[0]), width).to_owned(),
+            _ => format!("{}{}", shape.line(numbers, &bar), color.of(function.kind, named.trim_end())),
         };
         text.push_str(&format!("{}\n", row.trim_end()));
     }
-    let rest = &top.functions[shown.len()..];
     if !rest.is_empty() {
-        let value = rest.iter().map(|function| function.self_value).sum();
-        let samples: u64 = rest.iter().map(|function| function.self_samples).sum();
         let bar = pad("", if shape.bar { bar::WIDTH } else { 0 });
-        let numbers = line(&percent(tree.share(value)), "", &quantity(value, tree.unit), &grouped(samples), &bar);
-        text.push_str(&format!("{}\n", fits(format!("{numbers}{} more", grouped(rest.len() as u64)))));
+        let line = format!("{}{} more", shape.line(&of_rest, &bar), grouped(rest.len() as u64));
+        text.push_str(&format!("{}\n", fits(line)));
     }
     text
-}
-
-fn head_of_plain(line: &str, width: usize) -> String {
-    head(line, width).to_owned()
 }
 
 /// A name in `width` columns, by the rules of pictures: what tells functions apart goes last.

@@ -16,11 +16,13 @@ use crate::error::{Error, Result};
 use crate::model::Profile;
 use crate::render::name::{base_name, columns, printable, shorten};
 use crate::render::number::{count_of, grouped, percent, quantity};
-use crate::render::top::{Color, TopOptions, pad};
+use crate::render::top::{Color, TopOptions, pad, right, widths};
 use crate::render::warnings;
 
-/// Columns before the name.
-const BEFORE_NAME: usize = 9 + 10 + 10 + 10 + 2 + 4 + 2;
+/// How wide columns of numbers are at least.
+const LEAST_WIDTHS: [usize; 4] = [9, 10, 10, 10];
+/// Columns between these and the name.
+const MARK: usize = 2 + 4 + 2;
 /// A name's column is as wide as the longest name, but no wider than this if nothing is known of the terminal.
 const WIDEST_NAME: usize = 80;
 const NARROWEST_NAME: usize = 12;
@@ -40,8 +42,17 @@ fn table(diff: &DiffTree, base: &Profile, new: &Profile, options: &TopOptions) -
     let widest = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| columns(text)).max().unwrap_or(0);
     let mut name_width = widest(&mut cells.iter().map(|(name, _)| name)).clamp(8, WIDEST_NAME);
     let mut module_width = widest(&mut cells.iter().map(|(_, module)| module));
+    let rows = shown.iter().map(|function| {
+        let changes = [|side: &Side| side.self_value, |side: &Side| side.total_value];
+        let [in_self, in_total] = changes.map(|value| points(change(diff, value, function)));
+        let shares = (diff.base_share(function.base.self_value), diff.new_share(function.new.self_value));
+        [percent(shares.0), percent(shares.1), in_self, in_total]
+    });
+    let rows: Vec<[String; 4]> = rows.collect();
+    let widths = widths(LEAST_WIDTHS, rows.iter());
+    let before_name = widths.iter().sum::<usize>() + MARK;
     if let Some(width) = options.width {
-        let free = width.saturating_sub(BEFORE_NAME).max(NARROWEST_NAME);
+        let free = width.saturating_sub(before_name).max(NARROWEST_NAME);
         module_width = module_width.min(free / 3);
         name_width = name_width.max(free).min(free.saturating_sub(module_width + 2)).max(NARROWEST_NAME);
     }
@@ -51,14 +62,14 @@ fn table(diff: &DiffTree, base: &Profile, new: &Profile, options: &TopOptions) -
         let line = options.width.map_or(line.clone(), |width| shorten(&line, width).into_owned());
         text.push_str(&format!("{line}\n"));
     }
-    let head =
-        format!("{:>9}{:>10}{:>10}{:>10}        {}", "BASE", "NEW", "CHANGE", "IN TOTAL", pad("FUNCTION", name_width));
+    let title = ["BASE", "NEW", "CHANGE", "IN TOTAL"];
+    let title: String = title.iter().zip(widths).map(|(name, width)| right(name, width)).collect();
+    let head = format!("{title}{:MARK$}{}", "", pad("FUNCTION", name_width));
     text.push_str(&format!("{}\n", color.bold(format!("{head}  MODULE").trim_end())));
-    for (function, (name, module)) in shown.iter().zip(&cells) {
+    for ((function, numbers), (name, module)) in shown.iter().zip(&rows).zip(&cells) {
         let whole = options.width.is_none();
         let name = if whole { name.into() } else { shorten(name, name_width) };
         let module = if whole { module.into() } else { shorten(module, module_width) };
-        let DiffFunction { base, new, .. } = function;
         let in_self = change(diff, |side| side.self_value, function);
         let mark = match (function.is_vanished(), function.is_added()) {
             (true, _) => "gone",
@@ -66,11 +77,11 @@ fn table(diff: &DiffTree, base: &Profile, new: &Profile, options: &TopOptions) -
             _ => "",
         };
         text.push_str(&format!(
-            "{:>9}{:>10}{}{:>10}  {mark:4}  {}\n",
-            percent(diff.base_share(base.self_value)),
-            percent(diff.new_share(new.self_value)),
-            color.of_change(in_self, &format!("{:>10}", points(in_self))),
-            points(change(diff, |side| side.total_value, function)),
+            "{}{}{}{}  {mark:4}  {}\n",
+            right(&numbers[0], widths[0]),
+            right(&numbers[1], widths[1]),
+            color.of_change(in_self, &right(&numbers[2], widths[2])),
+            right(&numbers[3], widths[3]),
             color.of(function.kind, format!("{}  {module}", pad(&name, name_width)).trim_end()),
         ));
     }
@@ -78,7 +89,7 @@ fn table(diff: &DiffTree, base: &Profile, new: &Profile, options: &TopOptions) -
         let rest = (top.functions.len() - shown.len()) as u64;
         let most = points(change(diff, |side| side.self_value, first).abs());
         let most = most.trim_start_matches('+');
-        text.push_str(&format!("{:47}{} more, which changed by {most} or less\n", "", grouped(rest)));
+        text.push_str(&format!("{:before_name$}{} more, which changed by {most} or less\n", "", grouped(rest)));
     }
     text
 }
