@@ -196,6 +196,13 @@ fn what_makes_no_sense_is_refused_with_what_to_type() {
         &["the event samples, the new side of new", "-f folded -o base.folded"],
     );
     refused(folder, &["a.folded", "b.folded", "-f", "pprof"], &["one profile", "-f svg"]);
+    for format in ["top", "html", "json"] {
+        for option in ["--callers", "--callees", "--function"] {
+            let says = [option, "of one profile", "profile import FILE --callers NAME"];
+            refused(folder, &["a.folded", "b.folded", "-f", format, option, "main"], &says);
+        }
+    }
+    refused(folder, &["a.folded", "b.folded", "--view", "sandwich"], &["icicle graph", "-f html"]);
     refused(folder, &["a.folded", "b.folded", "-o", "b.folded"], &["b.folded is read, and would be written over"]);
     refused(
         folder,
@@ -204,6 +211,26 @@ fn what_makes_no_sense_is_refused_with_what_to_type() {
     );
     refused(folder, &["a.folded", "minus.folded"], &["all weights of minus.folded are negative"]);
     assert_eq!(fs::read_to_string(folder.join("b.folded")).unwrap(), NEW);
+}
+
+#[test]
+fn help_lists_what_is_taken() {
+    let folder = folder(&[]);
+    let help = written(folder.path(), &["--help"]);
+    for (word, is_taken) in [
+        ("- icicle:", true),
+        ("- html:", true),
+        ("- reverse:", false),
+        ("- chart:", false),
+        ("- sandwich:", false),
+        ("- pprof:", false),
+        ("- perf-data:", false),
+        ("--callers", false),
+        ("--callees", false),
+        ("--function", false),
+    ] {
+        assert_eq!(help.contains(word), is_taken, "{word}: {help}");
+    }
 }
 
 #[test]

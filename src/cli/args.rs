@@ -35,7 +35,14 @@ pub enum Command {
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(Box<ImportArgs>),
     /// Compare two recordings, or two sets of them: what each function took before, and takes now
-    #[command(after_help = diff::EXAMPLES)]
+    #[command(
+        after_help = diff::EXAMPLES,
+        mut_arg("view", diff::only_views),
+        mut_arg("format", diff::only_formats),
+        mut_arg("function", |arg| arg.hide(true)),
+        mut_arg("callers", |arg| arg.hide(true)),
+        mut_arg("callees", |arg| arg.hide(true))
+    )]
     Diff(Box<DiffArgs>),
     /// Tell what this machine and user allow, and what to type to be allowed more
     Doctor,

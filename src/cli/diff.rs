@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use clap::{Args, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Args, ValueEnum};
 use flameprofile::analyze::{DiffTree, View};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
 use flameprofile::model::{Event, Profile};
@@ -79,6 +80,44 @@ pub enum DiffWidth {
     Both,
 }
 
+/// The views that a difference has.
+const VIEWS: [PictureView; 2] = [PictureView::Flame, PictureView::Icicle];
+/// The formats that a difference has.
+const FORMATS: [Format; 5] = [Format::Svg, Format::Html, Format::Folded, Format::Top, Format::Json];
+
+/// Lists no views but those that a difference has; others are refused with what there is instead.
+pub fn only_views(arg: Arg) -> Arg {
+    listing(arg, &VIEWS)
+}
+
+/// Lists no formats but those that a difference has.
+pub fn only_formats(arg: Arg) -> Arg {
+    listing(arg, &FORMATS)
+}
+
+fn listing<T: ValueEnum + PartialEq + Send + Sync + 'static>(arg: Arg, listed: &[T]) -> Arg {
+    let values = T::value_variants().iter().filter_map(|value| {
+        let possible = value.to_possible_value()?;
+        Some(possible.hide(!listed.contains(value)))
+    });
+    arg.value_parser(PossibleValuesParser::new(values).try_map(|name| T::from_str(&name, false)))
+}
+
+/// Refuses what is of one profile.
+fn refuse_relatives(args: &OutputArgs) -> Result<()> {
+    let option = match args {
+        OutputArgs { callers: Some(_), .. } => "--callers",
+        OutputArgs { callees: Some(_), .. } => "--callees",
+        OutputArgs { function: Some(_), .. } => "--function",
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Usage, format!("{option} is of one profile, and not of the difference of two"))
+        .with_hint(
+            "-f html has the callers and callees of each function of a difference; those of one side are \
+         profile import FILE --callers NAME or --callees NAME",
+        ))
+}
+
 /// Reads both sides and writes what changed.
 pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     if !args.more.is_empty() {
@@ -86,12 +125,13 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
         let hint = "several files of one side are a folder of them, or @LIST, a file with a path a line";
         return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
     }
-    let outlet = Outlet::open(&args.output)?;
-    refuse_format(outlet.format())?;
-    if !matches!(args.output.view, PictureView::Flame | PictureView::Icicle) {
+    refuse_relatives(&args.output)?;
+    if !VIEWS.contains(&args.output.view) {
         return Err(Error::new(ErrorKind::Usage, "a difference is drawn as a flame graph or an icicle graph")
             .with_hint("-f html has the bottom-up view and the callers and callees of each function in it"));
     }
+    let outlet = Outlet::open(&args.output)?;
+    refuse_format(outlet.format())?;
     let sides = [Side::find("base", &args.base)?, Side::find("new", &args.new)?];
     refuse_twice(&sides)?;
     for side in &sides {
@@ -259,14 +299,11 @@ fn total(profile: &Profile) -> (u64, u64) {
 }
 
 fn refuse_format(format: Format) -> Result<()> {
-    match format {
-        Format::Svg | Format::Html | Format::Folded | Format::Top | Format::Json => Ok(()),
-        Format::Pprof | Format::Speedscope | Format::Firefox | Format::PerfScript | Format::PerfData => {
-            Err(Error::new(ErrorKind::Usage, "this format holds one profile, and not the difference of two").with_hint(
-                "-f svg, html, top, folded or json; `go tool pprof -diff_base A.pb.gz B.pb.gz` compares two itself",
-            ))
-        }
+    if FORMATS.contains(&format) {
+        return Ok(());
     }
+    Err(Error::new(ErrorKind::Usage, "this format holds one profile, and not the difference of two")
+        .with_hint("-f svg, html, top, folded or json; `go tool pprof -diff_base A.pb.gz B.pb.gz` compares two itself"))
 }
 
 /// Refuses a file that is named twice: a side would be twice as large, or compared with itself.

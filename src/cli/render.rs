@@ -211,10 +211,16 @@ impl<'a> Outlet<'a> {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
                 .with_hint("name it .svg, .html, .folded, .txt, .json, .speedscope.json, .firefox.json, .json.gz, .pb.gz or .data, or say the format with -f"));
         }
-        if args.view == PictureView::Sandwich && args.function.is_none() && matches!(format, Format::Svg | Format::Html)
-        {
+        let is_picture = matches!(format, Format::Svg | Format::Html);
+        if args.view == PictureView::Sandwich && args.function.is_none() && is_picture {
             return Err(Error::new(ErrorKind::Usage, "--view sandwich is of one function")
                 .with_hint("name it: --view sandwich --function NAME; `-f top` lists those that there are"));
+        }
+        if args.function.is_some() && (args.view != PictureView::Sandwich || !is_picture) {
+            return Err(Error::new(ErrorKind::Usage, "--function is of --view sandwich, which is a picture")
+                .with_hint(
+                    "-o out.svg --view sandwich --function NAME; in the table: --callers NAME, --callees NAME",
+                ));
         }
         if args.stats.as_deref().is_some_and(output::is_stdout) {
             return Err(Error::new(ErrorKind::Usage, "--stats takes a file: standard output is for the result")

@@ -88,6 +88,13 @@ fn a_view_that_is_not_there_costs_no_recording() {
     };
     let refused = run(&[]);
     assert!(refused.status.code() == Some(2) && stderr(&refused).contains("--function NAME"), "{}", stderr(&refused));
+    for view in ["flame", "icicle"] {
+        let mut command = profile(Account::Own);
+        command.args(["--view", view, "--function", "main", "--"]).arg(programs::c("actor")).args(["busy", "150"]);
+        let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(2) && said.contains("--view sandwich --function NAME"), "{said}");
+    }
     let other = run(&["--function", "no_such_function"]);
     let said = stderr(&other);
     assert!(other.status.success() && is_picture(&stdout(&other)) && stdout(&other).contains("busy_work"), "{said}");
