@@ -40,7 +40,7 @@ pub struct OutputArgs {
     /// How the picture is drawn
     #[arg(long, value_enum, default_value_t = PictureView::Flame, help_heading = "Output")]
     pub view: PictureView,
-    /// The function that `--view sandwich` is of: its callers above it, its callees below
+    /// The function that `--view sandwich` is of, by its name or a part of it that no other has: its callers above it, its callees below
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub function: Option<String>,
     /// What colours say
@@ -65,7 +65,7 @@ pub struct OutputArgs {
     /// With the table: who called this function, by its name or a part of it that no other has
     #[arg(long, value_name = "NAME", conflicts_with = "callees", help_heading = "Output")]
     pub callers: Option<String>,
-    /// With the table: what this function called
+    /// With the table: what this function called, named likewise
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub callees: Option<String>,
     /// A file for the summary as JSON
@@ -412,11 +412,13 @@ fn write_as(
                 None => top::write(&tree, profile, &options, &mut out),
                 Some((direction, name)) => match top::find(&tree, &name) {
                     Ok(function) => relatives::write(&tree, function, direction, &options, &mut out),
-                    // What was recorded is not thrown away for a name.
-                    Err(error) => {
+                    Err(error) if is_kept_for(&error, profile) => {
                         let options = TopOptions { limit: Some(30), ..options };
-                        top::write(&tree, profile, &options, &mut out).and(Err(error))
+                        top::write(&tree, profile, &options, &mut out)?;
+                        say_instead(&error, "the table of all functions");
+                        Ok(())
                     }
+                    Err(error) => Err(error),
                 },
             }
         }
@@ -433,7 +435,7 @@ fn write_as(
     }
 }
 
-/// Writes a picture. A recording cannot be made again: where it has not what the view needs, its flame graph is written.
+/// Writes a picture.
 fn write_picture(
     profile: &Profile,
     view: &View,
@@ -445,18 +447,41 @@ fn write_picture(
         Format::Html => html::write(profile, view, options, &mut out),
         _ => svg::write(profile, view, options, &mut out),
     };
-    match write(options) {
-        Err(error) if error.kind() == ErrorKind::Usage && profile.stats.origin == Origin::Recording => {
-            let flame = PictureOptions { shape: Shape::Flame, ..options.clone() };
-            write(&flame)?;
-            // With standard error closed there is nobody to tell.
-            let said = printable(&format!("{error}: a flame graph is written instead")).into_owned();
-            let paint = Paint::new(std::io::stderr().is_terminal());
-            let _ = writeln!(std::io::stderr(), "{} {said}", paint.yellow("warning:"));
+    match with_function(profile, view, options).and_then(|options| write(&options)) {
+        Err(error) if is_kept_for(&error, profile) => {
+            write(&PictureOptions { shape: Shape::Flame, function: None, ..options.clone() })?;
+            say_instead(&error, "a flame graph");
             Ok(())
         }
         result => result,
     }
+}
+
+/// The options with the whole name of the function that is meant.
+fn with_function(profile: &Profile, view: &View, options: &PictureOptions) -> Result<PictureOptions> {
+    let mut options = options.clone();
+    if let Some(name) = &mut options.function {
+        let tree = CallTree::build(profile, view);
+        let found = top::find(&tree, name)?;
+        *name = tree.names.get(found).to_owned();
+    }
+    Ok(options)
+}
+
+/// Whether something else is written in spite of `error`: a recording cannot be made again because it has not what was asked for. A
+/// file can be read again.
+fn is_kept_for(error: &Error, profile: &Profile) -> bool {
+    let is_asked_for = matches!(error.kind(), ErrorKind::Usage | ErrorKind::NotFound);
+    is_asked_for && profile.stats.origin == Origin::Recording
+}
+
+/// Says what is written in the place of what was asked for.
+fn say_instead(error: &Error, what: &str) {
+    let hint = error.hint().map_or_else(String::new, |hint| format!(" ({hint})"));
+    let said = format!("{error}{hint}: {what} is written instead");
+    let paint = Paint::new(std::io::stderr().is_terminal());
+    // With standard error closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{} {}", paint.yellow("warning:"), printable(&said));
 }
 
 #[cfg(test)]

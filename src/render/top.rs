@@ -7,7 +7,7 @@ use super::label;
 use super::name::{base_name, columns, head, printable, shorten};
 use super::number::{grouped, percent, quantity};
 use super::summary::warnings;
-use crate::analyze::{CallTree, Function, Top};
+use crate::analyze::{CallTree, Function, Top, functions_like};
 use crate::error::{Error, Result};
 use crate::model::{CaptureStats, FrameKind, Origin, Profile, StringId, Unit};
 
@@ -40,7 +40,7 @@ pub(super) fn write_text(text: &str, options: &TopOptions, out: &mut impl Write)
 ///
 /// # Errors
 ///
-/// If there is none, or are several: the hint lists those that took most.
+/// If there is none, or are several: the hint lists those that it may mean, those that took most first.
 pub fn find(tree: &CallTree, name: &str) -> Result<StringId> {
     /// How many are listed.
     const LISTED: usize = 8;
@@ -69,9 +69,13 @@ pub fn find(tree: &CallTree, name: &str) -> Result<StringId> {
             let all: Vec<StringId> = functions.iter().map(|function| function.name).collect();
             let kind = crate::error::ErrorKind::NotFound;
             let error = Error::new(kind, format!("no function has {name:.200} in its name"));
-            Err(match all.is_empty() {
-                true => error.with_hint("there are no functions at all"),
-                false => error.with_hint(format!("those that took most are {}", list(&all))),
+            let near = functions_like(tree, name);
+            let near =
+                near.iter().map(|name| shorten(&printable(name), 60).into_owned()).collect::<Vec<_>>().join(", ");
+            Err(match (all.is_empty(), near.is_empty()) {
+                (true, _) => error.with_hint("there are no functions at all"),
+                (_, false) => error.with_hint(format!("there are {near}")),
+                _ => error.with_hint(format!("those that took most are {}", list(&all))),
             })
         }
         _ => {

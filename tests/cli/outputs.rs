@@ -98,7 +98,11 @@ fn a_view_that_is_not_there_costs_no_recording() {
     let other = run(&["--function", "no_such_function"]);
     let said = stderr(&other);
     assert!(other.status.success() && is_picture(&stdout(&other)) && stdout(&other).contains("busy_work"), "{said}");
-    assert!(said.contains("no function no_such_function was sampled: a flame graph is written instead"), "{said}");
+    assert!(
+        said.contains("no function has no_such_function in its name")
+            && said.contains("a flame graph is written instead"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -125,19 +129,40 @@ fn pictures_are_read_back_and_compared() {
     let changed = rows.filter(|line| line.contains(" new ") || line.contains(" gone ")).count();
     assert!(changed == 0 && table.contains("busy_work"), "{table}");
     assert!(is_picture(&run(&["diff", "x.svg", "x.html", "-f", "svg"])));
-    let refused = finish(
-        profile(Account::Own)
-            .args(["import", &text(&path("x.data")), "--view", "sandwich", "--function", "busy_wor"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn(),
-    );
-    assert!(
-        refused.status.code() == Some(2) && stderr(&refused).contains("there are busy_work"),
-        "{}",
-        stderr(&refused)
-    );
+    // A function is named alike in both: by its name, or by a part that no other has.
+    for name in ["busy_work_piece", "work_pie"] {
+        let picture = run(&["import", "x.data", "-f", "svg", "--view", "sandwich", "--function", name]);
+        assert!(picture.contains("<title>Callers and callees of busy_work_piece, "), "{name}");
+    }
+    let whole = run(&["import", "x.data", "--callers", "busy_work_piece"]);
+    assert_eq!(run(&["import", "x.data", "--callers", "work_pie"]), whole);
+    for option in [&["--callers"][..], &["--callees"], &["--view", "sandwich", "--function"]] {
+        for (name, words) in [("BUSY_WOR", "there are busy_work"), ("absent", "those that took most are ")] {
+            let mut command = profile(Account::Own);
+            command.arg("import").arg(path("x.data")).args(option).arg(name);
+            let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(&format!("no function has {name} in its name")) && said.contains(words), "{said}");
+            assert_eq!(stdout(&output), "", "a file is there to be read again: {option:?}");
+        }
+    }
+}
+
+/// A recording cannot be made again.
+#[test]
+fn a_name_that_is_not_there_costs_no_recording() {
+    let folder = account::folder();
+    let out = folder.path().join("out.table");
+    let mut command = profile(Account::Own);
+    command.args(["-F", "999", "--callers", "no_such_function", "-f", "top", "-o", &text(&out), "--"]);
+    let command = command.arg(programs::c("actor")).args(["busy", "150"]);
+    let output = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("no function has no_such_function in its name") && said.contains("is written instead"));
+    let table = std::fs::read_to_string(out).unwrap();
+    assert!(table.contains("SELF") && table.contains("busy_work"), "{table}");
 }
 
 #[test]
