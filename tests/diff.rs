@@ -175,7 +175,7 @@ fn what_makes_no_sense_is_refused_with_what_to_type() {
     refused(folder, &["a.folded", "./a.folded"], &["on both sides"]);
     refused(folder, &["@twice.txt", "b.folded"], &["named twice on the base side"]);
     refused(folder, &["-", "-"], &["on both sides"]);
-    refused(folder, &["a.folded"], &["NEW"]);
+    refused(folder, &["a.folded"], &["a.folded is one", "profile diff BASE NEW", "two columns"]);
     refused(folder, &["a.folded", "b.folded", "both.folded"], &["two sides are compared, and 3 are named", "@LIST"]);
     refused(
         folder,
@@ -193,7 +193,7 @@ fn what_makes_no_sense_is_refused_with_what_to_type() {
     refused(
         folder,
         &["a.folded", "both.folded"],
-        &["the event samples, the new side of new", "-f folded -o base.folded"],
+        &["the event samples, the new side of new", "-e new -f folded -o new.folded"],
     );
     refused(folder, &["a.folded", "b.folded", "-f", "pprof"], &["one profile", "-f svg"]);
     for format in ["top", "html", "json"] {
@@ -211,6 +211,33 @@ fn what_makes_no_sense_is_refused_with_what_to_type() {
     );
     refused(folder, &["a.folded", "minus.folded"], &["all weights of minus.folded are negative"]);
     assert_eq!(fs::read_to_string(folder.join("b.folded")).unwrap(), NEW);
+}
+
+/// Folded stacks of two columns, and pictures of a difference.
+#[test]
+fn one_file_that_has_both_sides_is_compared() {
+    let both = "srv;main;copy 10 50\nsrv;main;same;f 60 120\nsrv;main;parse 30 0\n";
+    let folder = folder(&[("both.folded", both), ("a.folded", BASE)]);
+    let folder = folder.path();
+    let sorted = |text: String| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let expected = sorted(both.to_owned());
+    assert_eq!(sorted(written(folder, &["both.folded", "-f", "folded"])), expected);
+    for picture in ["both.svg", "both.html"] {
+        written(folder, &["both.folded", "-o", picture]);
+        assert_eq!(sorted(written(folder, &[picture, "-f", "folded"])), expected, "{picture}");
+    }
+    let table = written(folder, &["both.folded", "-f", "top"]);
+    assert!(table.starts_with("new: base 100 in 100 samples, new 170 in 170 samples\n"), "{table}");
+    refused(folder, &["a.folded", "both.folded"], &["both.folded has both sides", "`profile diff both.folded`"]);
+    // Where one side is drawn, that is said.
+    let mut command = Command::new(binary());
+    let command = command.current_dir(folder).args(["import", "both.folded", "-f", "top"]).stdin(Stdio::null());
+    let table = stdout(&finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()));
+    assert!(table.contains("note: this is one side of a difference") && table.contains("profile diff FILE"), "{table}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Args, ValueEnum};
 use flameprofile::analyze::{DiffTree, View};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
-use flameprofile::model::{Event, Profile};
+use flameprofile::model::{Event, EventId, Profile};
 use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
 use flameprofile::render::number::{count_of, grouped, percent, quantity};
@@ -33,6 +33,7 @@ Examples:
   profile diff before.folded after.folded               on a terminal the functions that changed most are printed
   profile diff @monday.txt runs/ -o diff.svg            several files a side: a file with a path a line, and a folder
   profile diff a.data b.data -f folded | inferno-flamegraph > diff.svg
+  profile diff both.folded -o diff.svg                  folded stacks of two columns, as the last one and difffolded.pl write them
 
 Counts of the base are scaled to the total of the new side, so that shares are compared; --raw compares them as they are.
 On a terminal without -o the table of functions is printed, else an SVG.
@@ -43,8 +44,9 @@ Exit status: 0 done, 2 failed.";
 pub struct DiffArgs {
     /// What it was before: a file, a folder (all files in it), or @LIST, a file with a path a line; several are merged
     pub base: PathBuf,
-    /// What it is now, named likewise
-    pub new: PathBuf,
+    /// What it is now, named likewise; without it BASE is a file that has both: folded stacks of two columns, or a picture of a
+    /// difference
+    pub new: Option<PathBuf>,
     #[arg(hide = true)]
     pub more: Vec<PathBuf>,
     /// The format of the files [default: told by their content]
@@ -132,7 +134,8 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     }
     let outlet = Outlet::open(&args.output)?;
     refuse_format(outlet.format())?;
-    let sides = [Side::find("base", &args.base)?, Side::find("new", &args.new)?];
+    let mut sides = vec![Side::find("base", &args.base)?];
+    sides.extend(args.new.as_ref().map(|new| Side::find("new", new)).transpose()?);
     refuse_twice(&sides)?;
     for side in &sides {
         outlet.refuse_inputs(&side.files)?;
@@ -147,8 +150,18 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     };
     signals::set_on_signal(&options.stop)?;
     let base = sides[0].read(&options, args)?;
-    let new = sides[1].read(&options, args)?;
-    comparable(&sides, &base, &new)?;
+    let (base, new) = match sides.get(1) {
+        Some(side) => {
+            let new = side.read(&options, args)?;
+            comparable(&sides, &base, &new)?;
+            (base, new)
+        }
+        None => {
+            let both = halves(&sides[0], base)?;
+            sides.push(Side { name: "new", ..sides[0].clone() });
+            both
+        }
+    };
     let OutputArgs { per_thread, per_process, .. } = args.output;
     let view = View { per_thread, per_process, ..View::default() };
     let compared = Compared { base: &base, new: &new, view, args };
@@ -212,8 +225,44 @@ impl Compared<'_> {
     }
 }
 
+/// The rows of the events of both sides, if a profile was read from a file that has both.
+fn both_events(profile: &Profile) -> Option<[usize; 2]> {
+    let row = |name: &str| profile.events.iter().position(|event| profile.strings.get(event.name) == name);
+    Some([row("base")?, row("new")?])
+}
+
+/// What is to be said where one side is drawn of a profile that has both.
+pub fn note_on_half(profile: &Profile) -> Option<&'static str> {
+    both_events(profile)?;
+    Some("this is one side of a difference, --event base or --event new; `profile diff FILE` compares both")
+}
+
+/// Both sides of what was read from one file that has them.
+fn halves(side: &Side, both: Profile) -> Result<(Profile, Profile)> {
+    let Some([base, new]) = both_events(&both) else {
+        let message = format!("two sides are compared, and {} is one", side.named.display());
+        return Err(Error::new(ErrorKind::Usage, message).with_hint(
+            "profile diff BASE NEW; one file alone is compared if it has both sides, as folded stacks of two columns (`main;work 10 12`) \
+             and pictures of a difference have",
+        ));
+    };
+    let half = |row: usize| {
+        let mut half = both.clone();
+        half.main = EventId::from_index(row);
+        half.samples.retain(|sample| sample.event.index() == row);
+        half.stats.event = half.main_event().to_owned();
+        half.summarize();
+        half
+    };
+    let (base, new) = (half(base), half(new));
+    for half in [&base, &new] {
+        side.refuse_empty(half)?;
+    }
+    Ok((base, new))
+}
+
 /// One side of the comparison.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Side {
     /// `base` or `new`.
     name: &'static str,
@@ -258,7 +307,12 @@ impl Side {
             return Err(Error::new(ErrorKind::Io, "stopped before both sides were read")
                 .with_hint("part of a side says nothing; to compare a part of a recording: profile import --time"));
         }
-        if total(&profile).0 == 0 {
+        self.refuse_empty(&profile)?;
+        Ok(profile)
+    }
+
+    fn refuse_empty(&self, profile: &Profile) -> Result<()> {
+        if total(profile).0 == 0 {
             let of = match profile.main_event() {
                 "" => String::new(),
                 event => format!(" of the event {}", printable(event)),
@@ -267,7 +321,7 @@ impl Side {
             return Err(Error::new(ErrorKind::NotFound, format!("the {} side has no samples{of}: {named}", self.name))
                 .with_hint(format!("see what is in it: profile import {} -f top", self.files[0].display())));
         }
-        Ok(profile)
+        Ok(())
     }
 }
 
@@ -307,7 +361,7 @@ fn refuse_format(format: Format) -> Result<()> {
 }
 
 /// Refuses a file that is named twice: a side would be twice as large, or compared with itself.
-fn refuse_twice(sides: &[Side; 2]) -> Result<()> {
+fn refuse_twice(sides: &[Side]) -> Result<()> {
     let mut seen: HashMap<(u64, u64), &Side> = HashMap::new();
     let mut stdin: Option<&Side> = None;
     for side in sides {
@@ -333,7 +387,7 @@ fn refuse_twice(sides: &[Side; 2]) -> Result<()> {
 }
 
 /// Refuses events that do not count the same.
-fn comparable(sides: &[Side; 2], base: &Profile, new: &Profile) -> Result<()> {
+fn comparable(sides: &[Side], base: &Profile, new: &Profile) -> Result<()> {
     let name = |profile: &Profile, event: &Event| plain(profile.strings.get(event.name)).to_owned();
     let drawn = |profile: &Profile| {
         let event = &profile.events[profile.main.index()];
@@ -349,9 +403,18 @@ fn comparable(sides: &[Side; 2], base: &Profile, new: &Profile) -> Result<()> {
     };
     let common = new.events.iter().map(|event| (name(new, event), event.unit));
     let common = common.filter(|event| has_samples(new, event)).find(|event| has_samples(base, event));
-    let hint = match common {
-        Some((event, _)) => format!("both have {event}: add -e {event}"),
-        None => format!(
+    // One column of a file that has both is no side for another file.
+    let both = sides.iter().zip([base, new]).find(|(_, profile)| both_events(profile).is_some());
+    let hint = match (both, common) {
+        (Some((side, _)), _) => {
+            let file = side.files[0].display();
+            format!(
+                "{file} has both sides of a difference: `profile diff {file}` compares them; for one of them: profile import {file} -e new -f folded \
+                 -o new.folded, and then profile diff with that"
+            )
+        }
+        (None, Some((event, _))) => format!("both have {event}: add -e {event}"),
+        (None, None) => format!(
             "record both with one event; or compare numbers of samples: profile import {} -f folded -o base.folded, \
              the other likewise, and profile diff base.folded new.folded",
             sides[0].files[0].display()
@@ -376,7 +439,7 @@ fn plain(name: &str) -> &str {
 }
 
 /// What is said on standard error: what each side is, how they were compared, and what may be wrong.
-fn said(sides: &[Side; 2], base: &Profile, new: &Profile, args: &DiffArgs) -> String {
+fn said(sides: &[Side], base: &Profile, new: &Profile, args: &DiffArgs) -> String {
     let mut text = String::new();
     let profiles = [base, new];
     let totals = profiles.map(total);

@@ -14,6 +14,7 @@ use flameprofile::{Error, ErrorKind, Result};
 
 use super::args::ImportArgs;
 use super::debuginfod;
+use super::diff;
 use super::progress::ProgressLine;
 use super::render::Outlet;
 use super::signals;
@@ -80,6 +81,7 @@ pub fn run(args: &ImportArgs) -> Result<ExitCode> {
             Ok(())
         })?;
     }
+    profile.stats.notes.extend(diff::note_on_half(&profile).map(str::to_owned));
     outlet.write(&profile, None)?;
     Ok(ExitCode::SUCCESS)
 }
