@@ -112,6 +112,31 @@ fn what_we_write_is_read_back() {
 }
 
 #[test]
+fn of_several_pictures_on_a_page_the_first_is_read_and_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut page = String::from("<!DOCTYPE html>\n<html><body>\n");
+    for (name, stacks) in [("one", "p;main;a 5\n"), ("two", "p;main;b 7\n")] {
+        let (folded, picture) = (path(&format!("{name}.folded")), path(&format!("{name}.svg")));
+        fs::write(&folded, stacks).unwrap();
+        written(&[text(&folded), "-q", "-o", text(&picture)]);
+        page += fs::read_to_string(&picture).unwrap().split_once("?>").unwrap().1;
+        let stats = path("stats.json");
+        let alone = written(&[text(&picture), "-q", "-f", "folded", "--stats", text(&stats)]);
+        let stats: serde_json::Value = serde_json::from_str(&fs::read_to_string(&stats).unwrap()).unwrap();
+        assert_eq!((&*alone, &stats["skipped"]), (stacks, &serde_json::json!({})));
+    }
+    let (file, stats) = (path("page.html"), path("stats.json"));
+    fs::write(&file, page + "</body></html>\n").unwrap();
+    let output = import(&[text(&file), "-f", "folded", "--stats", text(&stats)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "p;main;a 5\n");
+    assert!(stderr(&output).contains("page.html holds 2 pictures, of which the first was read"), "{}", stderr(&output));
+    let stats: serde_json::Value = serde_json::from_str(&fs::read_to_string(&stats).unwrap()).unwrap();
+    assert_eq!(stats["skipped"], serde_json::json!({"pictures after the first": 1}));
+}
+
+#[test]
 fn our_perf_script_is_read_by_inferno() {
     let file = data("perf_script_default.txt");
     let ours = written(&[text(&file), "-q", "-f", "perf-script"]);

@@ -24,7 +24,8 @@ pub(super) fn is_applicable(head: &[u8]) -> bool {
 
 /// Reads the data of a picture; `name` is what errors call it.
 ///
-/// A picture of a difference has two events, `base` and `new`, of which the new one is drawn.
+/// A picture of a difference has two events, `base` and `new`, of which the new one is drawn. Of a page with several pictures the first is
+/// read; the others are counted as passed over.
 pub(super) fn read(name: &str, mut bytes: impl Read) -> Result<Profile> {
     let text = read_whole(&mut bytes, name, LARGEST)?;
     let found = memchr::memmem::find(&text, MARK.as_bytes()).ok_or_else(|| {
@@ -36,8 +37,18 @@ pub(super) fn read(name: &str, mut bytes: impl Read) -> Result<Profile> {
     let begin = memchr::memchr(b'>', rest).map_or(rest.len(), |at| at + 1);
     let end = memchr::memchr(b'<', &rest[begin..]).map_or(rest.len(), |length| begin + length);
     let unpacked = Unpacked::read(&rest[begin..end]).map_err(|error| refused(name, &error))?;
+    // The script looks for the mark too, in brackets.
+    let rest = &rest[end..];
+    let is_attribute = |at: &usize| rest[..*at].last().is_some_and(u8::is_ascii_whitespace);
+    let others = memchr::memmem::find_iter(rest, MARK.as_bytes()).filter(is_attribute).count() as u64;
     drop(text);
-    profile(&unpacked).map_err(|error| refused(name, &error))
+    let mut profile = profile(&unpacked).map_err(|error| refused(name, &error))?;
+    if others > 0 {
+        let note = format!("{name} holds {} pictures, of which the first was read", others + 1);
+        profile.stats.notes.push(note);
+        profile.stats.skipped.insert("pictures after the first".into(), others);
+    }
+    Ok(profile)
 }
 
 struct Node {
