@@ -13,7 +13,7 @@ use crate::model::{
 /// One sample, or several that are alike in all but their time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// When it was taken, in nanoseconds of the profile's clock; 0 if nobody knows.
+    /// When it was taken, in nanoseconds of the profile's clock; 0 if nobody knows, or it is of no moment.
     pub time: u64,
     /// On which thread.
     pub thread: ThreadId,
@@ -30,7 +30,7 @@ pub struct Leaf {
 /// The samples of a tree.
 #[derive(Clone, Debug, Default)]
 pub struct Leaves {
-    /// In order of time; without times, a row for each thread and node.
+    /// Those without a moment first, the others in order of time; without times, a row for each thread and node.
     pub leaves: Vec<Leaf>,
     /// Whether they have times of their own.
     pub is_timed: bool,
@@ -43,26 +43,29 @@ impl Leaves {
     /// ids; nothing if they would tell no more than the tree: no times, and no two threads of one process name.
     pub fn of(profile: &Profile, tree: &CallTree, event: Option<EventId>) -> Option<Leaves> {
         let event = event.unwrap_or(profile.main);
-        let mut samples = profile.samples.iter().filter(|sample| sample.event == event);
-        let first = samples.next()?.time;
-        let is_timed = samples.any(|sample| sample.time != first);
+        let samples = || profile.samples.iter().filter(|sample| sample.event == event);
+        samples().next()?;
+        let mut times = samples().filter(has_place).map(|sample| sample.time);
+        let first = times.next();
+        let is_timed = times.any(|time| Some(time) != first);
         if !is_timed && threads_are_processes(&profile.threads, profile) {
             return None;
         }
-        let sums_waits = profile.stats.off_cpu.is_some();
         let mut places = Places::new(profile, tree);
         let mut leaves = Vec::new();
         let mut sum = 0u64;
-        for sample in profile.samples.iter().filter(|sample| sample.event == event) {
+        for sample in samples() {
             let node = places.node(sample.thread, sample.end, sample.stack);
             // As the tree cuts them.
             let value = sample.value.min(u64::MAX - sum);
             sum += value;
-            let time = if is_timed { sample.time.0 } else { 0 };
-            let is_placed = is_timed && has_place(&sample, sums_waits);
+            let is_placed = is_timed && has_place(&sample);
+            let time = if is_placed { sample.time.0 } else { 0 };
             leaves.push(Leaf { time, thread: sample.thread, node, value, count: sample.count.into(), is_placed });
         }
-        if !is_timed {
+        if is_timed {
+            leaves.sort_by_key(|leaf| leaf.time);
+        } else {
             leaves.sort_unstable_by_key(|leaf| (leaf.thread, leaf.node));
             leaves.dedup_by(|leaf, kept| {
                 let is_same = (leaf.thread, leaf.node) == (kept.thread, kept.node);

@@ -128,19 +128,17 @@ impl Timeline {
     }
 }
 
-/// Whether a sample has a place in time, in a recording that adds up waits or does not.
-pub(super) fn has_place(sample: &Sample, sums_waits: bool) -> bool {
-    sample.count == 1 && !(sums_waits && sample.cpu == Sample::NO_CPU)
+/// Whether a sample has a place in time.
+pub(super) fn has_place(sample: &Sample) -> bool {
+    sample.count == 1 && sample.has_time()
 }
 
 /// Rows of samples that have a place in time, by thread and in order of time, and the value of those that have none.
 fn by_thread(profile: &Profile, event: EventId) -> (Vec<(ThreadId, Vec<u32>)>, u64) {
-    // The waits of a recording are added up as they are taken, by thread and stack; no CPU is known of a sum.
-    let sums_waits = profile.stats.off_cpu.is_some();
     let mut of_thread: Vec<Vec<u32>> = vec![Vec::new(); profile.threads.len()];
     let mut without_time = 0u64;
     for (row, sample) in profile.samples.iter().enumerate().filter(|(_, sample)| sample.event == event) {
-        if !has_place(&sample, sums_waits) {
+        if !has_place(&sample) {
             without_time = without_time.saturating_add(sample.value);
             continue;
         }

@@ -15,7 +15,8 @@
 //! - Weights are milliseconds of time with six decimals (`tracing-ms`), bytes, or counts: no digit of a value is lost.
 //! - Times are those of samples, from the first of all. Where there are none (folded stacks, pprof) each stack is there once and its time
 //!   is made up, a millisecond after the one before, as the viewer shows nothing without: `meta.extra`, which it shows as "More info", and a
-//!   marker on each such thread say so.
+//!   marker on each such thread say so. What has no time on a thread whose other samples have one (waits that were added up) is a thread
+//!   of its own, "without times".
 //! - `threadCPUDelta` is the CPU time that a sample of a clock (`cpu-clock`, `task-clock`, `wall-clock`) stands for, 0 for time off the
 //!   CPU; other events do not know it.
 //! - Functions that were inlined are frames with a category of their own. A stack that is cut has `[truncated: ...]` outermost.
@@ -67,7 +68,7 @@ fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
     groups.sort_by_key(|group| {
         let thread = &profile.threads[group.thread.index()];
         let is_main = thread.tid == profile.processes[thread.process.index()].pid;
-        (group.event != profile.main, group.event, thread.process, !is_main, group.thread)
+        (group.event != profile.main, group.event, thread.process, !is_main, group.thread, !group.has_times)
     });
     write!(out, "{{\"meta\":{}", meta(profile, &groups))?;
     out.write_all(b",\n\"libs\":[")?;
@@ -207,6 +208,10 @@ fn thread(
     if group.event != profile.main {
         name = format!("{name}, {}", profile.strings.get(event.name));
     }
+    // Beside the samples of the same thread that have their times.
+    if !group.has_times && begin > 0 {
+        name += ", without times";
+    }
     let mut tables = ThreadTables::new(profile);
     // Without times each stack is there once; its time is its place.
     let samples = || -> Box<dyn Iterator<Item = Sample> + '_> {
@@ -221,7 +226,11 @@ fn thread(
     let since = |time: u64| millis(time.saturating_sub(begin));
     write!(out, "{{\"name\":{},\"processName\":{}", json!(name), json!(process_name))?;
     write!(out, ",\"pid\":{},\"tid\":{}", json!(pid), json!(thread.tid.to_string()))?;
-    write!(out, ",\"isMainThread\":{}", thread.tid == process.pid && group.event == profile.main)?;
+    write!(
+        out,
+        ",\"isMainThread\":{}",
+        thread.tid == process.pid && group.event == profile.main && (group.has_times || begin == 0)
+    )?;
     write!(out, ",\"processType\":\"default\",\"processStartupTime\":0,\"processShutdownTime\":null")?;
     write!(out, ",\"registerTime\":{},\"unregisterTime\":{}", since(first), since(last))?;
     write!(out, ",\"pausedRanges\":[],\"showMarkersInTimeline\":{}", !group.has_times)?;

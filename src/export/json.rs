@@ -18,7 +18,7 @@
 //!                 neither if it was not read}
 //!              {"name", "kind": "user" | "kernel" | "inlined" | "jit" | "task" | "note" | "off-cpu"}
 //! "stacks"     {"parent": row of the caller's stack, which stands before, or null; "frame": row}
-//! "samples"    {"time": ns, "thread": row, "cpu": or null, "stack": row or null, "truncated": why or null, "event": row,
+//! "samples"    {"time": ns or null, "thread": row, "cpu": or null, "stack": row or null, "truncated": why or null, "event": row,
 //!                 "value": in the event's unit, "count": 1, or 0 for an estimate of what was not sampled}
 //! ```
 //!
@@ -103,7 +103,7 @@ fn write_all(profile: &Profile, out: &mut impl Write) -> std::io::Result<()> {
             StackEnd::Truncated(why) => Some(why.as_str()),
         };
         json!({
-            "time": sample.time.0,
+            "time": sample.has_time().then_some(sample.time.0),
             "thread": sample.thread.0,
             "cpu": (sample.cpu != Sample::NO_CPU).then_some(sample.cpu),
             "stack": position(sample.stack),

@@ -6,7 +6,8 @@
 //! ```
 //! A line for each sample of each event, in order of time; `tools/perf/builtin-script.c`. An estimate of what was not sampled is no
 //! sample, but a share of the whole: it stands there too, so that the sums are right. A stack that is cut ends in
-//! `0 [truncated: ...] ([profile])`. Names lose line ends; what has none is `[unknown]`, with what it is in.
+//! `0 [truncated: ...] ([profile])`. Names lose line ends; what has none is `[unknown]`, with what it is in. Where no time is known of a
+//! sample, as of waits that were added up, it is 0.000000, which no clock says: without a time at all, inferno takes the event for another.
 
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write};

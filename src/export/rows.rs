@@ -61,7 +61,7 @@ pub(super) fn cut_of(sample: &Sample) -> Option<Truncation> {
     }
 }
 
-/// The samples of one event on one thread.
+/// The samples of one event on one thread: those that tell when they were, or those that do not.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     pub event: EventId,
@@ -70,7 +70,7 @@ pub(super) struct Group {
     pub range: Range<usize>,
     /// Their sum; cut at 2^64 - 1.
     pub value: u64,
-    /// Whether its samples tell when they were; folded stacks and pprof do not.
+    /// Whether its samples tell when they were; folded stacks, pprof, and waits that were added up do not.
     pub has_times: bool,
 }
 
@@ -82,20 +82,23 @@ pub(super) struct ByThread {
 }
 
 impl ByThread {
-    /// Sorts the samples by event and thread: in order of time, those of threads without times by stack.
+    /// Sorts the samples by event and thread: in order of time, those without times apart from them and by stack.
     pub fn new(profile: &Profile) -> io::Result<ByThread> {
         let rows = u32::try_from(profile.samples.len()).map_err(|_| io::Error::other("more than 2^32 samples"))?;
         let get = |row: u32| profile.samples.get(row as usize);
         let mut order: Vec<u32> = (0..rows).collect();
         order.sort_by_key(|row| {
             let sample = get(*row);
-            (sample.event, sample.thread)
+            (sample.event, sample.thread, !sample.has_time())
         });
         let mut groups: Vec<Group> = Vec::new();
         for (at, row) in order.iter().enumerate() {
             let sample = get(*row);
             match groups.last_mut() {
-                Some(last) if (last.event, last.thread) == (sample.event, sample.thread) => {
+                Some(last)
+                    if (last.event, last.thread, last.has_times)
+                        == (sample.event, sample.thread, sample.has_time()) =>
+                {
                     last.range.end = at + 1;
                     last.value = last.value.saturating_add(sample.value);
                 }
@@ -104,14 +107,14 @@ impl ByThread {
                     thread: sample.thread,
                     range: at..at + 1,
                     value: sample.value,
-                    has_times: true,
+                    has_times: sample.has_time(),
                 }),
             }
         }
         for group in &mut groups {
             let rows = &mut order[group.range.clone()];
             let (first, last) = (get(rows[0]).time, get(rows[rows.len() - 1]).time);
-            group.has_times = first != last || (rows.len() == 1 && first.0 > 0);
+            group.has_times &= first != last || rows.len() == 1;
             if !group.has_times {
                 rows.sort_by_key(|row| (get(*row).stack, get(*row).end));
             }

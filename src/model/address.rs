@@ -81,3 +81,8 @@ impl fmt::Debug for BuildId {
 /// A time in nanoseconds on the recording's clock (`CLOCK_MONOTONIC` for our own recordings).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Nobody knows when it was, or it is of no moment: a sum. Clocks of recordings begin long before their first sample.
+    pub const UNKNOWN: Timestamp = Timestamp(0);
+}

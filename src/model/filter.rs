@@ -129,6 +129,7 @@ impl Filter {
             return Ok(());
         }
         let (from, to) = self.times(profile)?;
+        let is_any_time = self.time == TimeRange::default();
         if !self.cpus.is_empty() && profile.samples.iter().all(|sample| sample.cpu == Sample::NO_CPU) {
             return Err(Error::new(ErrorKind::Usage, "cannot filter by CPU: the samples do not say theirs")
                 .with_hint("leave --cpu out; `perf record --sample-cpu` makes recordings that say it"));
@@ -147,7 +148,7 @@ impl Filter {
         let cpus: FxHashSet<u32> = self.cpus.iter().copied().collect();
         let before = profile.samples.len();
         profile.samples.retain(|sample| {
-            (from..=to).contains(&sample.time.0)
+            (is_any_time || sample.has_time() && (from..=to).contains(&sample.time.0))
                 && wanted_threads[sample.thread.index()]
                 && (cpus.is_empty() || cpus.contains(&sample.cpu))
         });
@@ -169,7 +170,8 @@ impl Filter {
         if self.time == TimeRange::default() {
             return Ok((0, u64::MAX));
         }
-        let times = || profile.samples.iter().map(|sample| sample.time.0);
+        // What was added up over all the time is of no part of it.
+        let times = || profile.samples.iter().filter(Sample::has_time).map(|sample| sample.time.0);
         let (first, last) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
         if last == 0 {
             return Err(Error::new(ErrorKind::Usage, "cannot filter by time: the samples do not say theirs")
@@ -303,6 +305,19 @@ mod tests {
         assert!(time.apply(&mut profile).is_err());
         assert!(Filter { cpus: vec![0], ..Filter::default() }.apply(&mut profile).is_err());
         assert_eq!(profile.samples.len(), 10);
+    }
+
+    #[test]
+    fn what_has_no_time_is_of_no_part_of_it() {
+        let mut profile = profile();
+        let sum = Sample { time: Timestamp::UNKNOWN, ..profile.samples.get(9) };
+        profile.samples.push(sum);
+        profile.samples.sort_by_time();
+        let mut part = profile.clone();
+        Filter { time: "0..3".parse().unwrap(), ..Filter::default() }.apply(&mut part).unwrap();
+        assert_eq!((part.samples.len(), part.stats.skipped["samples not asked for"]), (4, 7));
+        Filter { pids: vec![8], ..Filter::default() }.apply(&mut profile).unwrap();
+        assert_eq!(profile.samples.len(), 6);
     }
 
     #[test]

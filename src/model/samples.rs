@@ -8,7 +8,7 @@ use super::reason::StackEnd;
 /// One sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// When it was taken.
+    /// When it was taken; [`Timestamp::UNKNOWN`] if that is not known, or if it is what was added up over all the time.
     pub time: Timestamp,
     /// On which thread.
     pub thread: ThreadId,
@@ -30,6 +30,11 @@ pub struct Sample {
 impl Sample {
     /// Stands for a CPU that is not known.
     pub const NO_CPU: u32 = u32::MAX;
+
+    /// Whether it is known when it was taken.
+    pub fn has_time(&self) -> bool {
+        self.time != Timestamp::UNKNOWN
+    }
 
     fn shared(&self) -> Shared {
         let count = (u64::from(self.count) != self.value).then_some(self.count);

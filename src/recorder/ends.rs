@@ -21,7 +21,7 @@ impl Recorder {
         };
         let frame = self.builder.name_frame(name, FrameKind::Note);
         let stack = self.builder.stack(StackId(0), frame);
-        let time = self.builder.profile().samples.last().map_or(Timestamp(0), |sample| sample.time);
+        let time = Timestamp::UNKNOWN;
         let end = StackEnd::Root;
         self.builder.add_sample(Sample {
             time,

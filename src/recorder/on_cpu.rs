@@ -123,7 +123,7 @@ impl Recorder {
             if rows.is_empty() {
                 let frame = self.builder.name_frame(off_cpu::NOT_SAMPLED, FrameKind::Note);
                 let stack = self.builder.stack(StackId(0), frame);
-                let time = Timestamp(end);
+                let time = Timestamp::UNKNOWN;
                 let (cpu, event) = (Sample::NO_CPU, EventId(0));
                 let end = StackEnd::Root;
                 self.builder.add_sample(Sample { time, thread, cpu, stack, end, event, value: on, count: 0 });

@@ -162,10 +162,11 @@ fn threads<'a>(packer: &mut Packer, profile: &'a Profile, text: &mut Text<'a, '_
 fn samples(packer: &mut Packer, leaves: &Leaves) {
     let mut columns: [Column; 6] = Default::default();
     let mut node_before: FxHashMap<u32, i64> = FxHashMap::default();
-    let mut time_before = leaves.leaves.first().map_or(0, |leaf| leaf.time / TICK);
+    let mut time_before = begin(leaves) / TICK;
     for leaf in &leaves.leaves {
-        let time = leaf.time / TICK;
-        columns[0].push(time.saturating_sub(time_before));
+        // What is of no moment stands first, at the begin.
+        let time = (leaf.time / TICK).max(time_before);
+        columns[0].push(time - time_before);
         time_before = time;
         columns[1].push(leaf.thread.0.into());
         let before = node_before.insert(leaf.thread.0, i64::from(leaf.node)).unwrap_or(0);
@@ -176,6 +177,11 @@ fn samples(packer: &mut Packer, leaves: &Leaves) {
     }
     let names = ["time", "thread", "node", "value", "count", "unplaced"];
     names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
+}
+
+/// When the first sample was taken that has a time.
+fn begin(leaves: &Leaves) -> u64 {
+    leaves.leaves.iter().find(|leaf| leaf.is_placed).map_or(0, |leaf| leaf.time)
 }
 
 fn complete(mut header: Value, tree: &CallTree, profile: &Profile, leaves: Option<&Leaves>) -> Value {
@@ -190,7 +196,7 @@ fn complete(mut header: Value, tree: &CallTree, profile: &Profile, leaves: Optio
     header["stats"] = stats_json(stats);
     header["tick"] = json!(TICK);
     header["timed"] = json!(leaves.is_some_and(|leaves| leaves.is_timed));
-    header["start"] = json!(leaves.and_then(|leaves| leaves.leaves.first()).map_or(0, |leaf| leaf.time));
+    header["start"] = json!(leaves.map_or(0, begin));
     header["version"] = json!(env!("CARGO_PKG_VERSION"));
     header
 }

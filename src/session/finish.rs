@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::options::RecordOptions;
 use super::plan::Plan;
 use crate::image::Images;
-use crate::model::{BuildId, CaptureStats, Image, OffCpuStats, Profile, ProfileBuilder};
+use crate::model::{BuildId, CaptureStats, Image, OffCpuStats, Profile, ProfileBuilder, Sample, Timestamp};
 use crate::process::JitHost;
 use crate::process::own_cost::peak_rss_bytes;
 use crate::recorder::{Counters, Recorder};
@@ -85,6 +85,10 @@ pub(super) fn finish(
     if off_cpu.is_some() {
         profile.stats.event = profile.main_event().to_owned();
         profile.stats.off_cpu = off_cpu;
+        // Rows of waits are sums over all the time; until here they needed one, as code that is made meanwhile has its place in it.
+        let is_sum = |sample: &Sample| sample.cpu == Sample::NO_CPU;
+        profile.samples.change(|sample| sample.time = if is_sum(sample) { Timestamp::UNKNOWN } else { sample.time });
+        profile.samples.sort_by_time();
     }
     (profile, late)
 }

@@ -9,7 +9,7 @@ use fxprof_processed_profile as fxprof;
 use serde_json::Value;
 
 use crate::sketch::{self, Sketch};
-use crate::{sketches, sums, without_times};
+use crate::{sketches, sums, with_waits, without_times};
 
 fn text(profile: &Profile) -> String {
     let mut out = Vec::new();
@@ -214,6 +214,18 @@ fn times_that_are_made_up_are_said_to_be() {
         list(&thread["samples"]["stack"]).iter().map(Value::to_string).collect();
     assert_eq!(stacks.len(), length(&thread["samples"]), "each stack is there once");
     assert!(list(&thread["samples"]["timeDeltas"]).iter().skip(1).all(|delta| delta == 1));
+}
+
+#[test]
+fn waits_without_times_are_beside_the_others() {
+    let file = check("waits", &with_waits());
+    let threads = list(&file["threads"]);
+    let names: Vec<&str> = threads.iter().map(|thread| thread["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["main", "main, without times", "logger", "worker"]);
+    let waits = &threads[1];
+    assert!(waits["markers"]["data"][0]["text"].as_str().unwrap().contains("made up"));
+    assert_eq!((&waits["isMainThread"], &threads[0]["isMainThread"]), (&false.into(), &true.into()));
+    assert_eq!(waits["samples"]["weight"], serde_json::json!([0.000007, 0.000007, 0.000014]), "each stack once");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::analyze::made::{profile, with_event};
+use crate::model::Timestamp;
 
 /// The lanes as lines: of each its name, value and samples, and then its spans: row, name, from, to, samples.
 fn text(timeline: &Timeline) -> Vec<String> {
@@ -127,8 +128,7 @@ fn estimates_and_sums_have_no_place_in_time() {
     );
     assert_eq!(timeline.without_time, 90);
     let mut profile = profile(&["p/1;f 1 @10", "p/1;f 1 @20"]);
-    profile.stats.off_cpu = Some(off_cpu::OffCpuStats::default());
-    let wait = Sample { cpu: Sample::NO_CPU, value: 500, ..profile.samples.get(0) };
+    let wait = Sample { time: Timestamp::UNKNOWN, value: 500, ..profile.samples.get(0) };
     profile.samples.push(wait);
     assert_eq!(check_of(&profile, &["p-1 of p: 20 2", " f 0..20 2"]).without_time, 500);
 }
