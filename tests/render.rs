@@ -4,13 +4,16 @@
 mod sketch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flameprofile::analyze::{CallTree, Direction, Top, View};
 use flameprofile::export::json;
+use flameprofile::formats::picture::Unpacked;
 use flameprofile::import::{ImportOptions, Input, import};
 use flameprofile::model::off_cpu::OffCpuStats;
-use flameprofile::model::{FrameKind, KernelWalks, Profile, StackId};
+use flameprofile::model::{
+    CaptureStats, Filter, FoundBy, FoundBySet, FrameId, FrameKind, KernelWalks, Profile, Sample, StackId, Timestamp,
+};
 use flameprofile::render::folded::{self, FoldedOptions};
 use flameprofile::render::top::{self, TopOptions};
 use flameprofile::render::{PictureOptions, html, svg};
@@ -287,6 +290,133 @@ fn what_a_picture_was_drawn_from_is_read_back() {
     }
     let empty = read_back(svg_of(&Sketch::new().finish()));
     assert!(empty.samples.is_empty());
+}
+
+fn unpacked(picture: &str) -> Unpacked {
+    let (_, data) = picture.split_once("data-flameprofile=\"data\">").unwrap();
+    Unpacked::read(data.split_once('<').unwrap().0.as_bytes()).unwrap()
+}
+
+/// Every kind of frame, with how each was found, waits that were added up, and one whose end is not stated.
+fn every_kind_and_waits() -> Profile {
+    let mut profile = every_kind();
+    for (row, frame) in profile.frames.iter_mut().enumerate() {
+        let ways = [FoundBy::Sample, FoundBy::UnwindInfo, FoundBy::FramePointer];
+        frame.found_by = FoundBySet::default().with(ways[row % 3]).with(ways[row % 2]);
+    }
+    for row in [0, 150, 300, 301, 420] {
+        let wait = Sample { time: Timestamp::UNKNOWN, value: 7, ..profile.samples.get(row) };
+        profile.samples.push(Sample { count: 1 + row as u32 % 2, ..wait });
+    }
+    profile.samples.sort_by_time();
+    profile.stats.off_cpu = Some(OffCpuStats { waits: 5, ..OffCpuStats::default() });
+    profile.summarize();
+    profile
+}
+
+/// All but the last line of a function: a frame has one line. And of the header, what it cost to read and to draw.
+#[test]
+fn a_picture_of_a_picture_holds_the_same() {
+    let columns = [
+        "name",
+        "kind",
+        "image",
+        "file",
+        "first_line",
+        "found_by",
+        "up",
+        "function",
+        "self",
+        "samples",
+        "pid",
+        "tid",
+        "process",
+        "thread_name",
+        "time",
+        "thread",
+        "node",
+        "value",
+        "count",
+        "unplaced",
+    ];
+    for (what, profile) in [
+        ("every kind", every_kind()),
+        ("waits", every_kind_and_waits()),
+        ("large", large(3_000, 9_000)),
+        ("deep", deep(500)),
+        // Names are in a picture as they are shown, and stand in that order.
+        ("hostile", read_back(svg_of(&hostile()))),
+    ] {
+        let first = svg_of(&profile);
+        let second = html_of(&read_back(first.clone()));
+        let [one, other] = [&first, &second].map(|picture| unpacked(picture));
+        assert!(one.text().unwrap() == other.text().unwrap(), "{what}");
+        for column in columns {
+            assert_eq!(one.rows(column), other.rows(column), "{what}: {column}");
+            let rows = one.rows(column) as usize;
+            let [one, other] = [&one, &other].map(|data| data.numbers(column).take(rows).collect::<Vec<_>>());
+            assert!(one == other, "{what}: {column}: {one:?} {other:?}");
+        }
+        let mut headers = [one.header, other.header];
+        for header in &mut headers {
+            header.as_object_mut().unwrap().remove("columns");
+            let facts = header["facts"].as_array_mut().unwrap();
+            facts.retain(|fact| fact[0] != "profiler" && fact[0] != "records");
+            let stats = header["stats"].as_object_mut().unwrap();
+            for cost in ["own_cpu_seconds", "peak_rss_bytes", "records"] {
+                stats.remove(cost);
+            }
+        }
+        assert_eq!(headers[0], headers[1], "{what}");
+    }
+}
+
+#[test]
+fn modules_lines_and_figures_come_back() {
+    let mut profile = every_kind();
+    profile.stats.unnamed_images[0].help = "sudo apt install libblob-dbg".into();
+    let again = read_back(svg_of(&profile));
+    let table = |profile: &Profile| {
+        // Paths are not in a picture.
+        top_of(profile, &TopOptions::default()).replace("/opt/vendor/", "").replace("/usr/bin/", "")
+    };
+    assert_eq!(table(&again), table(&profile));
+    for (what, stats) in [("first", &profile.stats), ("again", &again.stats)] {
+        assert!((stats.unnamed_total() - 0.015067).abs() < 1e-6, "{what}: {}", stats.unnamed_total());
+    }
+    let compared = |stats: &CaptureStats| CaptureStats {
+        own_cpu: Duration::ZERO,
+        peak_rss_bytes: 0,
+        records: BTreeMap::new(),
+        is_as_recorded: false,
+        ..stats.clone()
+    };
+    assert_eq!(compared(&again.stats), compared(&profile.stats));
+    assert_eq!(
+        again.stats.records["frames of the picture"],
+        CallTree::build(&profile, &View::default()).nodes.len() as u64
+    );
+    let tree = tree_of(&again);
+    let parse = tree.nodes.iter().position(|node| tree.names.get(node.name) == "server::http::parse_request").unwrap();
+    let place = tree.place(parse as u32);
+    assert_eq!((tree.names.get(place.file), place.lines.0), ("/src/server/src/http.rs", 77));
+    let image = &again.images[place.image.unwrap().index()];
+    assert_eq!(again.strings.get(image.path), "server");
+    // What was inlined is a line of the frame that it was inlined into.
+    let inlined = again.frames.iter().enumerate().map(|(row, _)| again.lines_of(FrameId::from_index(row)).len());
+    assert_eq!(inlined.max(), Some(3));
+    // Of a part, shares follow from what is there.
+    let input = Input::Stream { name: "picture".into(), reader: Box::new(std::io::Cursor::new(svg_of(&profile))) };
+    let filter = Filter { pids: vec![8], ..Filter::default() };
+    let part = import(vec![input], &ImportOptions { filter, ..ImportOptions::default() }, &mut |_| {}).unwrap();
+    assert_eq!((part.stats.samples, part.stats.unnamed_total(), part.stats.truncated_total()), (28, 0.0, 0.0));
+    let both = |picture: String| Input::Stream { name: "one".into(), reader: Box::new(std::io::Cursor::new(picture)) };
+    let inputs = vec![both(svg_of(&profile)), both(svg_of(&profile))];
+    let both = import(inputs, &ImportOptions::default(), &mut |_| {}).unwrap();
+    assert_eq!(both.stats.samples, 2 * profile.stats.samples);
+    assert!((both.stats.unnamed_total() - profile.stats.unnamed_total()).abs() < 1e-9);
+    assert!((both.stats.complete - profile.stats.complete).abs() < 1e-9);
+    assert_eq!(both.stats.unnamed, profile.stats.unnamed);
 }
 
 #[test]

@@ -4,5 +4,7 @@ pub mod picture;
 pub mod pprof;
 pub mod protobuf;
 mod stats;
+mod stats_read;
 
 pub use stats::stats_json;
+pub use stats_read::{StatsRead, read_stats};

@@ -94,7 +94,9 @@ pub fn import(
     let profiles = read_all(inputs, options, &meter, progress)?;
     let mut profile = model::merge(profiles);
     if let Some(event) = &options.event {
-        profile.main = find_event(&profile, event)?;
+        let main = find_event(&profile, event)?;
+        profile.stats.is_as_recorded &= main == profile.main;
+        profile.main = main;
     }
     if meter.is_stopped() {
         profile.stats.notes.push("reading was stopped before the end".into());

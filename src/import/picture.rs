@@ -1,13 +1,18 @@
 //! Our own pictures: what an SVG or HTML file of this program was drawn from is in it, and is read back.
 
+mod frames;
+
 use std::io::Read;
 
+use serde_json::Value;
+
+use self::frames::{Frames, Function};
 use super::source::{read_whole, refused};
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::picture::{KINDS, MARK, Unpacked, signed};
+use crate::formats::picture::{MARK, Unpacked, signed};
+use crate::formats::{StatsRead, read_stats};
 use crate::model::{
-    FrameId, FrameKind, Origin, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp, Truncation,
-    Unit,
+    CaptureStats, FrameId, FrameKind, Profile, ProfileBuilder, Sample, StackEnd, StackId, ThreadId, Timestamp, Unit,
 };
 
 /// No picture is larger.
@@ -54,6 +59,9 @@ pub(super) fn read(name: &str, mut bytes: impl Read) -> Result<Profile> {
 struct Node {
     parent: usize,
     stack: StackId,
+    /// What the frame of the stack stands on; others may be inlined into it.
+    base: StackId,
+    frame: Option<FrameId>,
     thread: ThreadId,
     end: StackEnd,
 }
@@ -64,8 +72,17 @@ fn broken(what: &str) -> Error {
 
 fn profile(data: &Unpacked) -> Result<Profile> {
     let header = &data.header;
+    let StatsRead { mut stats, mut refused } = read_stats(&header["stats"]);
     let text = data.text()?;
-    let string = |row: u64| usize::try_from(row).ok().and_then(|row| text.get(row)).copied();
+    let mut number = |key: &str| match header[key].as_u64() {
+        None if !header[key].is_null() => {
+            refused.push(key.to_owned());
+            None
+        }
+        number => number,
+    };
+    let (period, tick, mut time) =
+        (number("period"), number("tick").filter(|tick| *tick > 0).unwrap_or(1), number("start").unwrap_or(0));
     let mut builder = ProfileBuilder::new();
     let unit = match header["unit"].as_str() {
         Some("ns") => Unit::Nanoseconds,
@@ -74,18 +91,19 @@ fn profile(data: &Unpacked) -> Result<Profile> {
     };
     let is_diff = header["kind"] == "diff";
     let event_name = header["event"].as_str().unwrap_or_default();
-    let period = header["period"].as_u64();
     let base_event = is_diff.then(|| builder.add_event("base", unit, period));
     let event = builder.add_event(if is_diff { "new" } else { event_name }, unit, period);
 
-    let functions = functions(data, &string, &mut builder)?;
-    let threads = threads(data, &string, &mut builder)?;
     let samples = data.rows("node").max(data.rows("value")).max(data.rows("count"));
-    let nodes = nodes(data, &functions, &mut builder)?;
+    let mut frames = Frames::read(data, &text, samples == 0, &stats.unnamed_images, &mut builder)?;
+    let threads = threads(data, &text, &mut builder)?;
+    // Which stacks are not stated to be whole, the picture does not say.
+    let end = if stats.unstated > 0.0 { StackEnd::Unstated } else { StackEnd::Root };
+    let nodes = nodes(data, &mut frames, end, samples == 0, &mut builder)?;
 
-    let mut add = |node: &Node, thread: ThreadId, time: u64, event, value: u64, count: u64| {
+    let mut add = |node: &Node, thread: ThreadId, time: Timestamp, event, value: u64, count: u64| {
         builder.add_sample(Sample {
-            time: Timestamp(time),
+            time,
             thread,
             cpu: Sample::NO_CPU,
             stack: node.stack,
@@ -98,99 +116,59 @@ fn profile(data: &Unpacked) -> Result<Profile> {
     if let Some(base_event) = base_event {
         let values = data.numbers("base").zip(data.numbers("base_samples"));
         for (node, (value, count)) in nodes.iter().zip(values).filter(|(_, (value, _))| *value > 0) {
-            add(node, node.thread, 0, base_event, value, count);
+            add(node, node.thread, Timestamp::UNKNOWN, base_event, value, count);
         }
     }
     if samples > 0 {
-        let tick = header["tick"].as_u64().unwrap_or(1);
-        let mut time = header["start"].as_u64().unwrap_or(0);
         let mut before = vec![0i64; threads.len()];
         let rows = data.numbers("time").zip(data.numbers("thread")).zip(data.numbers("node"));
-        let rows = rows.zip(data.numbers("value")).zip(data.numbers("count"));
-        for ((((distance, thread), node), value), count) in rows.take(samples as usize) {
+        let rows = rows.zip(data.numbers("value")).zip(data.numbers("count")).zip(data.numbers("unplaced"));
+        for (((((distance, thread), node), value), count), unplaced) in rows.take(samples as usize) {
             time = time.saturating_add(distance.saturating_mul(tick));
             let row = usize::try_from(thread).ok().filter(|row| *row < threads.len());
             let row = row.ok_or_else(|| broken("a sample of no thread"))?;
             before[row] = before[row].saturating_add(signed(node));
             let node = usize::try_from(before[row]).ok().and_then(|node| nodes.get(node));
-            add(node.ok_or_else(|| broken("a sample of no frame"))?, threads[row], time, event, value, count);
+            let node = node.ok_or_else(|| broken("a sample of no frame"))?;
+            let time = if unplaced == 0 { Timestamp(time) } else { Timestamp::UNKNOWN };
+            add(node, threads[row], time, event, value, count);
         }
     } else {
         let values = data.numbers("self").zip(data.numbers("samples"));
         for (node, (value, count)) in nodes.iter().zip(values).filter(|(_, (value, _))| *value > 0) {
-            add(node, node.thread, 0, event, value, count);
+            add(node, node.thread, Timestamp::UNKNOWN, event, value, count);
         }
     }
     let mut profile = builder.finish();
+    frames.note_ways(&mut profile);
     profile.main = event;
-    let stats = &mut profile.stats;
-    stats.origin = Origin::Stacks;
     stats.records.insert("frames of the picture".into(), nodes.len() as u64);
-    told(stats, header);
+    told(&mut stats, header, refused, is_diff);
+    profile.stats = stats;
     Ok(profile)
 }
 
-/// What the picture says of its recording.
-fn told(stats: &mut crate::model::CaptureStats, header: &serde_json::Value) {
-    let of = &header["stats"];
-    stats.target = of["target"].as_str().unwrap_or_default().to_owned();
-    stats.host = of["host"].as_str().unwrap_or_default().to_owned();
-    stats.started_unix = of["started_unix"].as_u64().unwrap_or(0);
-    stats.lost = of["lost"].as_u64().unwrap_or(0);
-    stats.rate = of["rate"].as_f64();
-    stats.coverage = of["coverage"].as_f64();
-    let seconds = of["duration_seconds"].as_f64().unwrap_or(0.0);
-    stats.duration = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let texts =
-        |key: &str| header[key].as_array().into_iter().flatten().filter_map(|text| text.as_str()).collect::<Vec<_>>();
-    let notes = of["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str());
-    let mut notes: Vec<String> = notes.map(str::to_owned).collect();
-    let warned = texts("warnings").into_iter().map(|text| format!("the picture warns: {text}"));
-    // A picture of a picture has said so already.
-    notes.extend(
-        warned.filter(|note| !of["notes"].as_array().is_some_and(|known| known.iter().any(|known| known == note))),
-    );
-    stats.notes = notes;
-}
-
-enum Function {
-    Frame(FrameId),
-    /// The base of stacks: a process.
-    Process(ThreadId),
-    Cut(Truncation),
-    Root,
-}
-
-fn functions<'a>(
-    data: &Unpacked,
-    string: &dyn Fn(u64) -> Option<&'a str>,
-    builder: &mut ProfileBuilder,
-) -> Result<Vec<Function>> {
-    let rows = data.rows("name").max(data.rows("kind"));
-    let numbers = data.numbers("name").zip(data.numbers("kind"));
-    let mut functions = Vec::new();
-    for (row, (name, kind)) in numbers.take(rows as usize).enumerate() {
-        let name = string(name).ok_or_else(|| broken("a function without a name"))?;
-        let kind = usize::try_from(kind).ok().and_then(|kind| KINDS.get(kind));
-        let kind = *kind.ok_or_else(|| broken("a frame of no known kind"))?;
-        functions.push(match (kind, Truncation::of_note(name)) {
-            _ if row == 0 => Function::Root,
-            (FrameKind::Task, _) => {
-                let process = builder.add_process(0, name);
-                Function::Process(builder.add_thread(process, 0, name))
-            }
-            (FrameKind::Note, Some(reason)) => Function::Cut(reason),
-            _ => Function::Frame(builder.name_frame(name, kind)),
-        });
+/// What the picture says of its recording that is more than figures.
+fn told(stats: &mut CaptureStats, header: &Value, mut refused: Vec<String>, is_diff: bool) {
+    refused.dedup();
+    if !refused.is_empty() {
+        let list = refused.join(", ");
+        stats.notes.push(format!("figures in the picture that cannot be are left out: {list}"));
     }
-    Ok(functions)
+    // What figures that are whole warn of is said again. A picture of a picture has said it already.
+    if stats.is_as_recorded && refused.is_empty() && !is_diff {
+        return;
+    }
+    let texts = header["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for note in texts.map(|text| format!("the picture warns: {text}")) {
+        if !stats.notes.contains(&note) {
+            stats.notes.push(note);
+        }
+    }
 }
 
-fn threads<'a>(
-    data: &Unpacked,
-    string: &dyn Fn(u64) -> Option<&'a str>,
-    builder: &mut ProfileBuilder,
-) -> Result<Vec<ThreadId>> {
+fn threads(data: &Unpacked, text: &[&str], builder: &mut ProfileBuilder) -> Result<Vec<ThreadId>> {
+    let string = |row: u64| usize::try_from(row).ok().and_then(|row| text.get(row)).copied();
     let rows = data.rows("pid").max(data.rows("tid")).max(data.rows("process"));
     let numbers =
         data.numbers("pid").zip(data.numbers("tid")).zip(data.numbers("process")).zip(data.numbers("thread_name"));
@@ -205,11 +183,17 @@ fn threads<'a>(
     Ok(threads)
 }
 
-fn nodes(data: &Unpacked, functions: &[Function], builder: &mut ProfileBuilder) -> Result<Vec<Node>> {
+fn nodes(
+    data: &Unpacked,
+    frames: &mut Frames<'_>,
+    whole: StackEnd,
+    has_tasks: bool,
+    builder: &mut ProfileBuilder,
+) -> Result<Vec<Node>> {
     let rows = data.rows("up").max(data.rows("function")).max(data.rows("self"));
     let mut nodes: Vec<Node> = Vec::new();
     for (row, (up, function)) in data.numbers("up").zip(data.numbers("function")).take(rows as usize).enumerate() {
-        let index = usize::try_from(function).ok().filter(|function| *function < functions.len());
+        let index = usize::try_from(function).ok().filter(|function| *function < frames.functions.len());
         let index = index.ok_or_else(|| broken("a frame of no function"))?;
         let mut parent = row.saturating_sub(1);
         for _ in 0..up {
@@ -218,24 +202,34 @@ fn nodes(data: &Unpacked, functions: &[Function], builder: &mut ProfileBuilder) 
             }
             parent = nodes[parent].parent;
         }
-        let (stack, thread, end) = match nodes.get(parent) {
-            Some(parent) => (parent.stack, parent.thread, parent.end),
-            None => (StackId(0), ThreadId(u32::MAX), StackEnd::Root),
+        let (stack, base, frame, thread, end) = match nodes.get(parent) {
+            Some(parent) => (parent.stack, parent.base, parent.frame, parent.thread, parent.end),
+            None => (StackId(0), StackId(0), None, ThreadId(u32::MAX), whole),
         };
-        let node = Node { parent, stack, thread, end };
-        nodes.push(match functions[index] {
-            Function::Root => node,
-            Function::Process(thread) => Node { thread, ..node },
-            Function::Cut(reason) if stack == StackId(0) => Node { end: StackEnd::Truncated(reason), ..node },
-            Function::Cut(reason) => {
-                let frame = builder.name_frame(&reason.note(), FrameKind::Note);
-                Node { stack: builder.stack(stack, frame), ..node }
+        let node = Node { parent, stack, base, frame, thread, end };
+        let (base, frame) = match frames.functions[index] {
+            Function::Root | Function::Process(None) => {
+                nodes.push(node);
+                continue;
             }
-            Function::Frame(frame) => Node { stack: builder.stack(stack, frame), ..node },
-        });
+            Function::Process(Some(thread)) => {
+                nodes.push(Node { thread, ..node });
+                continue;
+            }
+            Function::Cut(reason) if stack == StackId(0) => {
+                nodes.push(Node { end: StackEnd::Truncated(reason), ..node });
+                continue;
+            }
+            Function::Cut(reason) => (stack, builder.name_frame(&reason.note(), FrameKind::Note)),
+            Function::Frame => match frame.filter(|frame| frames.is_inlined(index, *frame, builder.profile())) {
+                Some(into) => (base, frames.frame(index, Some(into), builder)),
+                None => (stack, frames.frame(index, None, builder)),
+            },
+        };
+        nodes.push(Node { stack: builder.stack(base, frame), base, frame: Some(frame), ..node });
     }
     // What stands on no process is of one without a name.
-    if nodes.iter().any(|node| node.thread == ThreadId(u32::MAX)) {
+    if has_tasks && nodes.iter().any(|node| node.thread == ThreadId(u32::MAX)) {
         let process = builder.add_process(0, "");
         let thread = builder.add_thread(process, 0, "");
         nodes.iter_mut().filter(|node| node.thread == ThreadId(u32::MAX)).for_each(|node| node.thread = thread);

@@ -154,6 +154,7 @@ impl Filter {
         });
         let left_out = (before - profile.samples.len()) as u64;
         if left_out > 0 {
+            profile.stats.is_as_recorded = false;
             *profile.stats.skipped.entry("samples not asked for".into()).or_default() += left_out;
         }
         if profile.samples.is_empty() {

@@ -187,6 +187,7 @@ impl Merger {
 /// Adds up what was taken and missed; what cannot be added is not known of the sum.
 fn add_stats(sum: &mut CaptureStats, other: CaptureStats) {
     sum.origin = sum.origin.max(other.origin);
+    sum.is_as_recorded = false;
     if sum.rate != other.rate {
         sum.rate = None;
     }

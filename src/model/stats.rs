@@ -43,6 +43,9 @@ pub struct CaptureStats {
     pub coverage: Option<f64>,
     /// CPU time of the targets, the denominator of `coverage` for clock events.
     pub cpu_time: Option<Duration>,
+    /// Whether the shares below, and what goes with them, are those that the recording had and do not follow from the tables: of a
+    /// picture that is read back. They hold as long as all of its samples are there.
+    pub is_as_recorded: bool,
     /// Whether stacks were left as they came: how many are complete and how many have names is then not known.
     pub stacks_unknown: bool,
     /// Share of the weight whose stack reached its root.

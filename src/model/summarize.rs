@@ -13,8 +13,13 @@ impl Profile {
     /// Fills in the shares of [`CaptureStats`] that follow from the tables: samples, complete, truncated, no_unwind_info,
     /// unnamed, unnamed_innermost, unnamed_images (of which help is kept).
     ///
-    /// Only the main event counts.
+    /// Only the main event counts. Of what was read back with the shares of its recording ([`CaptureStats::is_as_recorded`]) these stay.
     pub fn summarize(&mut self) {
+        if self.stats.is_as_recorded {
+            let samples = self.samples.iter().filter(|sample| sample.event == self.main);
+            self.stats.samples = samples.map(|sample| u64::from(sample.count)).sum();
+            return;
+        }
         // Values from outside may be of any size: their sums do not fit.
         let (mut total, mut complete, mut unstated, mut samples) = (0u128, 0u128, 0u128, 0u64);
         let mut truncated = [0u128; Truncation::ALL.len()];

@@ -21,7 +21,7 @@ pub(super) type Image<'a, 'b> = &'a dyn Fn(NodeId) -> Option<&'b str>;
 ///
 /// `tree` has callees below callers and neither threads nor process ids; `leaves` are its samples.
 pub(super) fn pack<'a>(
-    tree: &CallTree,
+    tree: &'a CallTree,
     profile: &'a Profile,
     leaves: Option<&Leaves>,
     base: Option<Base>,
@@ -29,42 +29,59 @@ pub(super) fn pack<'a>(
     header: Value,
 ) -> Result<String> {
     let mut packer = Packer::default();
-    let mut text = Text { tree, extra: Vec::new(), rows: FxHashMap::default() };
+    let mut text = Text::new(tree);
     let function_of = functions(&mut packer, tree, image, leaves, &mut text);
     nodes(&mut packer, tree, base, &function_of);
     if let Some(leaves) = leaves {
         threads(&mut packer, profile, &mut text);
         samples(&mut packer, leaves);
     }
-    let names = tree.names.iter().map(printable);
-    packer.add_text(names.chain(text.extra.iter().map(|text| printable(text))));
+    packer.add_text(text.rows.iter().map(|text| printable(text)));
     packer.finish(complete(header, tree, profile, leaves))
 }
 
-/// Names of the tree, and others behind them.
-struct Text<'a, 'b> {
-    tree: &'b CallTree,
-    extra: Vec<&'a str>,
-    rows: FxHashMap<&'a str, u64>,
+/// The strings that are used, in the order in which they are needed: that of a picture of a picture is the same.
+struct Text<'a> {
+    tree: &'a CallTree,
+    rows: Vec<&'a str>,
+    /// By the tree's name.
+    of_name: Vec<u32>,
+    /// Those that are none of the tree's.
+    of_text: FxHashMap<&'a str, u64>,
 }
 
-impl<'a> Text<'a, '_> {
+impl<'a> Text<'a> {
+    fn new(tree: &'a CallTree) -> Text<'a> {
+        Text { tree, rows: vec![""], of_name: vec![0; tree.names.count()], of_text: FxHashMap::default() }
+    }
+
+    /// The row of a name of the tree.
+    fn name(&mut self, name: StringId) -> u64 {
+        let text = self.tree.names.get(name);
+        let row = &mut self.of_name[name.index()];
+        if *row == 0 && !text.is_empty() {
+            *row = self.rows.len() as u32;
+            self.rows.push(text);
+        }
+        u64::from(*row)
+    }
+
     fn row(&mut self, text: &'a str) -> u64 {
         if text.is_empty() {
             return 0;
         }
-        *self.rows.entry(text).or_insert_with(|| {
-            self.extra.push(text);
-            (self.tree.names.count() + self.extra.len() - 1) as u64
+        *self.of_text.entry(text).or_insert_with(|| {
+            self.rows.push(text);
+            self.rows.len() as u64 - 1
         })
     }
 }
 
-struct Function {
+struct Function<'a> {
     name: StringId,
     kind: FrameKind,
-    /// The row of its image's name.
-    image: Option<u64>,
+    /// What its image is called.
+    image: Option<&'a str>,
     file: StringId,
     lines: (u32, u32),
 }
@@ -75,7 +92,7 @@ fn functions<'a>(
     tree: &CallTree,
     image_of: Image<'_, 'a>,
     leaves: Option<&Leaves>,
-    text: &mut Text<'a, '_>,
+    text: &mut Text<'a>,
 ) -> Vec<u32> {
     let mut row_of = vec![u32::MAX; tree.names.count() * KINDS.len()];
     let mut rows: Vec<Function> = Vec::new();
@@ -91,7 +108,7 @@ fn functions<'a>(
         let place = tree.place(id as NodeId);
         let Function { image, file, lines, .. } = &mut rows[*row as usize];
         if image.is_none() && place.image.is_some() {
-            *image = image_of(id as NodeId).map(|path| text.row(base_name(path)));
+            *image = image_of(id as NodeId).map(base_name);
         }
         if place.file != StringId(0) && (*file == StringId(0) || *file == place.file) {
             let (first, last) = if *file == StringId(0) { (u32::MAX, 0) } else { *lines };
@@ -102,10 +119,10 @@ fn functions<'a>(
     for Function { name, kind, image, file, lines: (first, last) } in rows {
         let found = leaves.and_then(|leaves| leaves.found_by.get(&(name, kind)).copied());
         let numbers = [
-            name.0.into(),
+            text.name(name),
             KINDS.iter().position(|known| *known == kind).unwrap_or(0) as u64,
-            image.unwrap_or(0),
-            file.0.into(),
+            image.map_or(0, |image| text.row(image)),
+            text.name(file),
             first.into(),
             last.saturating_sub(first).into(),
             found.map_or(0, bits),
@@ -146,7 +163,7 @@ fn nodes(packer: &mut Packer, tree: &CallTree, base: Option<Base>, function_of: 
     names.into_iter().zip(columns).for_each(|(name, column)| packer.add(name, column));
 }
 
-fn threads<'a>(packer: &mut Packer, profile: &'a Profile, text: &mut Text<'a, '_>) {
+fn threads<'a>(packer: &mut Packer, profile: &'a Profile, text: &mut Text<'a>) {
     let mut columns: [Column; 4] = Default::default();
     for thread in &profile.threads {
         let process = &profile.processes[thread.process.index()];
