@@ -3,12 +3,13 @@
 #[path = "common/sketch.rs"]
 mod sketch;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use flameprofile::analyze::{CallTree, Direction, Top, View};
 use flameprofile::export::json;
-use flameprofile::formats::picture::Unpacked;
+use flameprofile::formats::picture::{Column, Packer, Unpacked};
 use flameprofile::import::{ImportOptions, Input, import};
 use flameprofile::model::off_cpu::OffCpuStats;
 use flameprofile::model::{
@@ -417,6 +418,63 @@ fn modules_lines_and_figures_come_back() {
     assert!((both.stats.unnamed_total() - profile.stats.unnamed_total()).abs() < 1e-9);
     assert!((both.stats.complete - profile.stats.complete).abs() < 1e-9);
     assert_eq!(both.stats.unnamed, profile.stats.unnamed);
+}
+
+/// A picture whose header somebody has written by hand: one process, `main`, three samples.
+fn crafted(header: serde_json::Value) -> String {
+    let mut packer = Packer::default();
+    packer.add_text(["", "all", "prog", "main"].into_iter().map(Cow::from));
+    for (name, numbers) in [
+        ("name", [1, 2, 3]),
+        ("kind", [4, 4, 0]),
+        ("up", [0, 0, 0]),
+        ("function", [0, 1, 2]),
+        ("self", [0, 0, 30]),
+        ("samples", [0, 0, 3]),
+    ] {
+        let mut column = Column::default();
+        numbers.into_iter().for_each(|number| column.push(number));
+        packer.add(name, column);
+    }
+    format!("<svg><metadata data-flameprofile=\"data\">{}</metadata></svg>", packer.finish(header).unwrap())
+}
+
+#[test]
+fn figures_that_cannot_be_are_not_drawn() {
+    let honest = stats_json(&CaptureStats { complete: 1.0, coverage: Some(1.5), ..CaptureStats::default() });
+    let header = |key: &str, value: &serde_json::Value| {
+        let mut header = serde_json::json!({"event": "cpu-clock", "unit": "ns", "period": 10, "tick": 1_000});
+        header["stats"] = honest.clone();
+        *header.pointer_mut(key).unwrap() = value.clone();
+        header
+    };
+    let whole = read_back(crafted(header("/unit", &"ns".into())));
+    assert!(whole.stats.notes.is_empty() && whole.stats.is_as_recorded && whole.stats.complete == 1.0);
+    for value in [serde_json::json!(-5.0), serde_json::json!(1e300), "NaN".into(), "-500 %".into(), [7].into()] {
+        for key in
+            ["coverage", "complete", "unnamed", "unnamed_innermost", "truncated", "lost", "rate", "duration_seconds"]
+        {
+            let profile = read_back(crafted(header(&format!("/stats/{key}"), &value)));
+            let notes = format!("figures in the picture that cannot be are left out: {key}");
+            assert_eq!(profile.stats.notes, [notes.as_str()], "{value}");
+            assert_eq!((profile.stats.samples, profile.stats.complete), (3, 1.0), "{key} follows from the tables");
+            for text in [summary(&profile.stats), without_script(&svg_of(&profile))] {
+                assert!(
+                    !["500", "NaN", "−5", "-5", "inf", "e300"].iter().any(|odd| text.contains(odd)),
+                    "{key}: {text}"
+                );
+                assert!(text.contains(&notes));
+            }
+        }
+        for key in ["period", "tick"] {
+            let profile = read_back(crafted(header(&format!("/{key}"), &value)));
+            assert_eq!(profile.stats.notes, [format!("figures in the picture that cannot be are left out: {key}")]);
+        }
+    }
+    // What is not even an object.
+    let profile = read_back(crafted(header("/stats", &"all is well".into())));
+    assert_eq!((profile.stats.samples, profile.stats.is_as_recorded), (3, false));
+    assert_eq!(profile.stats.notes, ["figures in the picture that cannot be are left out: stats"]);
 }
 
 #[test]

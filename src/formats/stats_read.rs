@@ -31,6 +31,9 @@ const ROUNDING: f64 = 1e-6;
 /// of samples are not among what is read: they are those of who reads.
 pub fn read_stats(json: &Value) -> StatsRead {
     let mut reader = Reader { json, refused: Vec::new() };
+    if !json.is_object() {
+        reader.refuse::<()>("stats");
+    }
     let mut stats = CaptureStats {
         origin: match json["origin"].as_str() {
             Some("recording") => Origin::Recording,
