@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flameprofile::analyze::{CallTree, View};
+use flameprofile::import::{ImportOptions, Input, import};
 use flameprofile::model::Profile;
 use flameprofile::render::folded::{self, FoldedOptions};
 use flameprofile::render::{PictureOptions, html, svg};
@@ -59,14 +60,11 @@ fn main() {
     }
 
     let profile = sketch::large_of(8, 250_000, 500_000);
-    out.clear();
-    html::write(&profile, &View::default(), &PictureOptions::default(), &mut out).unwrap();
-    println!(
-        "HTML of {} frames, {} samples (goals: load 500 ms, any action 50 ms, 3,000 kB)",
-        nodes(&profile),
-        profile.samples.len()
-    );
-    ours(&browser, &write("bench.html", &out), out.len());
+    large(&browser, &profile, " with their times");
+    stacks.clear();
+    folded::write(&profile, &View::default(), &FoldedOptions::default(), &mut stacks).unwrap();
+    let inputs = vec![Input::Path(write("bench.folded", &stacks))];
+    large(&browser, &import(inputs, &ImportOptions::default(), &mut |_| {}).unwrap(), ", folded stacks");
 
     let profile = sketch::deep(3_000);
     for format in ["svg", "html"] {
@@ -81,6 +79,14 @@ fn main() {
         act(&browser, "scroll to the end", "v.stage.scrollTop = 0", "v.stage.scrollTop = 1e9");
         act(&browser, "scroll to the root", "v.stage.scrollTop = 1e9", "v.stage.scrollTop = 0");
     }
+}
+
+fn large(browser: &Browser, profile: &Profile, with: &str) {
+    let mut out = Vec::new();
+    html::write(profile, &View::default(), &PictureOptions::default(), &mut out).unwrap();
+    let (frames, samples) = (nodes(profile), profile.samples.len());
+    println!("HTML of {frames} frames, {samples} samples{with} (goals: load 500 ms, any action 50 ms, 3,000 kB)");
+    ours(browser, &write("bench.html", &out), out.len());
 }
 
 fn nodes(profile: &Profile) -> usize {

@@ -272,12 +272,18 @@ Viewer.prototype.sumStrip = function (bins, isMarked) {
   const model = this.base, sums = new Float64Array(bins), matched = new Float64Array(bins), isMatched = isMarked ? this.matchedNodes() : null;
   const wanted = this.state.threads ? new Uint8Array(model.threads.length) : null, scale = bins / Math.max(model.duration, 1);
   if (wanted) for (const thread of this.state.threads) wanted[thread] = 1;
-  const { sampleTime, sampleThread, sampleValue, sampleNode } = model;
+  const { sampleTime, sampleThread, sampleValue, sampleNode, unplaced } = model;
+  // Where a bin has few samples, each is spread over the time that it stands for: steps of the rate would be seen instead of the load.
+  const header = model.header, wide = model.samples < 40 * bins && header.unit === 'ns' && header.period ? header.period * scale : 0;
+  const put = (to, at, value) => {
+    if (!(wide > 0)) { to[Math.max(0, Math.min(bins - 1, Math.floor(at)))] += value; return; }
+    const from = Math.max(0, at - wide / 2), past = Math.min(bins, at + wide / 2);
+    for (let bin = Math.floor(from); bin < past; bin++) to[bin] += value * (Math.min(bin + 1, past) - Math.max(bin, from)) / (past - from);
+  };
   for (let s = 0; s < model.samples; s++) {
-    if ((wanted && !wanted[sampleThread[s]]) || model.unplaced[s]) continue;
-    const bin = Math.min(bins - 1, Math.floor(sampleTime[s] * scale));
-    sums[bin] += sampleValue[s];
-    if (isMatched && isMatched[sampleNode[s]]) matched[bin] += sampleValue[s];
+    if ((wanted && !wanted[sampleThread[s]]) || unplaced[s]) continue;
+    put(sums, sampleTime[s] * scale, sampleValue[s]);
+    if (isMatched && isMatched[sampleNode[s]]) put(matched, sampleTime[s] * scale, sampleValue[s]);
   }
   return { sums: sums, matched: matched, most: sums.reduce((a, b) => Math.max(a, b), 0) || 1 };
 };

@@ -222,6 +222,12 @@ class Viewer {
       }
       for (const box of boxes.rows[row]) this.paintBox(context, box, y);
     }
+    if (this.state.view === 'sandwich' && this.drawnTrees.length) {
+      // The function itself, between its callers and its callees.
+      context.strokeStyle = ink;
+      context.lineWidth = 1.5;
+      context.strokeRect(0.75, this.offset - top + this.focusRow * PITCH - 0.25, wide - 1.5, HEIGHT);
+    }
     if (this.pointed >= 0) this.outline(context, this.pointed, this.offset - top, ink);
     if (this.sandwichHint && this.state.view === 'sandwich') { context.fillStyle = ink; context.fillText(this.sandwichHint, 10, 24); }
     if (this.app.hasAttribute('data-empty')) {
