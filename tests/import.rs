@@ -137,6 +137,47 @@ fn of_several_pictures_on_a_page_the_first_is_read_and_that_is_said() {
 }
 
 #[test]
+fn what_is_too_large_to_be_summed_is_counted_and_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |stacks: &str, total: u64, skipped: serde_json::Value, warnings: &[&str]| {
+        let (file, stats) = (folder.path().join("x.folded"), folder.path().join("stats.json"));
+        fs::write(&file, stacks).unwrap();
+        let output = import(&[text(&file), "-f", "folded", "--stats", text(&stats)]);
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        let sum: u128 =
+            stdout(&output).lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u128>().unwrap()).sum();
+        assert_eq!(sum, u128::from(total));
+        let stats: serde_json::Value = serde_json::from_str(&fs::read_to_string(&stats).unwrap()).unwrap();
+        assert_eq!(stats["skipped"], skipped);
+        let found: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
+        assert_eq!(found, warnings);
+        let table = written(&[text(&file), "-q", "-f", "top"]);
+        assert!(warnings.iter().all(|warning| table.contains(&format!("warning: {warning}\n"))), "{table}");
+        let json = written(&[text(&file), "-q", "-f", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["stats"]["skipped"], skipped);
+    };
+    let half = 1u64 << 63;
+    check("p;a 5\np;b 4294967294\n", 4_294_967_299, serde_json::json!({}), &[]);
+    let too_many = "1 stack stands for more than 2^32 - 1 samples, and so many are counted; values are whole";
+    check(
+        "p;a 5\np;b 123456789012\n",
+        123_456_789_017,
+        serde_json::json!({"counts of samples above 2^32 - 1": 1}),
+        &[too_many],
+    );
+    let many = "4 stacks stand for more than 2^32 - 1 samples, and so many are counted; values are whole";
+    let beyond = "all values together are more than 2^64 - 1: 3 samples count in part only, or not at all";
+    check(
+        &format!("p;a {half}\np;b {half}\np;c {half}\np;d 99999999999999999999999\n"),
+        u64::MAX,
+        serde_json::json!({"counts of samples above 2^32 - 1": 4, "samples beyond a sum of 2^64 - 1": 3}),
+        &[beyond, many],
+    );
+}
+
+#[test]
 fn our_perf_script_is_read_by_inferno() {
     let file = data("perf_script_default.txt");
     let ours = written(&[text(&file), "-q", "-f", "perf-script"]);

@@ -12,7 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Args, ValueEnum};
 use flameprofile::analyze::{DiffTree, View};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
-use flameprofile::model::{Event, EventId, Profile};
+use flameprofile::model::{CaptureStats, Event, EventId, Profile};
 use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
 use flameprofile::render::number::{count_of, grouped, percent, quantity};
@@ -463,7 +463,10 @@ fn said(sides: &[Side], base: &Profile, new: &Profile, args: &DiffArgs) -> Strin
     }
     let paint = Paint::new(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     for (side, profile) in sides.iter().zip(profiles) {
-        let skipped = profile.stats.skipped.iter().map(|(what, count)| format!("{} {what} left out", grouped(*count)));
+        // Of some there is a warning already.
+        let is_warned = |what: &str| [CaptureStats::BEYOND, CaptureStats::TOO_MANY].contains(&what);
+        let skipped = profile.stats.skipped.iter().filter(|(what, _)| !is_warned(what));
+        let skipped = skipped.map(|(what, count)| format!("{} {what} left out", grouped(*count)));
         for warning in warnings(&profile.stats).into_iter().chain(skipped) {
             text += &format!("{} {}: {warning}\n", paint.yellow("warning:"), side.name);
         }

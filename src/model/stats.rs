@@ -75,7 +75,8 @@ pub struct CaptureStats {
     pub peak_rss_bytes: u64,
     /// Of what was read in: how many records (or lines, or blocks of text) of each type there were.
     pub records: BTreeMap<String, u64>,
-    /// Of what was read in: what was passed over, by reason; nothing that carries samples is passed over uncounted.
+    /// Of what was read in: what was passed over, by reason; nothing that carries samples is passed over uncounted. Of numbers that are too
+    /// large see [`CaptureStats::BEYOND`] and [`CaptureStats::TOO_MANY`].
     pub skipped: BTreeMap<String, u64>,
     /// What there was of time off the CPU, if that was recorded.
     pub off_cpu: Option<OffCpuStats>,
@@ -116,6 +117,12 @@ pub struct UnnamedImage {
 }
 
 impl CaptureStats {
+    /// In `skipped`: how many samples of the drawn event count less than their value, or nothing, as all together are more than 2^64 - 1
+    /// (it is those behind in the order of the rows).
+    pub const BEYOND: &str = "samples beyond a sum of 2^64 - 1";
+    /// In `skipped`: how many rows of samples stand for more than 2^32 - 1 samples, and are counted with so many. Values are whole.
+    pub const TOO_MANY: &str = "counts of samples above 2^32 - 1";
+
     /// Sum of [`CaptureStats::truncated`].
     pub fn truncated_total(&self) -> f64 {
         // The sum of no floats is -0.0.

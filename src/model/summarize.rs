@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(doc)]
 use super::CaptureStats;
 use super::id::{FrameId, StackId, StringId};
 use super::profile::{FrameKey, Profile, Resolution, Stack};
@@ -11,7 +10,7 @@ use super::unnamed::UnnamedWeights;
 
 impl Profile {
     /// Fills in the shares of [`CaptureStats`] that follow from the tables: samples, complete, truncated, no_unwind_info,
-    /// unnamed, unnamed_innermost, unnamed_images (of which help is kept).
+    /// unnamed, unnamed_innermost, unnamed_images (of which help is kept); and of skipped what is too large to be summed.
     ///
     /// Only the main event counts. Of what was read back with the shares of its recording ([`CaptureStats::is_as_recorded`]) these stay.
     pub fn summarize(&mut self) {
@@ -38,7 +37,16 @@ impl Profile {
         let stacks = if nameless.iter().all(Option::is_none) { &[] } else { &self.stacks[..] };
         let nameless = |frame: FrameId| nameless[frame.index()];
         let mut weights = vec![0.0; stacks.len()];
-        for sample in self.samples.iter().filter(|sample| sample.event == self.main && sample.count > 0) {
+        // What trees leave out, which sum in the same order (`analyze/view.rs`).
+        let (mut sum, mut beyond, mut too_many) = (0u64, 0u64, 0u64);
+        for sample in self.samples.iter().filter(|sample| sample.event == self.main) {
+            let is_whole = sample.value <= u64::MAX - sum && sample.value < u64::MAX;
+            sum = sum.saturating_add(sample.value);
+            beyond += u64::from(!is_whole);
+            too_many += u64::from(sample.count == u32::MAX);
+            if sample.count == 0 {
+                continue;
+            }
             let value = u128::from(sample.value);
             total += value;
             samples += u64::from(sample.count);
@@ -63,7 +71,8 @@ impl Profile {
             }
         }
         let innermost = stacks.iter().zip(&weights).skip(1).filter(|(stack, _)| nameless(stack.frame).is_some());
-        let innermost: f64 = innermost.map(|(_, weight)| weight).sum();
+        // The sum of no numbers is -0.0.
+        let innermost = innermost.map(|(_, weight)| weight).sum::<f64>() + 0.0;
         let (mut all_frames, mut unnamed) = (0.0, [0.0; Unnamed::ALL.len()]);
         let mut unnamed_images = UnnamedWeights::default();
         for (row, stack) in stacks.iter().enumerate().skip(1).rev() {
@@ -76,6 +85,12 @@ impl Profile {
             }
         }
         let share = |part: u128| if total == 0 { 0.0 } else { part as f64 / total as f64 };
+        for (what, count) in [(CaptureStats::BEYOND, beyond), (CaptureStats::TOO_MANY, too_many)] {
+            match count {
+                0 => self.stats.skipped.remove(what),
+                _ => self.stats.skipped.insert(what.to_owned(), count),
+            };
+        }
         self.stats.samples = samples;
         self.stats.complete = share(complete);
         self.stats.unstated = share(unstated);

@@ -161,6 +161,14 @@ pub fn warnings(stats: &CaptureStats) -> Vec<String> {
     if stats.lost > 0 {
         warnings.push(format!("{} lost", count_of(stats.lost, "sample")));
     }
+    if let Some(count) = stats.skipped.get(CaptureStats::BEYOND) {
+        let what = count_of(*count, "sample");
+        warnings.push(format!("all values together are more than 2^64 - 1: {what} count in part only, or not at all"));
+    }
+    if let Some(count) = stats.skipped.get(CaptureStats::TOO_MANY) {
+        let what = if *count == 1 { "1 stack stands".to_owned() } else { format!("{} stacks stand", grouped(*count)) };
+        warnings.push(format!("{what} for more than 2^32 - 1 samples, and so many are counted; values are whole"));
+    }
     if stats.trimmed > 0 {
         warnings.push(format!("the stacks of {} were copied in part only", count_of(stats.trimmed, "sample")));
     }
