@@ -612,6 +612,41 @@ fn an_empty_profile_says_why() {
     svg_of(&Profile::default());
 }
 
+#[test]
+fn nothing_to_be_seen_is_said_in_words_that_fit() {
+    let words = |profile: &Profile| {
+        let picture = without_script(&svg_of(profile));
+        let head = picture.split_once("data-part=\"head\"").unwrap().1.split_once("data-part=\"frames\"").unwrap().0;
+        let document = format!("<svg{head}<g>");
+        document
+            .split("<tspan")
+            .skip(1)
+            .map(|part| part.split_once('>').unwrap().1.split_once('<').unwrap().0.to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let folded = |text: &str, filter: Filter| {
+        let input = Input::Stream {
+            name: "x.folded".into(),
+            reader: Box::new(std::io::Cursor::new(text.to_owned().into_bytes())),
+        };
+        import(vec![input], &ImportOptions { filter, ..ImportOptions::default() }, &mut |_| {}).unwrap()
+    };
+    let none = folded("a;b 0\n", Filter::default());
+    assert_eq!(words(&none), "Flame graph of x.folded No samples. There are none in what was read.");
+    let filter = || Filter { comms: vec!["other".into()], ..Filter::default() };
+    let other = folded("a;b 3\n", filter());
+    assert!(
+        words(&other).ends_with("No samples. None of those that were read is what was asked for."),
+        "{}",
+        words(&other)
+    );
+    let input = Input::Stream { name: "picture".into(), reader: Box::new(std::io::Cursor::new(svg_of(&every_kind()))) };
+    let part =
+        import(vec![input], &ImportOptions { filter: filter(), ..ImportOptions::default() }, &mut |_| {}).unwrap();
+    assert!(words(&part).ends_with("No samples of cpu-clock. None of those that were read is what was asked for."));
+}
+
 /// Waits whose end the kernel has not told are always said, and warned of if they may matter.
 #[test]
 fn waits_without_end_are_said() {

@@ -10,6 +10,9 @@ use super::profile::{Profile, Stack};
 use super::samples::Sample;
 use crate::error::{Error, ErrorKind, Result};
 
+/// What a [`Filter`] leaves out, as it is counted in [`super::CaptureStats::skipped`].
+pub const NOT_ASKED_FOR: &str = "samples not asked for";
+
 /// Which samples are kept; the default keeps all. Lists that are empty ask for nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
@@ -155,7 +158,7 @@ impl Filter {
         let left_out = (before - profile.samples.len()) as u64;
         if left_out > 0 {
             profile.stats.is_as_recorded = false;
-            *profile.stats.skipped.entry("samples not asked for".into()).or_default() += left_out;
+            *profile.stats.skipped.entry(NOT_ASKED_FOR.into()).or_default() += left_out;
         }
         if profile.samples.is_empty() {
             profile.stats.notes.push(format!("none of the {before} samples matches what was asked for"));

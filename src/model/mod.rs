@@ -27,7 +27,7 @@ mod unnamed;
 
 pub use address::{BuildId, CodeAddress, Mode, Timestamp};
 pub use builder::ProfileBuilder;
-pub use filter::{Filter, TimeBound, TimeRange};
+pub use filter::{Filter, NOT_ASKED_FOR, TimeBound, TimeRange};
 pub use id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
 pub use intern::{Interner, StringTable};
 pub use merge::merge;

@@ -8,7 +8,7 @@ use super::MARGIN;
 use super::escape::{Px, Text};
 use super::palette;
 use crate::analyze::{CallTree, Node, Timeline};
-use crate::model::{FrameKind, Profile, Unit};
+use crate::model::{FrameKind, NOT_ASKED_FOR, Profile, Unit};
 use crate::render::layout::{Content, Layout};
 use crate::render::name::{base_name, columns, head, shorten};
 use crate::render::number::{count_of, percent, quantity};
@@ -157,10 +157,13 @@ pub(super) fn no_samples(profile: &Profile) -> (String, String) {
         "" => stats.event.as_str(),
         event => event,
     };
-    let of = if event.is_empty() { String::new() } else { format!(" of {}", super::shown(event)) };
+    // Folded stacks have no name for what they count.
+    let of = if matches!(event, "" | "samples") { String::new() } else { format!(" of {}", super::shown(event)) };
     let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let duration = quantity(nanoseconds(stats.duration), Unit::Nanoseconds);
-    let why = if stats.lost > 0 {
+    let why = if stats.skipped.contains_key(NOT_ASKED_FOR) {
+        "None of those that were read is what was asked for.".to_owned()
+    } else if stats.lost > 0 {
         format!("{} lost, none was kept.", count_of(stats.lost, "sample"))
     } else if stats.samples > 0 {
         format!("The recording has {}, all of other events.", count_of(stats.samples, "sample"))
@@ -169,6 +172,8 @@ pub(super) fn no_samples(profile: &Profile) -> (String, String) {
         format!(
             "What was recorded used {cpu} of CPU time in {duration}; a sample is due only when enough has been used."
         )
+    } else if stats.duration.is_zero() {
+        "There are none in what was read.".to_owned()
     } else {
         format!("The event did not occur in {duration}: what was recorded slept, or had ended.")
     };
