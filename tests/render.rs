@@ -17,7 +17,7 @@ use flameprofile::model::{
 };
 use flameprofile::render::folded::{self, FoldedOptions};
 use flameprofile::render::top::{self, TopOptions};
-use flameprofile::render::{PictureOptions, html, svg};
+use flameprofile::render::{Palette, PictureOptions, Shape, html, svg};
 use flameprofile::render::{stats_json, summary, warnings};
 
 use sketch::{PERIOD, Sketch, deep, every_kind, hostile, hostile_names, large};
@@ -610,6 +610,76 @@ fn an_empty_profile_says_why() {
     assert!(top_of(&profile, &TopOptions::default()).contains("0 samples"));
     // A profile without any table row at all.
     svg_of(&Profile::default());
+}
+
+fn chart_of(profile: &Profile, palette: Palette) -> flameprofile::Result<String> {
+    let options = PictureOptions { shape: Shape::Chart, palette, ..PictureOptions::default() };
+    let mut out = Vec::new();
+    svg::write(profile, &View::default(), &options, &mut out)?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+/// The words of the legend.
+fn legend_of(picture: &str) -> Vec<String> {
+    let document = roxmltree::Document::parse(picture).unwrap();
+    let keys = document.descendants().find(|node| node.attribute("data-part") == Some("keys")).unwrap();
+    keys.descendants().filter(|node| node.has_tag_name("text")).map(|key| key.text().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_still_chart_has_an_axis_of_time() {
+    let chart = chart_of(&every_kind(), Palette::Type).unwrap();
+    let document = roxmltree::Document::parse(&chart).unwrap();
+    let axis = document.descendants().find(|node| node.attribute("data-part") == Some("axis")).unwrap();
+    let texts = axis.children().filter(|node| node.has_tag_name("text"));
+    let ticks: Vec<(&str, f64)> =
+        texts.map(|text| (text.text().unwrap(), text.attribute("x").unwrap().parse().unwrap())).collect();
+    assert_eq!(
+        ticks.iter().map(|(label, _)| *label).collect::<Vec<_>>(),
+        ["0", "500 ms", "1.00 s", "1.50 s", "2.00 s", "2.50 s", "3.00 s", "3.50 s", "4.00 s", "4.50 s"]
+    );
+    assert!(ticks.windows(2).all(|two| two[1].1 > two[0].1 + 90.0));
+    // Lines go down to the last lane, and nothing of a lane is on the axis.
+    let path = axis.children().find(|node| node.has_tag_name("path")).unwrap().attribute("d").unwrap();
+    assert_eq!(path.matches('M').count(), ticks.len());
+    let top: f64 = path.split_once(' ').unwrap().1.split_once('v').unwrap().0.parse().unwrap();
+    assert!(frames_in(&chart).iter().all(|(_, _, y, _)| *y >= top + 2.0 * 18.0));
+    // What has no frames has no axis either.
+    assert!(!chart_of(&Sketch::new().finish(), Palette::Type).unwrap().contains("\"axis\""));
+}
+
+#[test]
+fn a_chart_obeys_the_palette() {
+    let profile = every_kind();
+    let fills = |palette| {
+        let chart = chart_of(&profile, palette).unwrap();
+        let document = roxmltree::Document::parse(&chart).unwrap();
+        let frames = document.descendants().find(|node| node.attribute("data-part") == Some("frames")).unwrap();
+        let of = |node: roxmltree::Node| {
+            let name = node.first_element_child().unwrap().text().unwrap().lines().next().unwrap().to_owned();
+            (name, node.attribute("fill").unwrap().to_owned())
+        };
+        (
+            frames.children().filter(|node| node.has_tag_name("rect")).map(of).collect::<BTreeMap<_, _>>(),
+            legend_of(&chart),
+        )
+    };
+    let (by_type, types) = fills(Palette::Type);
+    let (by_binary, binaries) = fills(Palette::Binary);
+    assert_eq!(types, ["user", "inlined", "JIT", "kernel", "missing"]);
+    assert!(
+        binaries.len() == 5 && binaries[0].starts_with("server ") && binaries[1].starts_with("[kernel] "),
+        "{binaries:?}"
+    );
+    // One library has one hue, whatever its functions are called.
+    assert_ne!(by_type["__memmove_avx_unaligned_erms"], by_binary["__memmove_avx_unaligned_erms"]);
+    let flame = svg_of(&read_back(svg_of(&profile)));
+    assert!(!flame.contains("axis"));
+    let error = chart_of(&profile, Palette::Own).unwrap_err();
+    assert!(error.to_string().contains("palette self is not of a chart"), "{error}");
+    // Also of a picture that is read back.
+    let again = legend_of(&chart_of(&read_back(svg_of(&profile)), Palette::Binary).unwrap());
+    assert_eq!(again, binaries);
 }
 
 #[test]

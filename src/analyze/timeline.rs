@@ -23,7 +23,7 @@
 use super::frame_names::FrameNames;
 use super::view::View;
 use crate::model::{
-    EventId, FrameKind, Profile, Sample, StackEnd, StackId, StringId, StringTable, ThreadId, Unit, off_cpu,
+    EventId, FrameKind, ImageId, Profile, Sample, StackEnd, StackId, StringId, StringTable, ThreadId, Unit, off_cpu,
 };
 
 /// What each thread was in, and when.
@@ -78,6 +78,8 @@ pub struct Span {
     pub name: StringId,
     /// What sort of code it is.
     pub kind: FrameKind,
+    /// What its code is in; where neighbours of one name are in several, the first.
+    pub image: Option<ImageId>,
     /// Number of samples in it.
     pub samples: u64,
     /// Their value.
@@ -310,7 +312,7 @@ impl Weaver<'_> {
             self.close(lane, at);
             self.foot = foot;
             if let Some(name) = foot {
-                self.open(lane, name, FrameKind::Note, at);
+                self.open(lane, (name, FrameKind::Note, None), at);
             }
         }
         // Callers stand before what they called, so both stacks are walked outwards to where they meet in one go.
@@ -338,7 +340,7 @@ impl Weaver<'_> {
                 let known = self.open.get(row).map(|open| &lane.spans[*open]);
                 if known.is_none_or(|known| (known.name, known.kind) != (line.name, line.kind)) {
                     self.close_from(lane, row, at);
-                    self.open(lane, line.name, line.kind, at);
+                    self.open(lane, (line.name, line.kind, line.image), at);
                 }
                 row += 1;
             }
@@ -348,11 +350,11 @@ impl Weaver<'_> {
         lane.rows = lane.rows.max(row as u32);
     }
 
-    fn open(&mut self, lane: &mut Lane, name: StringId, kind: FrameKind, at: u64) {
+    fn open(&mut self, lane: &mut Lane, (name, kind, image): (StringId, FrameKind, Option<ImageId>), at: u64) {
         let row = self.open.len() as u32;
         self.open.push(lane.spans.len());
         // Until it is closed it has what the lane had before it.
-        lane.spans.push(Span { start: at, end: at, row, name, kind, samples: lane.samples, value: lane.value });
+        lane.spans.push(Span { start: at, end: at, row, name, kind, image, samples: lane.samples, value: lane.value });
     }
 
     /// Ends what is open in `row` and further in.

@@ -126,7 +126,7 @@ pub enum Palette {
     Binary,
     /// The name, the same in every picture
     Hash,
-    /// How much is a frame's own
+    /// How much is a frame's own; not of --view chart, in which nothing is added up
     #[value(name = "self")]
     Own,
 }
@@ -221,6 +221,13 @@ impl<'a> Outlet<'a> {
                 .with_hint(
                     "-o out.svg --view sandwich --function NAME; in the table: --callers NAME, --callees NAME",
                 ));
+        }
+        if (args.view, args.palette) == (PictureView::Chart, Palette::Own) && is_picture {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "--palette self is not of --view chart, in which nothing is added up",
+            )
+            .with_hint("--palette type, binary or hash"));
         }
         if args.stats.as_deref().is_some_and(output::is_stdout) {
             return Err(Error::new(ErrorKind::Usage, "--stats takes a file: standard output is for the result")

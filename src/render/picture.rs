@@ -74,7 +74,7 @@ pub enum Palette {
     Binary,
     /// Its name, so that equal names have equal colours.
     Hash,
-    /// How much of its value is its own.
+    /// How much of its value is its own; not of a [`Shape::Chart`].
     Own,
 }
 

@@ -72,6 +72,15 @@ fn unknown_event() {
 }
 
 #[test]
+fn colours_that_a_chart_has_not() {
+    refuses(
+        Account::Own,
+        &["--view", "chart", "--palette", "self", "--", "true"],
+        &["--palette self", "binary or hash"],
+    );
+}
+
+#[test]
 fn rate_of_zero() {
     refuses(Account::Own, &["-F", "0", "--", "true"], &["0"]);
     refuses(Account::Own, &["-F", "-5", "--", "true"], &[]);

@@ -1,24 +1,76 @@
 //! The flame chart: a lane a thread, in order of time.
+//!
+//! ```text
+//! |0          |200 ms     |400 ms     |600 ms       an axis, whose lines go down to the last lane
+//! worker-4122: 1.20 s, 119 samples                  a lane: whose it is, its spans, a free row
+//! [main                             ] [main    ]
+//! [read_all   ][parse               ] [read_all]
+//! ```
 
 use std::fmt::Write;
 
 use super::escape::shown;
 use super::paint::{Mark, Painter, Sign};
 use super::palette;
-use crate::analyze::{Lane, Timeline};
-use crate::model::{FrameKind, Unit};
-use crate::render::name::printable;
+use crate::analyze::{Lane, Span, Timeline};
+use crate::model::{FrameKind, Profile, Unit};
+use crate::render::name::{base_name, printable};
 use crate::render::number::{count_of, quantity};
 use crate::render::picture::Palette;
 
-/// How many rows all lanes take: a line for its name above each, and one free below.
+/// The row of the axis is the first.
+const AXIS: u32 = 1;
+/// So far apart, in pixels, are the lines of the axis at least: a label has room between them.
+const TICK: f64 = 90.0;
+
+/// How many rows the axis and all lanes take: a line for its name above each lane, and one free below.
 pub(super) fn rows(timeline: &Timeline, max_rows: u32) -> u32 {
-    shown_lanes(timeline, max_rows).map(|(_, _, rows)| rows + 2).sum()
+    let lanes = shown_lanes(timeline, max_rows).map(|(_, _, rows)| rows + 2).sum::<u32>();
+    if lanes == 0 { 0 } else { AXIS + lanes }
+}
+
+/// The file that the code of a span is in.
+pub(super) fn image<'a>(span: &Span, profile: &'a Profile) -> Option<&'a str> {
+    let image = profile.images.get(span.image?.index())?;
+    Some(base_name(profile.strings.get(image.path)))
+}
+
+/// What the span of each lane has that none further in has, in nanoseconds.
+pub(super) fn own_times(timeline: &Timeline) -> impl Iterator<Item = (&Span, u64)> {
+    timeline.lanes.iter().flat_map(|lane| {
+        let mut own: Vec<u64> = lane.spans.iter().map(|span| span.end - span.start).collect();
+        // The span that is open in each row.
+        let mut open = vec![0; lane.rows as usize];
+        for (at, span) in lane.spans.iter().enumerate() {
+            if let Some(outer) = span.row.checked_sub(1) {
+                let outer = &mut own[open[outer as usize]];
+                *outer = outer.saturating_sub(span.end - span.start);
+            }
+            open[span.row as usize] = at;
+        }
+        lane.spans.iter().zip(own)
+    })
+}
+
+/// Where the lines of an axis over so many nanoseconds are, in pixels, and what they say.
+fn ticks(length: u64, inner: f64) -> Vec<(f64, String)> {
+    let most = (inner / TICK).max(1.0);
+    let mut step = 1u64;
+    // 1, 2, 5, 10, 20, 50, ...
+    for factor in [2.0, 2.5, 2.0].into_iter().cycle() {
+        if length as f64 / step as f64 <= most || step > u64::MAX / 3 {
+            break;
+        }
+        step = (step as f64 * factor) as u64;
+    }
+    let at = |number: u64| (number * step) as f64 * inner / length.max(1) as f64;
+    let label = |number| if number == 0 { "0".to_owned() } else { quantity(number * step, Unit::Nanoseconds) };
+    (0..=length / step).map(|number| (at(number), label(number))).collect()
 }
 
 /// The lanes that there is room for, where they begin, and how many of their rows are drawn.
 fn shown_lanes(timeline: &Timeline, max_rows: u32) -> impl Iterator<Item = (&Lane, u32, u32)> {
-    let mut top = 0;
+    let mut top = AXIS;
     timeline.lanes.iter().map_while(move |lane| {
         let begin = top;
         let rows = lane.rows.min(max_rows.saturating_sub(begin + 2));
@@ -39,6 +91,7 @@ fn gather(painter: &mut Painter, (begin, end, count): (f64, f64, u64), row: u32)
 /// Paints the lanes; returns what is not drawn, in words.
 pub(super) fn paint(
     timeline: &Timeline,
+    profile: &Profile,
     painter: &mut Painter,
     inner: f64,
     palette: Palette,
@@ -46,6 +99,9 @@ pub(super) fn paint(
 ) -> Vec<String> {
     let length = (timeline.end - timeline.start).max(1) as f64;
     let scale = inner / length;
+    if !timeline.lanes.is_empty() {
+        painter.axis(&ticks(timeline.end - timeline.start, inner), rows(timeline, max_rows), inner);
+    }
     let (mut lanes, mut deeper) = (0, 0u64);
     for (lane, top, rows) in shown_lanes(timeline, max_rows) {
         lanes += 1;
@@ -74,7 +130,7 @@ pub(super) fn paint(
                 *run = (if run.2 == 0 { x } else { run.0 }, x + width, run.2 + 1);
                 continue;
             }
-            let fill = palette::fill(palette, span.kind, name, None, 0.0);
+            let fill = palette::fill(palette, span.kind, name, image(span, profile), 0.0);
             let text = shown(name);
             let mark = Mark { x, width, row: top + 1 + span.row, fill: &fill, sign: Sign::None, name: &text };
             painter.mark(mark, |details| {
@@ -85,8 +141,9 @@ pub(super) fn paint(
                     quantity(span.start, Unit::Nanoseconds),
                     count_of(span.samples, "sample")
                 );
-                if span.kind != FrameKind::User {
-                    let _ = write!(details, "\n{}", palette::kind_name(span.kind));
+                let kind = (span.kind != FrameKind::User).then(|| palette::kind_name(span.kind).to_owned());
+                for (at, part) in kind.into_iter().chain(image(span, profile).map(shown)).enumerate() {
+                    let _ = write!(details, "{}{part}", if at == 0 { "\n" } else { ", " });
                 }
             });
         }
@@ -105,4 +162,29 @@ pub(super) fn paint(
         left.push(format!("{} without a place in time", quantity(timeline.without_time, timeline.unit)));
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_have_room() {
+        let check = |length: u64, inner: f64, expected: &[&str]| {
+            let ticks = ticks(length, inner);
+            assert_eq!(ticks.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>(), expected);
+            assert!(ticks.windows(2).all(|two| two[1].0 - two[0].0 >= TICK - 1e-9));
+            assert!(ticks.iter().all(|(x, _)| (0.0..=inner).contains(x)));
+        };
+        check(
+            1_000_000_000,
+            1_180.0,
+            &["0", "100 ms", "200 ms", "300 ms", "400 ms", "500 ms", "600 ms", "700 ms", "800 ms", "900 ms", "1.00 s"],
+        );
+        check(1_000_000_000, 300.0, &["0", "500 ms", "1.00 s"]);
+        check(7_300, 300.0, &["0", "5.00 µs"]);
+        check(1, 300.0, &["0", "1 ns"]);
+        check(0, 300.0, &["0"]);
+        assert!(ticks(u64::MAX, 1_180.0).len() > 3);
+    }
 }

@@ -37,7 +37,7 @@ use self::paint::Painter;
 use super::layout::{Content, Layout};
 use super::name::printable;
 use super::number::{count_of, percent};
-use super::picture::{PictureOptions, Shape, Subject};
+use super::picture::{Palette, PictureOptions, Shape, Subject};
 use super::viewer;
 use crate::analyze::{CallTree, DiffTree, Sandwich, Timeline, View, functions_like};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,7 +54,8 @@ const SANS: &str = "system-ui,'DejaVu Sans','Segoe UI',Helvetica,Arial,sans-seri
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Usage`] if there is nothing of the shape that is asked for: no times for a chart, no such function for a sandwich.
+/// [`ErrorKind::Usage`] if there is nothing of the shape that is asked for: no times for a chart, no such function for a sandwich; and
+/// for a chart with [`Palette::Own`], as what is in order of time is not added up.
 pub fn write(profile: &Profile, view: &View, options: &PictureOptions, out: &mut impl Write) -> Result<()> {
     write_subject(Subject::Profile { profile, view }, options, out)
 }
@@ -127,7 +128,7 @@ impl Still {
         let mut body = String::new();
         let top = page::paint(&mut body, "head", &head, MARGIN, width);
         let mut painter = Painter::new(top);
-        let left = drawing.paint(&mut painter, inner, options);
+        let left = drawing.paint(&mut painter, subject, inner, options);
         painter.finish(&mut body);
         let figures = facts.iter().filter(|(about, _)| !about.ends_with("note"));
         let mut figures: Vec<String> = figures.map(|(about, text)| format!("{about}: {text}")).collect();
@@ -189,6 +190,10 @@ impl<'a> Drawing<'a> {
             Subject::Profile { profile, view } => match (options.shape, tree) {
                 (Shape::Flame, Some(tree)) => Ok(upright(tree)),
                 (Shape::Icicle | Shape::Reverse, Some(tree)) => Ok(hanging(tree)),
+                (Shape::Chart, _) if options.palette == Palette::Own => {
+                    Err(Error::new(ErrorKind::Usage, "the palette self is not of a chart: its spans are not added up")
+                        .with_hint("type, binary and hash are"))
+                }
                 (Shape::Chart, _) if profile.samples.is_empty() => Ok(Drawing::Chart(Box::new(Timeline {
                     names: Default::default(),
                     start: 0,
@@ -238,12 +243,12 @@ impl<'a> Drawing<'a> {
             Drawing::Sandwich(halves) => {
                 page::legend(&halves[1].tree, &halves[1].layout, subject, options.palette, false)
             }
-            Drawing::Chart(timeline) => page::legend_of_kinds(timeline, options.palette),
+            Drawing::Chart(timeline) => page::legend_of_chart(timeline, subject.profile(), options.palette),
         }
     }
 
     /// Paints it; returns what is not drawn one by one, in words.
-    fn paint(&self, painter: &mut Painter, inner: f64, options: &PictureOptions) -> Vec<String> {
+    fn paint(&self, painter: &mut Painter, subject: Subject<'_>, inner: f64, options: &PictureOptions) -> Vec<String> {
         match self {
             Drawing::Tree { frames, is_root_below } => {
                 let last = frames.layout.rows.saturating_sub(1);
@@ -257,7 +262,9 @@ impl<'a> Drawing<'a> {
                 callees.paint(painter, &|row| middle + row);
                 [merged(&callers.layout, inner), merged(&callees.layout, inner)].into_iter().flatten().collect()
             }
-            Drawing::Chart(timeline) => chart::paint(timeline, painter, inner, options.palette, options.max_rows),
+            Drawing::Chart(timeline) => {
+                chart::paint(timeline, subject.profile(), painter, inner, options.palette, options.max_rows)
+            }
         }
     }
 }

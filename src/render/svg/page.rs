@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::MARGIN;
 use super::escape::{Px, Text};
-use super::palette;
+use super::{chart, palette};
 use crate::analyze::{CallTree, Node, Timeline};
 use crate::model::{FrameKind, NOT_ASKED_FOR, Profile, Unit};
 use crate::render::layout::{Content, Layout};
@@ -130,10 +130,15 @@ fn of_images(tree: &CallTree, subject: Subject<'_>, own: &dyn Fn(&Node) -> u64) 
             *sums.entry(super::shown(image)).or_default() += own(node);
         }
     }
-    let mut sums: Vec<_> = sums.into_iter().collect();
+    keys_of_images(sums, &|sum| percent(tree.share(sum)))
+}
+
+/// The lines of those with most.
+fn keys_of_images(sums: BTreeMap<String, u64>, share: &dyn Fn(u64) -> String) -> Vec<(String, String)> {
+    let mut sums: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum > 0).collect();
     sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
     sums.truncate(MOST_IMAGES);
-    let text = |image: &str, sum| format!("{} {}", shorten(image, 40), percent(tree.share(sum)));
+    let text = |image: &str, sum| format!("{} {}", shorten(image, 40), share(sum));
     sums.iter().map(|(image, sum)| (palette::of_image(image, 78), text(image, *sum))).collect()
 }
 
@@ -143,11 +148,28 @@ pub(super) fn legend_of_changes() -> Block {
     Block::Legend { keys: keys.map(|(change, text)| (palette::change(change), text.to_owned())).into() }
 }
 
-/// What the colours of a chart say.
-pub(super) fn legend_of_kinds(timeline: &Timeline, palette: Palette) -> Block {
+/// What the colours of a chart say: of files, with their share of the time that is in a lane.
+pub(super) fn legend_of_chart(timeline: &Timeline, profile: &Profile, palette: Palette) -> Block {
     let has = |kind| timeline.lanes.iter().any(|lane| lane.spans.iter().any(|span| span.kind == kind));
-    let kinds = ORDER.into_iter().filter(|kind| palette == Palette::Type && has(*kind));
-    Block::Legend { keys: kinds.map(|kind| (palette::key(kind), palette::kind_name(kind).to_owned())).collect() }
+    let of_kind = |kind| (palette::key(kind), palette::kind_name(kind).to_owned());
+    let keys = match palette {
+        Palette::Type => ORDER.into_iter().filter(|kind| has(*kind)).map(of_kind).collect(),
+        Palette::Binary => {
+            let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+            let mut all = 0u64;
+            for (span, own) in chart::own_times(timeline) {
+                all = all.saturating_add(own);
+                if !matches!(span.kind, FrameKind::Task | FrameKind::Note) {
+                    let image = chart::image(span, profile).unwrap_or_else(|| palette::kind_name(span.kind));
+                    let sum = sums.entry(super::shown(image)).or_default();
+                    *sum = sum.saturating_add(own);
+                }
+            }
+            keys_of_images(sums, &|sum| percent(sum as f64 / all.max(1) as f64))
+        }
+        Palette::Hash | Palette::Own => Vec::new(),
+    };
+    Block::Legend { keys }
 }
 
 /// Says that there are no samples, and why.

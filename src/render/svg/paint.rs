@@ -68,11 +68,34 @@ pub(super) struct Painter {
     /// What is narrower than a pixel, by colour: a path each.
     slivers: BTreeMap<String, String>,
     details: String,
+    axis: String,
 }
 
 impl Painter {
     pub fn new(top: f64) -> Painter {
-        Painter { top, frames: String::new(), labels: String::new(), slivers: BTreeMap::new(), details: String::new() }
+        let (frames, labels, details, axis) = Default::default();
+        Painter { top, frames, labels, slivers: BTreeMap::new(), details, axis }
+    }
+
+    /// Paints an axis of time in the first row: a line at each place, down to the last of `rows`, and what it says.
+    pub fn axis(&mut self, ticks: &[(f64, String)], rows: u32, inner: f64) {
+        let (top, height) = (Px(self.top), Px(f64::from(rows) * PITCH));
+        let (mut lines, mut labels) = (String::new(), String::new());
+        for (x, label) in ticks {
+            let _ = write!(lines, "M{} {top}v{height}", Px(MARGIN + x));
+            // The last one may have no room on the right of its line.
+            let (x, anchor) = match x + INSET + columns(label) as f64 * ADVANCE > inner {
+                true => (x - INSET, " text-anchor=\"end\""),
+                false => (x + INSET, ""),
+            };
+            let (x, y) = (Px(MARGIN + x), Px(self.top + 11.0));
+            let _ = writeln!(labels, "<text x=\"{x}\" y=\"{y}\"{anchor}>{}</text>", Text(label));
+        }
+        let _ = write!(
+            self.axis,
+            "<g data-part=\"axis\" font-size=\"11\" fill=\"#55555e\">\n\
+             <path d=\"{lines}\" stroke=\"#d8d8de\" fill=\"none\"/>\n{labels}</g>\n"
+        );
     }
 
     /// Paints a mark; `details` writes the words for it, after its name, as they are.
@@ -131,6 +154,7 @@ impl Painter {
 
     /// All that was painted.
     pub fn finish(self, out: &mut String) {
+        out.push_str(&self.axis);
         out.push_str("<g data-part=\"frames\">\n");
         for (fill, path) in &self.slivers {
             let _ = writeln!(out, "<path fill=\"{fill}\" d=\"{path}\"/>");
