@@ -682,6 +682,25 @@ fn a_chart_obeys_the_palette() {
     assert_eq!(again, binaries);
 }
 
+/// Kinds that are among the callers only are in the legend too.
+#[test]
+fn the_legend_of_a_sandwich_is_of_both_halves() {
+    let of = |function: &str, palette| {
+        let options = PictureOptions {
+            shape: Shape::Sandwich,
+            function: Some(function.to_owned()),
+            palette,
+            ..PictureOptions::default()
+        };
+        let mut out = Vec::new();
+        svg::write(&every_kind(), &View::default(), &options, &mut out).unwrap();
+        legend_of(std::str::from_utf8(&out).unwrap())
+    };
+    assert_eq!(of("tcp_recvmsg", Palette::Type), ["user", "kernel 100 %", "process or thread"]);
+    assert_eq!(of("__memmove_avx_unaligned_erms", Palette::Type), ["user 100 %", "inlined", "process or thread"]);
+    assert_eq!(of("tcp_recvmsg", Palette::Binary), ["[kernel] 100 %", "server", "libc.so.6"]);
+}
+
 #[test]
 fn nothing_to_be_seen_is_said_in_words_that_fit() {
     let words = |profile: &Profile| {

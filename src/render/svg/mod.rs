@@ -238,10 +238,12 @@ impl<'a> Drawing<'a> {
         match self {
             _ if matches!(subject, Subject::Diff { .. }) => page::legend_of_changes(),
             Drawing::Tree { frames, .. } => {
-                page::legend(&frames.tree, &frames.layout, subject, options.palette, options.shape == Shape::Reverse)
+                let drawn = [(&*frames.tree, &frames.layout)];
+                page::legend(&drawn, subject, options.palette, options.shape == Shape::Reverse)
             }
             Drawing::Sandwich(halves) => {
-                page::legend(&halves[1].tree, &halves[1].layout, subject, options.palette, false)
+                let halves = halves.each_ref().map(|half| (&*half.tree, &half.layout));
+                page::legend(&halves, subject, options.palette, false)
             }
             Drawing::Chart(timeline) => page::legend_of_chart(timeline, subject.profile(), options.palette),
         }

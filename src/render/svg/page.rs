@@ -50,14 +50,14 @@ impl Block {
     }
 }
 
-/// What the colours of a tree say, each with its share of the self value.
+/// What the colours of all that is drawn say, each with its share of the self value of the last tree; what is in others only has none.
 pub(super) fn legend(
-    tree: &CallTree,
-    layout: &Layout,
+    halves: &[(&CallTree, &Layout)],
     subject: Subject<'_>,
     palette: Palette,
     is_outwards: bool,
 ) -> Block {
+    let Some(((tree, _), beside)) = halves.split_last() else { return Block::Legend { keys: Vec::new() } };
     // From the innermost function outwards, all that a stack took is that of the first.
     let own = |node: &Node| match is_outwards {
         true if node.depth == 1 => node.total_value,
@@ -67,32 +67,35 @@ pub(super) fn legend(
 
     let mut merged = 0;
     let mut drawn = Vec::new();
-    for tile in &layout.tiles {
-        match tile.content {
-            Content::Frame(id) => {
-                let kind = tree.nodes[id as usize].kind;
-                if !drawn.contains(&kind) {
-                    drawn.push(kind);
+    for (tree, layout) in halves {
+        for tile in &layout.tiles {
+            match tile.content {
+                Content::Frame(id) => {
+                    let kind = tree.nodes[id as usize].kind;
+                    if !drawn.contains(&kind) {
+                        drawn.push(kind);
+                    }
                 }
+                Content::Smaller { .. } | Content::Deeper { .. } => merged += tile.value,
             }
-            Content::Smaller { .. } | Content::Deeper { .. } => merged += tile.value,
         }
     }
     let mut keys = match palette {
-        Palette::Type => of_kinds(tree, &drawn, &own),
-        Palette::Binary => of_images(tree, subject, &own),
+        Palette::Type => of_kinds(tree, &drawn, &own, !beside.is_empty()),
+        Palette::Binary => of_images(tree, beside, subject, &own),
         Palette::Hash => vec![],
         Palette::Own => [(1.0, "all self"), (0.0, "none self")]
             .map(|(own, text)| (palette::fill(palette, FrameKind::User, "", None, own), text.to_owned()))
             .into(),
     };
     if merged > 0 {
-        keys.push((palette::MERGED.to_owned(), format!("merged {}", percent(tree.share(merged)))));
+        let share = if beside.is_empty() { format!(" {}", percent(tree.share(merged))) } else { String::new() };
+        keys.push((palette::MERGED.to_owned(), format!("merged{share}")));
     }
     Block::Legend { keys }
 }
 
-fn of_kinds(tree: &CallTree, drawn: &[FrameKind], own: &dyn Fn(&Node) -> u64) -> Vec<(String, String)> {
+fn of_kinds(tree: &CallTree, drawn: &[FrameKind], own: &dyn Fn(&Node) -> u64, is_part: bool) -> Vec<(String, String)> {
     let own = |kind| tree.nodes.iter().filter(|node| node.kind == kind).map(own).sum::<u64>();
     ORDER
         .into_iter()
@@ -101,6 +104,7 @@ fn of_kinds(tree: &CallTree, drawn: &[FrameKind], own: &dyn Fn(&Node) -> u64) ->
             // Processes, and notes under what is known, have no share of their own.
             let text = match (kind, own(kind)) {
                 (FrameKind::Task | FrameKind::Note | FrameKind::OffCpu, 0) => palette::kind_name(kind).to_owned(),
+                (kind, 0) if is_part => palette::kind_name(kind).to_owned(),
                 (kind, own) => format!("{} {}", palette::kind_name(kind), percent(tree.share(own))),
             };
             (palette::key(kind), text)
@@ -122,15 +126,34 @@ const ORDER: [FrameKind; 7] = [
 /// So many programs and libraries have their line.
 const MOST_IMAGES: usize = 8;
 
-fn of_images(tree: &CallTree, subject: Subject<'_>, own: &dyn Fn(&Node) -> u64) -> Vec<(String, String)> {
-    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-    for (id, node) in tree.nodes.iter().enumerate().filter(|(_, node)| own(node) > 0) {
-        if !matches!(node.kind, FrameKind::Task | FrameKind::Note) {
-            let image = subject.image(tree, id as u32).map_or_else(|| palette::kind_name(node.kind), base_name);
-            *sums.entry(super::shown(image)).or_default() += own(node);
+fn of_images(
+    tree: &CallTree,
+    beside: &[(&CallTree, &Layout)],
+    subject: Subject<'_>,
+    own: &dyn Fn(&Node) -> u64,
+) -> Vec<(String, String)> {
+    let sums_of = |tree: &CallTree, value: &dyn Fn(&Node) -> u64| {
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for (id, node) in tree.nodes.iter().enumerate().filter(|(_, node)| value(node) > 0) {
+            if !matches!(node.kind, FrameKind::Task | FrameKind::Note) {
+                let image = subject.image(tree, id as u32).map_or_else(|| palette::kind_name(node.kind), base_name);
+                let sum = sums.entry(super::shown(image)).or_default();
+                *sum = sum.saturating_add(value(node));
+            }
         }
+        sums
+    };
+    let sums = sums_of(tree, own);
+    let mut others: Vec<(String, u64)> = Vec::new();
+    for (tree, _) in beside {
+        others
+            .extend(sums_of(tree, &|node| node.total_value).into_iter().filter(|(image, _)| !sums.contains_key(image)));
     }
-    keys_of_images(sums, &|sum| percent(tree.share(sum)))
+    others.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+    let mut keys = keys_of_images(sums, &|sum| percent(tree.share(sum)));
+    others.truncate(MOST_IMAGES.saturating_sub(keys.len()));
+    keys.extend(others.iter().map(|(image, _)| (palette::of_image(image, 78), shorten(image, 40).into_owned())));
+    keys
 }
 
 /// The lines of those with most.
