@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use rustc_hash::FxHashMap;
 
 use super::diff_tree::{DiffTree, Side};
-use super::node::NodeId;
-use super::top::{group_of, is_function};
+use super::node::{NodeId, is_function};
+use super::top::group_of;
 use crate::model::{FrameKind, StringId};
 
 /// What one function took in either profile, over all places where it was called from; a stack with it twice counts once.

@@ -44,3 +44,11 @@ pub struct Place {
     /// First and last line seen in that file; 0 if unknown.
     pub lines: (u32, u32),
 }
+
+/// Whether code is shown, and no task or note.
+pub(super) fn is_function(kind: FrameKind) -> bool {
+    match kind {
+        FrameKind::Task | FrameKind::Note | FrameKind::OffCpu => false,
+        FrameKind::User | FrameKind::Kernel | FrameKind::Inlined | FrameKind::Jit => true,
+    }
+}

@@ -10,7 +10,7 @@
 use rustc_hash::FxHashMap;
 
 use super::call_tree::CallTree;
-use super::node::Node;
+use super::node::{Node, is_function};
 use super::waiter::{Outer, Waiter};
 use crate::model::{FrameKind, ImageId, StringId, off_cpu};
 
@@ -144,14 +144,6 @@ impl Top {
             b.self_value.cmp(&a.self_value).then_with(|| name(a).cmp(&name(b)))
         });
         Top { functions, waits: waits(&waiter, &by_marks) }
-    }
-}
-
-/// Whether code is shown, and no task or note.
-pub(super) fn is_function(kind: FrameKind) -> bool {
-    match kind {
-        FrameKind::Task | FrameKind::Note | FrameKind::OffCpu => false,
-        FrameKind::User | FrameKind::Kernel | FrameKind::Inlined | FrameKind::Jit => true,
     }
 }
 

@@ -14,8 +14,7 @@
 use rustc_hash::FxHashSet;
 
 use super::call_tree::CallTree;
-use super::node::Node;
-use super::top::is_function;
+use super::node::{Node, is_function};
 use crate::model::{FrameKind, off_cpu};
 
 /// Functions in `.sched.text` that may sleep, of kernels 4.4 to 6.18: what has `__sched` in kernel/sched, kernel/locking, kernel/time,
