@@ -136,6 +136,29 @@ fn of_several_pictures_on_a_page_the_first_is_read_and_that_is_said() {
     assert_eq!(stats["skipped"], serde_json::json!({"pictures after the first": 1}));
 }
 
+/// Of stacks that begin with no process none is made up, and the outermost function is one as any other.
+#[test]
+fn the_first_name_is_a_function_where_it_cannot_be_a_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.folded");
+    let stacks = "main 1\nmain;rest 6\nmain;work;read 5\n";
+    fs::write(&file, stacks).unwrap();
+    assert_eq!(written(&[text(&file), "-q", "-f", "folded"]), stacks);
+    assert!(written(&[text(&file), "-q", "--callees", "main"]).contains("callees of main: 100 % of all, 12\n"));
+    for name in ["x.svg", "x.html"] {
+        let picture = folder.path().join(name);
+        written(&[text(&file), "-q", "-o", text(&picture)]);
+        assert_eq!(written(&[text(&picture), "-q", "-f", "folded"]), stacks, "{name}");
+    }
+    let pprof = folder.path().join("x.pb.gz");
+    written(&[text(&file), "-q", "-o", text(&pprof)]);
+    assert!(written(&[text(&pprof), "-q", "-f", "folded"]).contains(";main;work;read 5\n"));
+    fs::write(&file, stacks.replace("main", "server")).unwrap();
+    assert!(!import(&[text(&file), "-q", "--callees", "server"]).status.success(), "it is a process");
+    // What other tools fold has no process.
+    written(&[text(&data("ghc.prof")), "-q", "--callees", "MAIN.MAIN"]);
+}
+
 #[test]
 fn what_is_too_large_to_be_summed_is_counted_and_said_once() {
     let folder = tempfile::tempdir().unwrap();

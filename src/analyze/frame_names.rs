@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::view::{Key, View};
 use crate::model::{
-    FrameId, FrameKey, FrameKind, ImageId, Process, Profile, Resolution, StringId, StringTable, Thread, Truncation,
+    FrameId, FrameKey, FrameKind, ImageId, Process, Profile, Resolution, StackId, StringId, StringTable, Thread,
+    Truncation,
 };
 
 /// One row of a frame: what becomes a node of the tree.
@@ -27,6 +28,8 @@ pub(super) struct FrameNames<'a> {
     strings: Vec<Option<StringId>>,
     expanded: Vec<Option<(u32, u32)>>,
     rows: Vec<Row>,
+    /// Whether stacks of a process of which neither name nor id is known stand on nothing: whoever wrote them had no processes.
+    is_without_processes: bool,
     pub names: StringTable,
 }
 
@@ -37,6 +40,7 @@ impl<'a> FrameNames<'a> {
             strings: vec![None; profile.strings.count()],
             expanded: vec![None; profile.frames.len()],
             rows: Vec::new(),
+            is_without_processes: is_without_processes(profile),
             names: StringTable::default(),
         }
     }
@@ -53,14 +57,23 @@ impl<'a> FrameNames<'a> {
     pub fn rows_of_base(&mut self, key: Key, view: &View) -> Vec<Row> {
         let thread = &self.profile.threads[key.thread.index()];
         let process = &self.profile.processes[thread.process.index()];
-        let mut rows = vec![named(self.process_name(process, view.per_process), FrameKind::Task)];
-        if view.per_thread {
+        let mut rows = Vec::new();
+        let is_known = self.is_shown(process);
+        if is_known {
+            rows.push(named(self.process_name(process, view.per_process), FrameKind::Task));
+        }
+        if view.per_thread && (is_known || thread.tid != 0) {
             rows.push(named(self.thread_name(thread), FrameKind::Task));
         }
         if let Some(row) = usize::from(key.end).checked_sub(1) {
             rows.push(named(self.names.intern(&Truncation::ALL[row].note()), FrameKind::Note));
         }
         rows
+    }
+
+    /// Whether stacks of `process` stand on it.
+    pub fn is_shown(&self, process: &Process) -> bool {
+        !(self.is_without_processes && is_unknown(self.profile, process))
     }
 
     /// The rows of `frame`, outermost first.
@@ -144,6 +157,19 @@ fn named(name: StringId, kind: FrameKind) -> Row {
     Row { name, kind, image: None, file: StringId(0), line: 0 }
 }
 
+fn is_unknown(profile: &Profile, process: &Process) -> bool {
+    process.pid == 0 && profile.strings.get(process.name).is_empty()
+}
+
+/// Whether all stacks of processes that are not known have frames: without any, a sample would be of nothing.
+fn is_without_processes(profile: &Profile) -> bool {
+    if !profile.processes.iter().any(|process| is_unknown(profile, process)) {
+        return false;
+    }
+    let of_thread = |thread: &Thread| is_unknown(profile, &profile.processes[thread.process.index()]);
+    let is_of_unknown: Vec<bool> = profile.threads.iter().map(of_thread).collect();
+    !profile.samples.iter().any(|sample| sample.stack == StackId(0) && is_of_unknown[sample.thread.index()])
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,7 +97,7 @@ struct Places<'a> {
     names: Vec<Option<StringId>>,
     ids: FxHashMap<&'a str, StringId>,
     children: FxHashMap<(NodeId, StringId, FrameKind), NodeId>,
-    known: FxHashMap<(StringId, StackEnd, StackId), NodeId>,
+    known: FxHashMap<(Option<StringId>, StackEnd, StackId), NodeId>,
     found_by: FxHashMap<(StringId, FrameKind), FoundBySet>,
 }
 
@@ -120,7 +120,8 @@ impl<'a> Places<'a> {
     }
 
     fn node(&mut self, thread: ThreadId, end: StackEnd, stack: StackId) -> NodeId {
-        let process = self.profile.processes[self.profile.threads[thread.index()].process.index()].name;
+        let process = &self.profile.processes[self.profile.threads[thread.index()].process.index()];
+        let process = self.frames.is_shown(process).then_some(process.name);
         if let Some(known) = self.known.get(&(process, end, stack)) {
             return *known;
         }
@@ -157,13 +158,15 @@ impl<'a> Places<'a> {
         node
     }
 
-    fn base(&mut self, process: StringId, end: StackEnd) -> NodeId {
-        let name = match self.profile.strings.get(process) {
-            "" => self.frames.names.intern("[no name]"),
-            name => self.frames.names.intern(name),
-        };
-        let name = self.name(name);
-        let node = self.child(0, name, FrameKind::Task);
+    fn base(&mut self, process: Option<StringId>, end: StackEnd) -> NodeId {
+        let node = process.map_or(0, |process| {
+            let name = match self.profile.strings.get(process) {
+                "" => self.frames.names.intern("[no name]"),
+                name => self.frames.names.intern(name),
+            };
+            let name = self.name(name);
+            self.child(0, name, FrameKind::Task)
+        });
         let StackEnd::Truncated(reason) = end else { return node };
         let note = self.ids.get(reason.note().as_str()).copied();
         note.map_or(node, |note| self.child(node, note, FrameKind::Note))

@@ -59,5 +59,5 @@ pub(super) fn read(name: &str, kind: Kind, text: impl Read) -> Result<Profile> {
     if folded.is_empty() {
         return Err(refused("it holds no stacks".into()));
     }
-    folded::read(name, &folded, folded.as_slice())
+    folded::read(name, &folded, folded.as_slice(), folded::First::Function)
 }

@@ -1,6 +1,7 @@
 //! Folded stacks: `process;outermost;...;innermost weight`, of FlameGraph's collapsers, of ours, and of many other tools.
 //!
-//! - The first name is the process, as all collapsers of perf's stacks write it; other tools' outermost function then stands there.
+//! - The first name is the process, as all collapsers of perf's stacks and we write it, if all first names can be of processes ([`First`]);
+//!   other tools' outermost function stands there, and is a function.
 //! - A second column of weights makes it a difference: the columns are the events `base` and `new`, and `new` is drawn. Whether
 //!   there are two is told by the first lines.
 //! - No weight is less than 0: such a line is counted and left out.
@@ -51,9 +52,61 @@ pub(super) fn is_applicable(head: &[u8], is_whole: bool) -> bool {
     deep > 0 && others * 10 <= stacks
 }
 
+/// What the first name of a stack is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// The process: `comm`, `comm-PID` or `comm-PID/TID` (`stackcollapse-perf.pl --pid`, `--tid`).
+    Process,
+    /// A function as any other.
+    Function,
+}
+
+/// The kernel keeps so many bytes of a name (`TASK_COMM_LEN` less the zero behind it, `proc_pid_comm(5)`).
+const LONGEST_COMM: usize = 15;
+/// Functions that programs and threads begin with.
+const OUTERMOST: [&[u8]; 10] = [
+    b"main",
+    b"_main",
+    b"_start",
+    b"start",
+    b"start_thread",
+    b"thread_start",
+    b"clone",
+    b"clone3",
+    b"__clone",
+    b"__clone3",
+];
+
+impl First {
+    /// What it is in text that begins with `head`. All of the first lines must be able to be processes: a process that is shown as a
+    /// function is still there, a function that is taken for a process would be in no table of functions, and in no other format.
+    pub fn of(head: &[u8]) -> First {
+        let end = head.iter().rposition(|byte| *byte == b'\n').unwrap_or(head.len());
+        let lines = head[..end].split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"#"));
+        let mut first_names = lines.filter_map(|line| weight(line).map(|(path, _)| first_name(path).0));
+        match first_names.all(can_be_process) {
+            true => First::Process,
+            false => First::Function,
+        }
+    }
+}
+
+fn can_be_process(name: &[u8]) -> bool {
+    let is_id = |text: &[u8]| {
+        !text.is_empty() && text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'/' || *byte == b'?')
+    };
+    let comm = match memrchr(b'-', name) {
+        Some(at) if is_id(&name[at + 1..]) => return at <= LONGEST_COMM,
+        _ => name,
+    };
+    let is_marked = [&b"_[k]"[..], b"_[i]", b"_[j]", b"_[w]"].iter().any(|suffix| comm.ends_with(suffix));
+    let is_qualified = memchr::memmem::find(comm, b"::").is_some();
+    comm.len() <= LONGEST_COMM && !OUTERMOST.contains(&comm) && !is_marked && !is_qualified
+}
+
 /// Reads folded stacks; `head` are their first bytes, `name` is what errors call them.
-pub(super) fn read(name: &str, head: &[u8], text: impl Read) -> Result<Profile> {
-    let mut reader = Reader::new(has_two_columns(head));
+pub(super) fn read(name: &str, head: &[u8], text: impl Read, first: First) -> Result<Profile> {
+    let mut reader = Reader::new(has_two_columns(head), first);
     let (mut lines, mut places) = (Lines::new(text), Vec::new());
     while reader.lines(lines.next_few(AT_ONCE, &mut places).map_err(|error| refused(name, &error))?) {}
     if reader.stacks == 0 && reader.negative > 0 {
@@ -149,6 +202,7 @@ struct Line<'a> {
 
 struct Reader {
     builder: ProfileBuilder,
+    first: First,
     tasks: Tasks,
     processes: ByteTable,
     /// The process of the last line: most are of one.
@@ -171,12 +225,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(two_columns: bool) -> Reader {
+    fn new(two_columns: bool, first: First) -> Reader {
         let mut builder = ProfileBuilder::new();
         let events: &[&str] = if two_columns { &["base", "new"] } else { &["samples"] };
         let events = events.iter().map(|name| builder.add_event(name, Unit::Count, None)).collect();
         Reader {
             builder,
+            first,
             tasks: Tasks::default(),
             processes: ByteTable::new(),
             process: (Vec::new(), ThreadId(0)),
@@ -232,7 +287,10 @@ impl Reader {
             return None;
         }
         self.stacks += 1;
-        let (process, mut path) = first_name(path);
+        let (process, mut path) = match self.first {
+            First::Process => first_name(path),
+            First::Function => (&b""[..], Some(path)),
+        };
         let mut end = StackEnd::Root;
         while let Some(frames) = path.filter(|path| path.first() == Some(&b'[')) {
             let (name, rest) = first_name(frames);
@@ -383,7 +441,7 @@ mod tests {
     use crate::model::FrameKey;
 
     fn read_text(text: &str) -> Profile {
-        let profile = read("x", text.as_bytes(), text.as_bytes()).unwrap();
+        let profile = read("x", text.as_bytes(), text.as_bytes(), First::of(text.as_bytes())).unwrap();
         profile.check().unwrap();
         profile
     }
@@ -460,7 +518,7 @@ mod tests {
                 count,
             ));
         }
-        let profile = read("x", &text, &text[..]).unwrap();
+        let profile = read("x", &text, &text[..], First::Process).unwrap();
         profile.check().unwrap();
         let rows: FxHashSet<_> = profile.stacks[1..].iter().map(|stack| (stack.parent, stack.frame)).collect();
         assert_eq!(rows.len() + 1, profile.stacks.len());
@@ -474,6 +532,27 @@ mod tests {
             names.reverse();
             assert_eq!((names, sample.count), expected);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_a_process_is_a_function() {
+        for (text, expected) in [
+            ("prog;main 1\nother;main 2\n", First::Process),
+            ("a_name_of_15_byt-7;main 1\n", First::Function),
+            ("a_name_of_15_by-12345;main 1\nb-?/7;f 2\nkworker/0:1-7/8;f 2\n", First::Process),
+            ("main;work 1\nmain;rest 2\n", First::Function),
+            ("prog;main 1\nstart_thread;work 2\n", First::Function),
+            ("a::main;work 1\n", First::Function),
+            ("java/lang/Thread.run;work 1\n", First::Function),
+            ("run_[j];work 1\n", First::Function),
+            ("# a comment\nprog;main;[truncated: too deep] 1 2\n", First::Process),
+        ] {
+            assert_eq!(First::of(text.as_bytes()), expected, "{text}");
+        }
+        check(
+            "main;work 2\nmain 1\nmain;[x] 4",
+            &[";main/User;work/User samples 2 2", ";main/User samples 1 1", ";main/User;[x]/User samples 4 4"],
+        );
     }
 
     #[test]
@@ -496,7 +575,7 @@ mod tests {
         }
         let all = "p;a -5\np;b -6\n";
         assert!(is_applicable(all.as_bytes(), true));
-        let error = read("x.folded", all.as_bytes(), all.as_bytes()).unwrap_err();
+        let error = read("x.folded", all.as_bytes(), all.as_bytes(), First::Process).unwrap_err();
         assert_eq!(error.to_string(), "all weights of x.folded are negative");
         assert!(error.hint().is_some_and(|hint| hint.contains("profile diff")));
     }
@@ -513,6 +592,6 @@ mod tests {
         ] {
             assert_eq!(is_applicable(text.as_bytes(), true), expected, "{text}");
         }
-        assert!(read("x", b"hello\n", &b"hello\n"[..]).is_err());
+        assert!(read("x", b"hello\n", &b"hello\n"[..], First::Process).is_err());
     }
 }

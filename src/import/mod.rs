@@ -181,7 +181,10 @@ fn read_source(source: Source, options: &ImportOptions, meter: &Meter) -> Result
         // Filters for itself, before it looks names up.
         Kind::PerfData => return perf_data::read(source, options, meter),
         Kind::PerfScript => perf_script::read(&source.name, source.bytes)?,
-        Kind::Folded => folded::read(&source.name, &source.head, source.bytes)?,
+        Kind::Folded => {
+            let first = folded::First::of(&source.head);
+            folded::read(&source.name, &source.head, source.bytes, first)?
+        }
         Kind::Picture => picture::read(&source.name, source.bytes)?,
         Kind::Pprof => pprof::read(&source.name, source.bytes)?,
         Kind::Bpftrace => bpftrace::read(&source.name, source.bytes)?,
