@@ -2,11 +2,9 @@
 
 use std::cmp::Reverse;
 
-use rustc_hash::FxHashMap;
-
 use super::diff_tree::{DiffTree, Side};
+use super::function_rows::FunctionRows;
 use super::node::{NodeId, is_function};
-use super::top::group_of;
 use crate::model::{FrameKind, StringId};
 
 /// What one function took in either profile, over all places where it was called from; a stack with it twice counts once.
@@ -38,7 +36,7 @@ impl DiffFunction {
 
 /// The functions of both profiles, the one whose self value changed most first; then by the change of what they called too, and by name.
 ///
-/// Processes, threads and notes are listed only if samples ended in them.
+/// Processes, threads and notes are listed only if samples ended in them. A wait is in the function that waited, as in [`super::Top`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DiffTop {
     /// All functions.
@@ -48,30 +46,26 @@ pub struct DiffTop {
 impl DiffTop {
     /// Sums up `diff`.
     pub fn build(diff: &DiffTree) -> DiffTop {
-        let mut rows: FxHashMap<(StringId, FrameKind), u32> = FxHashMap::default();
         let mut functions: Vec<DiffFunction> = Vec::new();
-        // How often each function is on the path from the root to the node looked at.
-        let mut open: Vec<u32> = Vec::new();
-        let mut path: Vec<(u32, FrameKind)> = Vec::new();
+        let mut rows = FunctionRows::new(&diff.tree);
         for (id, node) in diff.tree.nodes.iter().enumerate().skip(1) {
-            while path.len() >= node.depth as usize {
-                let left = path.pop().expect("the path is not shorter than its length");
-                open[left.0 as usize] -= 1;
-            }
-            // That a compiler has inlined it is no change of what it took.
-            let group = group_of(node, path.last().map(|(_, group)| *group));
-            let row = *rows.entry((node.name, group)).or_insert_with(|| {
+            let at = rows.place(node);
+            if at.is_new {
                 let (base, new) = (Side::default(), Side::default());
                 functions.push(DiffFunction { name: node.name, kind: node.kind, node: id as NodeId, base, new });
-                open.push(0);
-                functions.len() as u32 - 1
-            });
-            let function = &mut functions[row as usize];
-            let is_outermost = open[row as usize] == 0;
-            for (sum, side) in [(&mut function.base, diff.base[id]), (&mut function.new, Side::of(node))] {
+            }
+            let sides = [diff.base[id], Side::of(node)];
+            let own = &mut functions[at.own as usize];
+            for (sum, side) in [&mut own.base, &mut own.new].into_iter().zip(sides) {
                 sum.self_value += side.self_value;
                 sum.self_samples += side.self_samples;
-                if is_outermost {
+            }
+            if !at.is_counted {
+                continue;
+            }
+            let function = &mut functions[at.row as usize];
+            if at.is_outermost {
+                for (sum, side) in [&mut function.base, &mut function.new].into_iter().zip(sides) {
                     sum.total_value += side.total_value;
                     sum.total_samples += side.total_samples;
                 }
@@ -80,11 +74,9 @@ impl DiffTop {
             if diff.is_vanished(function.node) && !diff.is_vanished(id as NodeId) {
                 function.node = id as NodeId;
             }
-            open[row as usize] += 1;
             if function.kind == FrameKind::Inlined {
                 function.kind = node.kind;
             }
-            path.push((row, group));
         }
         let own = |side: &Side| side.self_value > 0 || side.self_samples > 0;
         functions.retain(|function| is_function(function.kind) || own(&function.base) || own(&function.new));
@@ -137,5 +129,23 @@ mod tests {
                 ("same", (60, 60, 60, 60), false, false),
             ]
         );
+    }
+
+    #[test]
+    fn a_wait_is_of_who_waited() {
+        let waits = |lines: &[&str]| with_event(("off-cpu", Unit::Nanoseconds, None), lines);
+        let base = waits(&[
+            "p;main;read;pipe_read_[k];schedule_[k];__schedule_[k] 10",
+            "p;main;lock;__schedule_[k];[runnable] 5",
+        ]);
+        let new = waits(&[
+            "p;main;read;pipe_read_[k];schedule_[k];__schedule_[k] 30",
+            "p;main;lock;__schedule_[k];[runnable] 5",
+        ]);
+        let diff = DiffTree::build(&base, &new, &View::default(), false);
+        let own = DiffTop::build(&diff).functions;
+        let own: Vec<_> = own.iter().filter(|of| of.base.self_value > 0).collect();
+        let rows = own.iter().map(|of| (diff.tree.names.get(of.name), of.base.self_value, of.new.self_value));
+        assert_eq!(rows.collect::<Vec<_>>(), [("pipe_read", 10, 30), ("lock", 5, 5)]);
     }
 }

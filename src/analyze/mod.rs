@@ -8,6 +8,7 @@ mod call_tree;
 mod diff_top;
 mod diff_tree;
 mod frame_names;
+mod function_rows;
 mod growth;
 mod leaves;
 #[cfg(test)]

@@ -10,8 +10,8 @@
 use rustc_hash::FxHashMap;
 
 use super::call_tree::CallTree;
+use super::function_rows::{FunctionRows, bit};
 use super::node::{Node, is_function};
-use super::waiter::{Outer, Waiter};
 use crate::model::{FrameKind, ImageId, StringId, off_cpu};
 
 /// What one function took, over all places where it was called from.
@@ -72,112 +72,53 @@ pub struct Top {
     pub waits: Vec<(Waiting, u64)>,
 }
 
-/// Where the walk is: a node on the path from the root.
-#[derive(Clone, Copy)]
-struct Step {
-    /// Its function, or that which waited.
-    row: u32,
-    group: FrameKind,
-    /// Whose a wait is that ends here.
-    outer: Outer,
-    /// Whether that function is counted once more on this path.
-    is_counted: bool,
-    /// The marks on the path, a bit each in the order of [`off_cpu::NAMES`]; 0 for none.
-    marks: u32,
-}
-
 impl Top {
     /// Sums up `tree`.
     pub fn build(tree: &CallTree) -> Top {
-        let mut rows: FxHashMap<(StringId, FrameKind), u32> = FxHashMap::default();
         let mut functions: Vec<Function> = Vec::new();
-        // How often each function is on the path from the root to the node looked at.
-        let mut open: Vec<u32> = Vec::new();
-        let mut path: Vec<Step> = Vec::new();
         let mut by_marks: FxHashMap<u32, u64> = FxHashMap::default();
-        let waiter = Waiter::new(tree);
+        let mut rows = FunctionRows::new(tree);
         for node in &tree.nodes[1..] {
-            while path.len() >= node.depth as usize {
-                let left = path.pop().expect("the path is not shorter than its length");
-                open[left.row as usize] -= u32::from(left.is_counted);
+            let at = rows.place(node);
+            if at.is_new {
+                functions.push(function(node));
             }
-            let caller = path.last().copied();
-            let mark = mark_of(tree, node);
-            let marks = caller.map_or(0, |caller| caller.marks) | mark;
-            let step = match caller {
-                // The wait is in the function that waited.
-                Some(caller) if marks != 0 => Step { is_counted: false, marks, ..caller },
-                _ => {
-                    let group = group_of(node, caller.map(|caller| caller.group));
-                    let row = *rows.entry((node.name, group)).or_insert_with(|| {
-                        functions.push(function(node));
-                        open.push(0);
-                        functions.len() as u32 - 1
-                    });
-                    let outer = waiter.outer(node, row, caller.map(|caller| (caller.group, caller.outer)));
-                    Step { row, group, outer, is_counted: true, marks }
-                }
-            };
-            *by_marks.entry(marks).or_default() += node.self_value;
-            let is_wait = marks != 0 || waiter.is_wait_unmarked;
-            let own = &mut functions[if is_wait { step.outer.of(step.row) } else { step.row } as usize];
+            *by_marks.entry(at.marks).or_default() += node.self_value;
+            let own = &mut functions[at.own as usize];
             own.self_value += node.self_value;
             own.self_samples += node.self_samples;
-            let function = &mut functions[step.row as usize];
-            if step.is_counted {
-                if open[step.row as usize] == 0 {
-                    function.total_value += node.total_value;
-                    function.total_samples += node.total_samples;
-                }
-                let image = tree.places[node.place as usize].image;
-                function.image = function.image.into_iter().chain(image).min();
-                if function.kind == FrameKind::Inlined {
-                    function.kind = node.kind;
-                }
-                open[step.row as usize] += 1;
+            if !at.is_counted {
+                continue;
             }
-            path.push(step);
+            let function = &mut functions[at.row as usize];
+            if at.is_outermost {
+                function.total_value += node.total_value;
+                function.total_samples += node.total_samples;
+            }
+            let image = tree.places[node.place as usize].image;
+            function.image = function.image.into_iter().chain(image).min();
+            if function.kind == FrameKind::Inlined {
+                function.kind = node.kind;
+            }
         }
         functions.retain(|function| is_function(function.kind) || function.self_value > 0 || function.self_samples > 0);
         functions.sort_unstable_by(|a, b| {
             let name = |function: &Function| (tree.names.get(function.name), function.kind);
             b.self_value.cmp(&a.self_value).then_with(|| name(a).cmp(&name(b)))
         });
-        Top { functions, waits: waits(&waiter, &by_marks) }
+        Top { functions, waits: waits(rows.is_wait_unmarked(), &by_marks) }
     }
 }
 
-/// The bit of the mark that a node is; 0 if it is none.
-fn mark_of(tree: &CallTree, node: &Node) -> u32 {
-    if node.kind != FrameKind::OffCpu {
-        return 0;
-    }
-    bit(tree.names.get(node.name))
-}
-
-/// One that is not known is a wait all the same: it has the bit behind all others.
-fn bit(name: &str) -> u32 {
-    1 << off_cpu::NAMES.iter().position(|known| *known == name).unwrap_or(off_cpu::NAMES.len())
-}
-
-/// Which code a function belongs to: what is inlined to that of its caller.
-pub(super) fn group_of(node: &Node, caller: Option<FrameKind>) -> FrameKind {
-    match (node.kind, caller) {
-        (FrameKind::Inlined, Some(caller @ (FrameKind::Kernel | FrameKind::Jit))) => caller,
-        (FrameKind::Inlined, _) => FrameKind::User,
-        (kind, _) => kind,
-    }
-}
-
-fn waits(waiter: &Waiter<'_>, by_marks: &FxHashMap<u32, u64>) -> Vec<(Waiting, u64)> {
-    if !waiter.is_wait_unmarked && by_marks.keys().all(|marks| *marks == 0) {
+fn waits(is_wait_unmarked: bool, by_marks: &FxHashMap<u32, u64>) -> Vec<(Waiting, u64)> {
+    if !is_wait_unmarked && by_marks.keys().all(|marks| *marks == 0) {
         return Vec::new();
     }
     let has = |marks: u32, name: &str| marks & bit(name) != 0;
     let mut sums = std::collections::BTreeMap::new();
     for (marks, value) in by_marks {
         let waiting = match *marks {
-            0 if !waiter.is_wait_unmarked => Waiting::OnCpu,
+            0 if !is_wait_unmarked => Waiting::OnCpu,
             marks if has(marks, off_cpu::RUNNABLE) => Waiting::Runnable,
             marks if has(marks, off_cpu::STILL_BLOCKED) => Waiting::StillBlocked,
             marks if has(marks, off_cpu::BLOCKED_BEFORE) => Waiting::BlockedBefore,
