@@ -535,8 +535,10 @@ fn a_process_goes_on_without_its_first_thread() {
             let naps = taken.folded.weight(|row| row.has("nap_on")) as f64;
             let all = taken.folded.weight(|_| true) as f64;
             assert!(naps > 0.9 * all && naps > 0.5e9, "{whom}: {naps} of {all} ns: {:?}\n{}", taken.folded, taken.said);
-            let coverage = taken.of_waits("coverage");
-            assert!((0.9..1.1).contains(&coverage), "{whom}: {coverage}\n{}", taken.said);
+            // A wait whose end the kernel has not told is missing, and counted: with those it is all of the second.
+            let untold = taken.summary.json()["bpf"]["counts"]["waits_without_end_ns"].as_f64().unwrap_or(0.0);
+            let (coverage, most) = (taken.of_waits("coverage"), untold / 1e9);
+            assert!(coverage < 1.1 && coverage + most > 0.9, "{whom}: {coverage}\n{}", taken.said);
         }
     }
     let said = refused(&[], &["-d", "1", "-t", &pid]);
