@@ -161,15 +161,18 @@ fn is_unknown(profile: &Profile, process: &Process) -> bool {
     process.pid == 0 && profile.strings.get(process.name).is_empty()
 }
 
-/// Whether all stacks of processes that are not known have frames: without any, a sample would be of nothing.
+/// Whether all stacks of processes that are not known have frames, and no time: without frames a sample would be of nothing, and what has a
+/// time is in the lane of a thread, which is named.
 fn is_without_processes(profile: &Profile) -> bool {
     if !profile.processes.iter().any(|process| is_unknown(profile, process)) {
         return false;
     }
     let of_thread = |thread: &Thread| is_unknown(profile, &profile.processes[thread.process.index()]);
     let is_of_unknown: Vec<bool> = profile.threads.iter().map(of_thread).collect();
-    !profile.samples.iter().any(|sample| sample.stack == StackId(0) && is_of_unknown[sample.thread.index()])
+    let needs_process = |sample: Sample| sample.stack == StackId(0) || sample.has_time();
+    !profile.samples.iter().any(|sample| needs_process(sample) && is_of_unknown[sample.thread.index()])
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -251,6 +251,11 @@ fn halves(side: &Side, both: Profile) -> Result<(Profile, Profile)> {
         half.main = EventId::from_index(row);
         half.samples.retain(|sample| sample.event.index() == row);
         half.stats.event = half.main_event().to_owned();
+        if row != both.main.index() {
+            // What is said of the recording is said of the side that is drawn.
+            let CaptureStats { target, host, .. } = std::mem::take(&mut half.stats);
+            half.stats = CaptureStats { event: half.main_event().to_owned(), target, host, ..CaptureStats::default() };
+        }
         half.summarize();
         half
     };

@@ -7,7 +7,7 @@
 //! "flameprofile-picture\n" | length of the header | header: JSON | column | column | ...
 //!
 //! header   {"format": 1, "columns": [[name, rows, bytes], ...], and what the picture is of}
-//! text     every string once, the empty one first, each behind a line feed: no name holds one
+//! text     the strings, the empty one first, each before a line feed: no name holds one
 //! function name image file first_line line_count kind found_by     a row a function
 //! node     up function self samples [base base_samples]            a row a node, in pre-order, node 0 is the root
 //! thread   pid tid process name                                    a row a thread

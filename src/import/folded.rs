@@ -63,6 +63,8 @@ pub(super) enum First {
 
 /// The kernel keeps so many bytes of a name (`TASK_COMM_LEN` less the zero behind it, `proc_pid_comm(5)`).
 const LONGEST_COMM: usize = 15;
+/// Of a thread of its work queues it says what it works on, too (`wq_worker_comm` in kernel/workqueue.c, 64 bytes with the zero).
+const LONGEST_WORKER: usize = 63;
 /// Functions that programs and threads begin with.
 const OUTERMOST: [&[u8]; 10] = [
     b"main",
@@ -78,13 +80,21 @@ const OUTERMOST: [&[u8]; 10] = [
 ];
 
 impl First {
-    /// What it is in text that begins with `head`. All of the first lines must be able to be processes: a process that is shown as a
-    /// function is still there, a function that is taken for a process would be in no table of functions, and in no other format.
+    /// What it is in text that begins with `head`. All of the first lines must be able to be processes, and one must be no function for all
+    /// that can be told: a process that is shown as a function is still there, a function that is taken for a process would be in no table
+    /// of functions, and in no other format. That a stack is cut stands only behind a process.
     pub fn of(head: &[u8]) -> First {
         let end = head.iter().rposition(|byte| *byte == b'\n').unwrap_or(head.len());
         let lines = head[..end].split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"#"));
-        let mut first_names = lines.filter_map(|line| weight(line).map(|(path, _)| first_name(path).0));
-        match first_names.all(can_be_process) {
+        let (mut can_all_be, mut is_any_likely) = (true, false);
+        for (name, rest) in lines.filter_map(|line| weight(line).map(|(path, _)| first_name(path))) {
+            if rest.is_some_and(|rest| rest.starts_with(b"[truncated: ")) {
+                return First::Process;
+            }
+            can_all_be &= can_be_process(name);
+            is_any_likely |= !is_like_function(name);
+        }
+        match can_all_be && is_any_likely {
             true => First::Process,
             false => First::Function,
         }
@@ -96,12 +106,17 @@ fn can_be_process(name: &[u8]) -> bool {
         !text.is_empty() && text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'/' || *byte == b'?')
     };
     let comm = match memrchr(b'-', name) {
-        Some(at) if is_id(&name[at + 1..]) => return at <= LONGEST_COMM,
+        Some(at) if is_id(&name[at + 1..]) => &name[..at],
         _ => name,
     };
+    let longest = if comm.starts_with(b"kworker/") { LONGEST_WORKER } else { LONGEST_COMM };
     let is_marked = [&b"_[k]"[..], b"_[i]", b"_[j]", b"_[w]"].iter().any(|suffix| comm.ends_with(suffix));
-    let is_qualified = memchr::memmem::find(comm, b"::").is_some();
-    comm.len() <= LONGEST_COMM && !OUTERMOST.contains(&comm) && !is_marked && !is_qualified
+    comm.len() <= longest && !is_marked
+}
+
+/// Whether it is rather a function: threads of Rust's tests are named as these, and a program may be called `main`.
+fn is_like_function(name: &[u8]) -> bool {
+    OUTERMOST.contains(&name) || memchr::memmem::find(name, b"::").is_some()
 }
 
 /// Reads folded stacks; `head` are their first bytes, `name` is what errors call them.

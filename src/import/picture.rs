@@ -95,11 +95,13 @@ fn profile(data: &Unpacked) -> Result<Profile> {
     let event = builder.add_event(if is_diff { "new" } else { event_name }, unit, period);
 
     let samples = data.rows("node").max(data.rows("value")).max(data.rows("count"));
-    let mut frames = Frames::read(data, &text, samples == 0, &stats.unnamed_images, &mut builder)?;
+    // Samples tell their thread; the base of a difference has none.
+    let has_tasks = samples == 0 || is_diff;
+    let mut frames = Frames::read(data, &text, has_tasks, &stats.unnamed_images, &mut builder)?;
     let threads = threads(data, &text, &mut builder)?;
     // Which stacks are not stated to be whole, the picture does not say.
     let end = if stats.unstated > 0.0 { StackEnd::Unstated } else { StackEnd::Root };
-    let nodes = nodes(data, &mut frames, end, samples == 0, &mut builder)?;
+    let nodes = nodes(data, &mut frames, end, has_tasks, &mut builder)?;
 
     let mut add = |node: &Node, thread: ThreadId, time: Timestamp, event, value: u64, count: u64| {
         builder.add_sample(Sample {

@@ -14,6 +14,7 @@ impl Profile {
     ///
     /// Only the main event counts. Of what was read back with the shares of its recording ([`CaptureStats::is_as_recorded`]) these stay.
     pub fn summarize(&mut self) {
+        self.count_too_large();
         if self.stats.is_as_recorded {
             let samples = self.samples.iter().filter(|sample| sample.event == self.main);
             self.stats.samples = samples.map(|sample| u64::from(sample.count)).sum();
@@ -37,13 +38,7 @@ impl Profile {
         let stacks = if nameless.iter().all(Option::is_none) { &[] } else { &self.stacks[..] };
         let nameless = |frame: FrameId| nameless[frame.index()];
         let mut weights = vec![0.0; stacks.len()];
-        // What trees leave out, which sum in the same order (`analyze/view.rs`).
-        let (mut sum, mut beyond, mut too_many) = (0u64, 0u64, 0u64);
         for sample in self.samples.iter().filter(|sample| sample.event == self.main) {
-            let is_whole = sample.value <= u64::MAX - sum && sample.value < u64::MAX;
-            sum = sum.saturating_add(sample.value);
-            beyond += u64::from(!is_whole);
-            too_many += u64::from(sample.count == u32::MAX);
             if sample.count == 0 {
                 continue;
             }
@@ -85,12 +80,6 @@ impl Profile {
             }
         }
         let share = |part: u128| if total == 0 { 0.0 } else { part as f64 / total as f64 };
-        for (what, count) in [(CaptureStats::BEYOND, beyond), (CaptureStats::TOO_MANY, too_many)] {
-            match count {
-                0 => self.stats.skipped.remove(what),
-                _ => self.stats.skipped.insert(what.to_owned(), count),
-            };
-        }
         self.stats.samples = samples;
         self.stats.complete = share(complete);
         self.stats.unstated = share(unstated);
@@ -102,6 +91,23 @@ impl Profile {
         self.stats.unnamed = reasons.map(|(reason, sum)| (reason.as_str(), sum / all_frames)).collect();
         self.stats.unnamed_innermost = if total == 0 { 0.0 } else { innermost / total as f64 };
         self.stats.unnamed_images = unnamed_images.rows(self, all_frames);
+    }
+
+    /// Counts what trees leave out, which sum in the same order (`analyze/view.rs`).
+    fn count_too_large(&mut self) {
+        let (mut sum, mut beyond, mut too_many) = (0u64, 0u64, 0u64);
+        for sample in self.samples.iter().filter(|sample| sample.event == self.main) {
+            let is_whole = sample.value <= u64::MAX - sum && sample.value < u64::MAX;
+            sum = sum.saturating_add(sample.value);
+            beyond += u64::from(!is_whole);
+            too_many += u64::from(sample.count == u32::MAX);
+        }
+        for (what, count) in [(CaptureStats::BEYOND, beyond), (CaptureStats::TOO_MANY, too_many)] {
+            match count {
+                0 => self.stats.skipped.remove(what),
+                _ => self.stats.skipped.insert(what.to_owned(), count),
+            };
+        }
     }
 
     /// Counts anew how callers were found ([`CaptureStats::frames`]), if it was counted before, as some samples are gone: each frame

@@ -95,18 +95,21 @@ fn functions<'a>(
     text: &mut Text<'a>,
 ) -> Vec<u32> {
     let mut row_of = vec![u32::MAX; tree.names.count() * KINDS.len()];
-    let mut rows: Vec<Function> = Vec::new();
-    for (id, node) in tree.nodes.iter().enumerate() {
-        let row = &mut row_of[slot(node.name.index(), node.kind)];
-        if *row == u32::MAX {
-            *row = rows.len() as u32;
-            rows.push(Function { name: node.name, kind: node.kind, image: None, file: StringId(0), lines: (0, 0) });
+    // The root has the first row for itself: a process may be called `all` too.
+    let row =
+        |node: &Node| Function { name: node.name, kind: node.kind, image: None, file: StringId(0), lines: (0, 0) };
+    let mut rows = vec![row(tree.root())];
+    for (id, node) in tree.nodes.iter().enumerate().skip(1) {
+        let at = &mut row_of[slot(node.name.index(), node.kind)];
+        if *at == u32::MAX {
+            *at = rows.len() as u32;
+            rows.push(row(node));
         }
         if node.place == 0 {
             continue;
         }
         let place = tree.place(id as NodeId);
-        let Function { image, file, lines, .. } = &mut rows[*row as usize];
+        let Function { image, file, lines, .. } = &mut rows[*at as usize];
         if image.is_none() && place.image.is_some() {
             *image = image_of(id as NodeId).map(base_name);
         }
@@ -149,7 +152,8 @@ fn nodes(packer: &mut Packer, tree: &CallTree, base: Option<Base>, function_of: 
         let up = if id == 0 { 0 } else { depth_before + 1 - node.depth };
         depth_before = node.depth;
         columns[0].push(up.into());
-        columns[1].push(function_of[slot(node.name.index(), node.kind)].into());
+        let function = if id == 0 { 0 } else { function_of[slot(node.name.index(), node.kind)] };
+        columns[1].push(function.into());
         columns[2].push(node.self_value);
         columns[3].push(node.self_samples);
         if let Some(base) = base {

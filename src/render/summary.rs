@@ -87,7 +87,7 @@ pub fn facts(stats: &CaptureStats) -> Vec<Fact> {
             false => format!("as another program found them, truncated {truncated}"),
         },
     );
-    let found: u64 = stats.frames.values().sum();
+    let found = stats.frames.values().fold(0u64, |sum, count| sum.saturating_add(*count));
     if found > 0 && !stats.stacks_unknown {
         let mut ways: Vec<(&str, u64)> = stats.frames.iter().map(|(way, count)| (*way, *count)).collect();
         ways.sort_by_key(|(_, count)| std::cmp::Reverse(*count));

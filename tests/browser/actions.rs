@@ -279,7 +279,7 @@ fn several_terms_have_colours_and_shares_of_their_own() {
         let names = ["server::http::parse_request", "__memmove_avx_unaligned_erms", "tcp_recvmsg"];
         let colours = names.map(|name| page.get(&format!("pixel(box('{name}'))")).as_str().unwrap().to_owned());
         assert_eq!(colours, ["#ea72e0", "#56d364", "#58c7f3"]);
-        page.browser.screenshot(&format!("allTerms{}", page.format.ending()));
+        page.browser.screenshot(&format!("terms_{}", page.format.ending()));
         let place = page.hash();
         page.open(&place);
         assert_eq!(page.get("v.state.terms"), json!(["parse", "memmove"]));

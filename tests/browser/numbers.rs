@@ -313,6 +313,19 @@ fn the_flame_chart_is_the_timeline() {
 }
 
 #[test]
+fn a_steady_lane_is_one_span() {
+    let Some(browser) = Browser::start(1200, 900) else { return };
+    let page = Page::of(&browser, Format::Svg, "steady", &steady(10_000), &PictureOptions::default());
+    page.press("view-chart");
+    let boxes = "Array.from(v.boxes.x, (_, b) => [nameOf(b), v.boxes.count[b]])";
+    assert_eq!(page.get(boxes), json!([["main", 0]]));
+    // Zoomed in, what began before and goes on is as wide as the view.
+    page.get("(v.go({span: [v.base.duration / 3, v.base.duration / 2]}), 0)");
+    assert_eq!(page.get(boxes), json!([["main", 0]]));
+    assert!(page.number("v.boxes.x[0] + v.boxes.w[0]") <= page.number("v.width") + 4.0);
+}
+
+#[test]
 fn labels_are_cut_by_the_viewer_as_they_are_by_us() {
     let Some(browser) = Browser::start(1200, 900) else { return };
     let mut all = 0;

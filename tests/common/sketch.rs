@@ -284,6 +284,14 @@ pub fn deep(depth: usize) -> Profile {
     s.finish()
 }
 
+/// So many samples of one stack, one after the other.
+pub fn steady(samples: u64) -> Profile {
+    let mut s = Sketch::new();
+    let main = s.frame("main");
+    s.sample(&[main], samples);
+    s.finish()
+}
+
 /// Names that try to be more than names.
 pub fn hostile_names() -> Vec<String> {
     let mut names: Vec<String> = [

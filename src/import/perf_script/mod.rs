@@ -352,7 +352,8 @@ impl Reader {
         self.before.truncate(depth);
         self.counts.samples += 1;
         self.builder.add_sample(Sample {
-            time: Timestamp(pending.time),
+            // 0 is no time: a recording of `perf script --reltime` begins there.
+            time: Timestamp(pending.time.max(1)),
             thread: pending.thread,
             cpu: pending.cpu,
             stack,

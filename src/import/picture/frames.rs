@@ -25,6 +25,8 @@ use crate::model::{
 
 /// No compiler goes deeper; each frame has all the lines of those that it was inlined into.
 const MOST_LINES: usize = 64;
+/// Lines of all frames together: so many, and so many a node, whatever the paths.
+const MOST_LINES_OF_ALL: (usize, usize) = (1 << 20, 16);
 
 /// What a row of the functions is.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +59,11 @@ pub(super) struct Frames<'a> {
     /// By the row of a function and the frame that it was inlined into.
     known: FxHashMap<(u32, Option<FrameId>), FrameId>,
     found_by: Vec<(FrameId, FoundBySet)>,
-    /// What had no name in the recording.
-    unnamed: &'a [UnnamedImage],
+    /// Lines that all frames together may have.
+    most_lines: usize,
+    /// Why code had no name in the recording, by the path of its image, and by the last part of that if all that share it have one reason.
+    unnamed: FxHashMap<&'a str, Unnamed>,
+    unnamed_by_name: FxHashMap<&'a str, Option<Unnamed>>,
 }
 
 impl<'a> Frames<'a> {
@@ -94,14 +99,31 @@ impl<'a> Frames<'a> {
             let line = u32::try_from(line).unwrap_or(0);
             code.push(Code { name, kind, image, file, line, found_by: found_by(bits) });
         }
-        let (images, known) = (FxHashMap::default(), FxHashMap::default());
-        Ok(Frames { functions, code, images, known, found_by: Vec::new(), unnamed })
+        let (mut by_path, mut by_name) = (FxHashMap::default(), FxHashMap::default());
+        for row in unnamed {
+            by_path.entry(row.image.as_str()).or_insert(row.reason);
+            let name = row.image.rsplit('/').next().unwrap_or_default();
+            let reason = by_name.entry(name).or_insert(Some(row.reason));
+            *reason = reason.filter(|first| *first == row.reason);
+        }
+        let nodes = usize::try_from(data.rows("up").max(data.rows("function"))).unwrap_or(usize::MAX);
+        Ok(Frames {
+            functions,
+            code,
+            images: FxHashMap::default(),
+            known: FxHashMap::default(),
+            found_by: Vec::new(),
+            most_lines: nodes.saturating_mul(MOST_LINES_OF_ALL.1).saturating_add(MOST_LINES_OF_ALL.0),
+            unnamed: by_path,
+            unnamed_by_name: by_name,
+        })
     }
 
     /// Whether a function is a part of the frame of its caller.
     pub fn is_inlined(&self, function: usize, caller: FrameId, profile: &Profile) -> bool {
         let lines = profile.lines_of(caller).len();
-        self.code[function].kind == FrameKind::Inlined && (1..MOST_LINES).contains(&lines)
+        let is_inlined = self.code[function].kind == FrameKind::Inlined && (1..MOST_LINES).contains(&lines);
+        is_inlined && profile.lines.len() < self.most_lines
     }
 
     /// The frame of a function: of one that was inlined with all that the frame `into` has.
@@ -140,8 +162,8 @@ impl<'a> Frames<'a> {
             return builder.nameless_code_frame(image, offset, reason);
         }
         if !has_image && file.is_empty() {
-            return match self.unnamed.iter().find(|row| row.image == name) {
-                Some(row) => builder.nameless_frame(name, kind, row.reason),
+            return match self.unnamed.get(name) {
+                Some(reason) => builder.nameless_frame(name, kind, *reason),
                 None => builder.name_frame(name, kind),
             };
         }
@@ -182,10 +204,8 @@ impl<'a> Frames<'a> {
         if base != bare || format!("{number:#x}") != address {
             return None;
         }
-        let mut reasons = self.unnamed.iter().filter(|row| row.image.rsplit('/').next() == Some(image));
-        let reason = reasons.next().map(|row| row.reason);
         // Of several reasons it is not known which is that of this code.
-        let reason = reason.filter(|first| reasons.all(|row| row.reason == *first));
+        let reason = self.unnamed_by_name.get(image).copied().flatten();
         Some((number, reason.unwrap_or(Unnamed::NotInInput)))
     }
 

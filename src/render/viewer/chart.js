@@ -14,12 +14,20 @@ Viewer.prototype.lanes = function () {
   let length = header.unit === 'ns' && header.period ? header.period : 0;
   if (!length) {
     const distances = [];
-    for (const list of of) for (let n = 1; n < list.length && distances.length < 20000; n++) distances.push(sampleTime[list[n]] - sampleTime[list[n - 1]]);
+    for (const list of of) {
+      for (let n = 1; n < list.length && distances.length < 20000; n++) {
+        const distance = sampleTime[list[n]] - sampleTime[list[n - 1]];
+        if (distance > 0) distances.push(distance);
+      }
+    }
     distances.sort((a, b) => a - b);
     length = distances.length ? distances[distances.length >> 1] : model.duration / 100 || 1;
   }
   this.sampleLength = length;
-  this.isWait = header.unit === 'ns' && !header.period;
+  this.isWait = header.unit === 'ns' && header.event === 'off-cpu';
+  // Where the last one ends.
+  this.chartEnd = Math.max(model.duration, 1) + (this.isWait ? 0 : length / 2);
+  if (this.isWait) for (const s of all) this.chartEnd = Math.max(this.chartEnd, sampleTime[s] + sampleValue[s]);
   this.laneList = of.map((samples, thread) => ({ thread: thread, samples: samples, value: model.threads[thread].value }))
     .filter(lane => lane.samples.length).sort((a, b) => b.value - a.value || a.thread - b.thread);
   return this.laneList;
@@ -28,7 +36,7 @@ Viewer.prototype.lanes = function () {
 Viewer.prototype.chartRange = function () {
   const state = this.state, lanes = this.lanes();
   if (state.span) return state.span;
-  return state.from !== null ? [state.from, state.to] : [lanes.length && !this.isWait ? -this.sampleLength / 2 : 0, Math.max(this.base.duration, 1) + this.sampleLength / 2];
+  return state.from !== null ? [state.from, state.to] : [lanes.length && !this.isWait ? -this.sampleLength / 2 : 0, this.chartEnd];
 };
 
 Viewer.prototype.layoutChart = function (boxes, width) {
@@ -102,7 +110,7 @@ Viewer.prototype.layoutLane = function (boxes, { thread, samples }, row, from, t
       if (next < least) least = next; else if (next > most) most = next;
       if (depth > deepest) deepest = depth;
       ofDepth[depth]++;
-      ends = nextEnds;
+      ends = Math.max(ends, nextEnds);
     }
     if (n === first + 1) { spans.add(first, n, node, begins, ends); continue; }
     const depth = depthOf[node];
@@ -113,12 +121,13 @@ Viewer.prototype.layoutLane = function (boxes, { thread, samples }, row, from, t
     while (node > 0 && most >= end[node]) node = parent[node];
     spans.add(first, n, node, begins, ends);
     const shared = Math.max(0, depthOf[node] - 1);
-    for (let level = deepest - 1, number = 0; level >= 0; level--) {
-      number += ofDepth[level + 1];
-      ofDepth[level + 1] = 0;
+    // The process is not drawn: the outermost row is of depth 2.
+    for (let level = deepest - 2, number = 0; level >= 0; level--) {
+      number += ofDepth[level + 2];
+      ofDepth[level + 2] = 0;
       if (level >= shared) spans.gather(level, level + 1, (begins - from) * scale, (ends - begins) * scale, number);
     }
-    ofDepth[0] = 0;
+    ofDepth[0] = ofDepth[1] = 0;
   }
   spans.end();
   // Runs and spans of a row come in order of their ends.
@@ -169,7 +178,8 @@ class OpenSpans {
       const at = --this.open, begun = this.begun[at], x = (begun - shift) * scale, w = (before - begun) * scale;
       if (w < LEAST) { this.gather(at, at + 1, x, w, this.last - this.firsts[at] + 1); continue; }
       this.flush(at);
-      this.draw(at, Math.max(x, -2), Math.min(w, (this.to - shift) * scale + 4), this.nodes[at], 0, this.firsts[at], this.last);
+      const left = Math.max(x, -2), right = Math.min(x + w, (this.to - shift) * scale + 2);
+      if (right > left) this.draw(at, left, right - left, this.nodes[at], 0, this.firsts[at], this.last);
     }
   }
 
@@ -211,13 +221,13 @@ Viewer.prototype.zoomSpan = function (box) {
 Viewer.prototype.zoomChart = function (factor, x) {
   if (this.state.view !== 'chart') return;
   const [from, to] = this.chartRange(), at = from + (to - from) * (x === undefined ? 0.5 : x / this.width);
-  const wide = Math.min((to - from) * factor, this.base.duration + this.sampleLength);
+  const wide = Math.min((to - from) * factor, this.chartEnd + this.sampleLength);
   if (wide < 1000) return;
-  const begin = Math.max(-this.sampleLength, Math.min(at - (at - from) * factor, this.base.duration - wide));
+  const begin = Math.max(-this.sampleLength, Math.min(at - (at - from) * factor, this.chartEnd - wide));
   this.go({ span: [Math.max(0, begin), Math.max(0, begin) + wide] }, true);
 };
 Viewer.prototype.panChart = function (by) {
-  const [from, to] = this.chartRange(), shift = Math.max(-Math.max(from, 0), Math.min(-by * (to - from) / this.width, this.base.duration - to));
+  const [from, to] = this.chartRange(), shift = Math.max(-Math.max(from, 0), Math.min(-by * (to - from) / this.width, this.chartEnd - to));
   if (shift) this.go({ span: [Math.max(0, from + shift), to + shift] }, true);
 };
 

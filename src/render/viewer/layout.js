@@ -3,7 +3,7 @@
 const PITCH = 18, HEIGHT = 17, ADVANCE = 7.32, INSET = 3, LEAST = 0.5;
 
 class Boxes {
-  constructor() { this.x = []; this.w = []; this.node = []; this.count = []; this.frames = []; this.rows = []; this.tree = []; }
+  constructor() { this.x = []; this.w = []; this.node = []; this.count = []; this.rows = []; this.tree = []; }
   add(row, x, w, node, tree, count) {
     const box = this.x.length;
     this.x.push(x); this.w.push(w); this.node.push(node); this.tree.push(tree); this.count.push(count);

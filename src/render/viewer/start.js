@@ -7,11 +7,18 @@
   const place = isSvg ? root : root.closest ? root.closest('[data-flameprofile]') || document.body : document.body;
   const data = place.querySelector('[data-flameprofile="data"]');
   if (!data || place.flameprofile) return;
-  // A page that was saved as the browser had it: what a viewer had made there goes, and what it had put aside is shown.
+  // A page that was saved as the browser had it: what a viewer had made there goes, also where it has not been read yet, and what it had put
+  // aside is shown.
   if (place.getAttribute('data-flameprofile') === 'live') {
-    for (const child of Array.from(place.children)) {
-      if (child.getAttribute('data-part') === 'app' || child.localName === 'foreignObject') child.remove(); else child.style.display = '';
-    }
+    const clean = () => {
+      const own = place.flameprofile && place.flameprofile.app;
+      for (const child of Array.from(place.children)) {
+        if (child === own || child.contains(own || null)) continue;
+        if (child.getAttribute('data-part') === 'app' || child.localName === 'foreignObject') child.remove(); else if (!isSvg || !own) child.style.display = '';
+      }
+    };
+    clean();
+    document.addEventListener('DOMContentLoaded', clean);
   }
   place.setAttribute('data-flameprofile', 'live');
   const isAlone = isSvg ? document.documentElement === root : true;
@@ -56,7 +63,8 @@
       place.setAttribute('data-loaded', Math.round(performance.now() - began));
     } catch (error) {
       show(false);
-      if (isSvg) host.remove();
+      const begun = isSvg ? host : host.querySelector('[data-part=app]');
+      if (begun) begun.remove();
       throw error;
     }
     // On paper the picture is whole.

@@ -62,7 +62,7 @@ Viewer.prototype.readHash = function () {
       case 'span': if (this.base.isTimed) state.span = range(); break;
       case 'threads': {
         const wanted = new Set(value.split(',')), found = this.base.threads.map((thread, n) => wanted.has(thread.pid + '.' + thread.tid) ? n : -1).filter(n => n >= 0);
-        state.threads = found.length ? found : null;
+        state.threads = found.length || value === '' ? found : null;
         break;
       }
       case 'hide': state.hidden.push(path(value)); break;

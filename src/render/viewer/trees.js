@@ -17,13 +17,13 @@ class Weights {
     this.ownBaseSamples = make(); this.baseSamples = make();
   }
 
-  // filter: {threads: Set or null, from, to (ns) or null, hidden: [node], only: function or -1}
+  // filter: {threads: Set or null, from, to (ns) or null, hidden: [node], hiddenFunctions: [name], only: name or null}
   set(filter, widthMode) {
     const model = this.model, count = model.count, own = this.own, ownSamples = this.ownSamples;
     const isPart = filter.threads || filter.from !== null;
     if (isPart) {
       own.fill(0); ownSamples.fill(0);
-      const from = filter.from === null ? -Infinity : filter.from, to = filter.from === null ? Infinity : filter.to;
+      const from = filter.from === null ? -Infinity : filter.from, to = filter.from === null || filter.to >= model.duration ? Infinity : filter.to;
       const { sampleTime, sampleThread, sampleNode, sampleValue, sampleCount, unplaced } = model, wanted = new Uint8Array(model.threads.length);
       for (let thread = 0; thread < wanted.length; thread++) wanted[thread] = !filter.threads || filter.threads.has(thread) ? 1 : 0;
       for (let i = 0; i < model.samples; i++) {
@@ -82,7 +82,7 @@ function widthOf(value, base, mode) {
 
 // The tree as recorded.
 class Forward {
-  constructor(model, weights) { this.model = model; this.weights = weights; this.root = 0; this.kind = 'forward'; }
+  constructor(model, weights) { this.model = model; this.weights = weights; this.root = 0; }
   first(i) { return this.model.end[i] > i + 1 ? i + 1 : -1; }
   next(i) { const end = this.model.end[i]; return i > 0 && end < this.model.end[this.model.parent[i]] ? end : -1; }
   func(i) { return this.model.func[i]; }
@@ -91,7 +91,7 @@ class Forward {
   samples(i) { return this.weights.samples[i]; }
   ownSamples(i) { return this.weights.ownSamples[i]; }
   base(i) { return this.weights.base[i]; }
-  ownBase(i) { return this.model.isDiff ? this.weights.ownBase[i] : this.weights.own[i]; }
+  ownBase(i) { return this.weights.ownBase[i]; }
   baseSamples(i) { return this.weights.baseSamples[i]; }
   width(i) { return this.weights.width[i]; }
   up(i) { return this.model.parent[i]; }
@@ -109,7 +109,7 @@ class Grown {
   // Columns instead of objects, as there are as many nodes as in the model. The children of a node are made together, in one row of
   // numbers. What a node stands for is a piece of its parent's `items`, beside it in `from` the nodes of the model whose weight these carry.
   constructor(model, weights, direction, func, items) {
-    this.model = model; this.weights = weights; this.root = 0; this.kind = 'grown';
+    this.model = model; this.weights = weights; this.root = 0;
     this.isOut = direction !== 'callees';
     this.isOwn = direction === 'bottom-up';
     this.of = this.isOwn
@@ -228,7 +228,7 @@ class Grown {
   samples(i) { return this.samples_[i]; }
   ownSamples(i) { return this.isOut ? 0 : this.ownSamples_[i]; }
   base(i) { return (this.base_ || this.value_)[i]; }
-  ownBase(i) { return this.isOut ? 0 : this.ownBase_[i]; }
+  ownBase(i) { return !this.isOut ? this.ownBase_[i] : this.first(i) < 0 ? this.base(i) : 0; }
   baseSamples(i) { return (this.baseSamples_ || this.samples_)[i]; }
   width(i) { return (this.width_ || this.value_)[i]; }
   up(i) { return this.up_[i]; }

@@ -9,7 +9,7 @@ class Viewer {
     const view = header.view === 'reverse' ? 'bottom-up' : header.view === 'icicle' ? 'flame' : header.view || 'flame';
     this.initial = {
       view: view === 'chart' && !this.base.isTimed ? 'flame' : view, inverted: header.view === 'icicle', zoom: [], focus: header.focus || null, terms: [], query: '', plain: false, exact: false,
-      palette: this.base.isDiff ? 'change' : header.palette || 'type', split: header.split || 'none', width: header.width || 'both',
+      palette: this.base.isDiff ? 'change' : header.palette || 'type', split: this.base.samples && header.split || 'none', width: header.width || 'both',
       from: null, to: null, threads: null, hidden: [], hiddenFunctions: [], only: null, span: null, theme: null
     };
     this.state = Object.assign({}, this.initial);
@@ -125,7 +125,7 @@ class Viewer {
     this.table.hidden = !isTop;
     if (isTop) { this.place = null; this.drawTable(); this.drawStrip(); return; }
     const stage = this.stage, width = this.width = Math.max(50, stage.clientWidth || this.app.clientWidth);
-    const top = stage.scrollTop, below = stage.scrollHeight - stage.clientHeight - top;
+    const top = stage.scrollTop, below = stage.scrollHeight - stage.clientHeight - top, above = top - (this.focusRow || 0) * PITCH;
     const boxes = this.boxes = new Boxes();
     this.laneNames = new Map();
     this.isRootBelow = false;
@@ -149,7 +149,7 @@ class Viewer {
     // Another view begins at its root; in the same one the reader stays at that distance from it.
     const place = JSON.stringify([view, state.inverted, state.focus]), isSame = place === this.place;
     this.place = place;
-    if (view === 'sandwich' && this.drawnTrees.length) stage.scrollTop = (this.focusRow + 0.5) * PITCH - stage.clientHeight / 2;
+    if (view === 'sandwich' && this.drawnTrees.length) stage.scrollTop = this.focusRow * PITCH + (isSame ? above : (PITCH - stage.clientHeight) / 2);
     else if (this.isRootBelow) stage.scrollTop = stage.scrollHeight - stage.clientHeight - (isSame ? below : 0);
     else stage.scrollTop = isSame ? top : 0;
     this.paint();
