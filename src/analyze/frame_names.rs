@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::view::{Key, View};
 use crate::model::{
-    FrameId, FrameKey, FrameKind, ImageId, Process, Profile, Resolution, StackId, StringId, StringTable, Thread,
-    Truncation,
+    FrameId, FrameKey, FrameKind, ImageId, Process, Profile, Resolution, Sample, StackId, StringId, StringTable,
+    Thread, Truncation,
 };
 
 /// One row of a frame: what becomes a node of the tree.

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::name::{base_name, printable};
-use crate::analyze::{CallTree, Leaves, NodeId};
+use crate::analyze::{CallTree, Leaves, Node, NodeId};
 use crate::error::Result;
 use crate::formats::picture::{Column, KINDS, Packer};
 use crate::formats::stats_json;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::driver::Browser;
 use crate::page::{FORMATS, Format, Page, write_text};
-use crate::sketch::{every_kind, hostile, large, wall};
+use crate::sketch::{every_kind, hostile, large, steady, wall};
 
 /// Path of names and kinds, own value, total value, own samples, total samples.
 type Row = (String, [u64; 4]);

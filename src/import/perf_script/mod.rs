@@ -352,8 +352,7 @@ impl Reader {
         self.before.truncate(depth);
         self.counts.samples += 1;
         self.builder.add_sample(Sample {
-            // 0 is no time: a recording of `perf script --reltime` begins there.
-            time: Timestamp(pending.time.max(1)),
+            time: Timestamp(pending.time),
             thread: pending.thread,
             cpu: pending.cpu,
             stack,
