@@ -199,8 +199,9 @@ fn parts_are_those_of_a_profile_of_these_samples() {
         for (from, to) in [(0, 3), (2, 5), (5, 8), (8, 10)] {
             let [from, to] = [from, to].map(|tenth| (last - first) * tenth / 10 / 1_000 * 1_000);
             page.get(&format!("(v.go({{from: {from}, to: {to}}}), 0)"));
-            // Times are kept in microseconds.
-            let within = |time: Timestamp| (first + from..first + to).contains(&(time.0 / 1_000 * 1_000));
+            // Times are kept in microseconds; what ends with the last sample has it in it.
+            let past = if first + to + 1_000 > last { u64::MAX } else { first + to };
+            let within = |time: Timestamp| (first + from..past).contains(&(time.0 / 1_000 * 1_000));
             let part = only(&profile, |sample| within(sample.time));
             let ours =
                 without_own(rows(&CallTree::build(&part, &View { event: Some(profile.main), ..View::default() })));
