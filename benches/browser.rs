@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench browser`. Medians of five. Times are from the call until the second frame of animation after it, which alone
 //! takes 17 to 33 ms at 60 Hz; in brackets the time of the script itself, without what the browser paints. A load counts from the begin
-//! of the navigation. The peers are inferno's SVG and flamegraph.pl's (Debian has it in `libdevel-nytprof-perl`) of the same stacks, nothing
-//! left out of any, in the same browser.
+//! of the navigation. The peer is inferno's SVG of the same stacks, nothing left out of either, in the same browser. flamegraph.pl's
+//! (Debian has one in `libdevel-nytprof-perl`) is none: three minutes were not enough to load it.
 
 #[path = "../tests/browser/driver.rs"]
 mod driver;
@@ -13,7 +13,6 @@ mod sketch;
 mod skip;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use flameprofile::analyze::{CallTree, View};
 use flameprofile::import::{ImportOptions, Input, import};
@@ -50,21 +49,17 @@ fn main() {
         nodes(&profile),
         profile.samples.len()
     );
-    ours(&browser, &file, out.len());
+    ours(&browser, &file, out.len(), true);
     let mut stacks = Vec::new();
     folded::write(&profile, &View::default(), &FoldedOptions::default(), &mut stacks).unwrap();
     peer(&browser, "inferno", &inferno(&stacks));
-    match flamegraph_pl(&stacks) {
-        Some(picture) => peer(&browser, "flamegraph.pl", &picture),
-        None => println!("SKIPPED flamegraph.pl: not installed"),
-    }
 
     let profile = sketch::large_of(8, 250_000, 500_000);
-    large(&browser, &profile, " with their times");
+    large(&browser, &profile, " with their times", true);
     stacks.clear();
     folded::write(&profile, &View::default(), &FoldedOptions::default(), &mut stacks).unwrap();
     let inputs = vec![Input::Path(write("bench.folded", &stacks))];
-    large(&browser, &import(inputs, &ImportOptions::default(), &mut |_| {}).unwrap(), ", folded stacks");
+    large(&browser, &import(inputs, &ImportOptions::default(), &mut |_| {}).unwrap(), ", folded stacks", false);
 
     let profile = sketch::deep(3_000);
     for format in ["svg", "html"] {
@@ -81,12 +76,12 @@ fn main() {
     }
 }
 
-fn large(browser: &Browser, profile: &Profile, with: &str) {
+fn large(browser: &Browser, profile: &Profile, with: &str, is_timed: bool) {
     let mut out = Vec::new();
     html::write(profile, &View::default(), &PictureOptions::default(), &mut out).unwrap();
     let (frames, samples) = (nodes(profile), profile.samples.len());
     println!("HTML of {frames} frames, {samples} samples{with} (goals: load 500 ms, any action 50 ms, 3,000 kB)");
-    ours(browser, &write("bench.html", &out), out.len());
+    ours(browser, &write("bench.html", &out), out.len(), is_timed);
 }
 
 fn nodes(profile: &Profile) -> usize {
@@ -99,7 +94,8 @@ fn write(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-fn ours(browser: &Browser, file: &Path, bytes: usize) {
+/// `is_timed`: whether there are threads and times to choose from.
+fn ours(browser: &Browser, file: &Path, bytes: usize, is_timed: bool) {
     load(browser, file, "drawnAt", bytes);
     browser.run("window.v = document.querySelector('[data-flameprofile=live]').flameprofile; return 0");
     let wide = "(function () { var at = 0; for (var n = 0; n < 3; n++) { var best = -1; for (var c = v.forward.first(at); c >= 0; c = v.forward.next(c)) \
@@ -132,7 +128,11 @@ fn ours(browser: &Browser, file: &Path, bytes: usize) {
         ("point at", reset, "v.report(v.boxOf(wide))"),
         ("reset", "v.go({only: leaf, zoom: []})", "v.reset()"),
     ] {
-        act(browser, what, before, action);
+        let is_of_time =
+            ["flame chart", "range of time", "a thread", "split by thread", "split, again"].contains(&what);
+        if is_timed || !is_of_time {
+            act(browser, what, before, action);
+        }
     }
 }
 
@@ -143,17 +143,6 @@ fn inferno(stacks: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     inferno::flamegraph::from_reader(&mut options, stacks, &mut out).unwrap();
     out
-}
-
-/// flamegraph.pl's.
-fn flamegraph_pl(stacks: &[u8]) -> Option<Vec<u8>> {
-    let script = Path::new("/usr/share/perl5/Devel/NYTProf/flamegraph.pl");
-    if !script.is_file() {
-        return None;
-    }
-    let folded = write("bench.folded", stacks);
-    let run = Command::new("perl").arg(script).arg("--minwidth=0").arg(folded).output().unwrap();
-    run.status.success().then_some(run.stdout)
 }
 
 /// Another's picture: both have the same frames and functions of the same names.
