@@ -42,6 +42,7 @@ pub mod debuginfod;
 pub mod error;
 pub mod export;
 pub mod formats;
+pub mod gate;
 pub mod image;
 pub mod import;
 pub mod model;
