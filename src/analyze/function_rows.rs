@@ -43,6 +43,8 @@ pub(super) struct InRow {
     pub is_counted: bool,
     /// Whether the function is nowhere else on the path: a stack that has it twice counts once.
     pub is_outermost: bool,
+    /// What sort of code that function is; what was inlined is of the sort of its caller.
+    pub group: FrameKind,
     /// The marks of time off the CPU on the path, a bit each in the order of [`off_cpu::NAMES`]; 0 for none.
     pub marks: u32,
 }
@@ -87,7 +89,15 @@ impl<'a> FunctionRows<'a> {
         *open += u32::from(step.is_counted);
         let is_wait = marks != 0 || self.waiter.is_wait_unmarked;
         let own = if is_wait { step.outer.of(step.row) } else { step.row };
-        InRow { row: step.row, own, is_new: self.open.len() > known, is_counted: step.is_counted, is_outermost, marks }
+        InRow {
+            row: step.row,
+            own,
+            is_new: self.open.len() > known,
+            is_counted: step.is_counted,
+            is_outermost,
+            group: step.group,
+            marks,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod debuginfod;
 mod diff;
 mod doctor;
 mod from;
+mod gate;
 mod import;
 mod names;
 mod output;

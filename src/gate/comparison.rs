@@ -138,6 +138,8 @@ pub struct Row {
     pub base: f64,
     /// Mean over the new runs.
     pub new: f64,
+    /// Its share of all that the base takes.
+    pub share: f64,
     /// Mean number of samples a run, base and new.
     pub samples: [f64; 2],
     /// How much it changed, in the order of [`Scale::ALL`].

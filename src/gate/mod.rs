@@ -14,11 +14,26 @@
 //!
 //! Everything here is a pure function of its arguments: the same runs in any order give the same bytes.
 
+mod causes;
+mod check;
+mod compare;
 mod comparison;
+mod draw;
+mod math;
+mod moderate;
+mod names;
+mod relabel;
+mod rename;
+mod runs;
 mod settings;
+mod table;
+mod verdict;
 
 pub use comparison::{
     Check, Comparison, Estimate, Fate, FunctionFacts, Level, Method, Moved, Outcome, Part, Renamed, Row, RunFacts,
     Side, Verdict,
 };
+pub use draw::Random;
+pub use names::{Matching, Step};
+pub use runs::{Noise, RunInput, Runs};
 pub use settings::{Allowed, Day, Rule, Scale, Settings, Which};

@@ -25,17 +25,15 @@ pub fn merge(profiles: Vec<Profile>) -> Profile {
     let Some(first) = rest.next() else { return ProfileBuilder::new().finish() };
     let Some(second) = rest.next() else { return first };
     let mut merger = Merger::default();
-    for (row, profile) in [first, second].into_iter().chain(rest).enumerate() {
-        merger.add(profile, row == 0);
-    }
-    let mut merged = merger.merged;
-    merged.samples.sort_by_time();
-    merged
+    [first, second].into_iter().chain(rest).for_each(|profile| merger.add(profile));
+    merger.finish()
 }
 
-#[derive(Debug, Default)]
-struct Merger {
+/// Profiles as they are merged, one after the other: none has to wait for the others.
+#[derive(Clone, Debug, Default)]
+pub struct Merger {
     merged: Profile,
+    count: usize,
     images: FxHashMap<(ImageKind, StringId, Option<BuildId>), ImageId>,
     functions: FxHashMap<Function, FunctionId>,
     lines: FxHashMap<Vec<(FunctionId, StringId, u32)>, u32>,
@@ -45,7 +43,19 @@ struct Merger {
 }
 
 impl Merger {
-    fn add(&mut self, profile: Profile, is_first: bool) {
+    /// Everything that was added, as [`merge`] says.
+    pub fn finish(mut self) -> Profile {
+        if self.count == 0 {
+            return ProfileBuilder::new().finish();
+        }
+        self.merged.samples.sort_by_time();
+        self.merged
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, profile: Profile) {
+        let is_first = self.count == 0;
+        self.count += 1;
         let strings: Vec<StringId> = profile.strings.iter().map(|text| self.merged.strings.intern(text)).collect();
         let string = |id: StringId| strings[id.index()];
         let images: Vec<ImageId> = profile

@@ -30,7 +30,7 @@ pub use builder::ProfileBuilder;
 pub use filter::{Filter, NOT_ASKED_FOR, TimeBound, TimeRange};
 pub use id::{EventId, FrameId, FunctionId, ImageId, ProcessId, StackId, StringId, ThreadId};
 pub use intern::{Interner, StringTable};
-pub use merge::merge;
+pub use merge::{Merger, merge};
 pub use off_cpu::OffCpuStats;
 pub use profile::{
     Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Stack,

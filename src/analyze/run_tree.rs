@@ -1,0 +1,227 @@
+//! The call trees of several runs in one: what each function took in each of them.
+
+use rustc_hash::FxHashMap;
+
+use super::call_tree::CallTree;
+use super::function_rows::FunctionRows;
+use super::node::{NodeId, Place};
+use crate::model::{FrameKind, Profile, StringId, StringTable};
+
+/// A function, whoever called it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunFunction {
+    /// Its name, in [`RunTree::names`].
+    pub name: StringId,
+    /// What sort of code it is; what was inlined is of the sort of its caller.
+    pub kind: FrameKind,
+    /// What its code is in, in [`RunTree::names`]: a path; the empty string if unknown.
+    pub module: StringId,
+    /// Its source file, in [`RunTree::names`]; the empty string if unknown.
+    pub file: StringId,
+    /// The first line seen in it; 0 if unknown.
+    pub line: u32,
+}
+
+/// A function where it was called from one particular stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunNode {
+    /// Its caller; the root is its own. A parent stands before its children.
+    pub parent: u32,
+    /// Its function, a row of [`RunTree::functions`]; of the root 0, which says nothing.
+    pub function: u32,
+    /// The function that has what ended here: another one where a thread waited.
+    pub own: u32,
+    /// Whether the function is nowhere else on the path from the root: a stack that has it twice counts once.
+    pub is_outermost: bool,
+}
+
+/// What something took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sum {
+    /// In the event's unit.
+    pub value: f64,
+    /// Number of samples.
+    pub samples: f64,
+}
+
+impl std::ops::AddAssign for Sum {
+    fn add_assign(&mut self, other: Sum) {
+        self.value += other.value;
+        self.samples += other.samples;
+    }
+}
+
+/// What ended in a node, in one run.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    node: u32,
+    value: u64,
+    samples: u64,
+}
+
+/// The union of the call trees of several runs, without their processes and threads: those have other names on either side, and the
+/// functions are the same.
+#[derive(Clone, Debug, Default)]
+pub struct RunTree {
+    /// All names.
+    pub names: StringTable,
+    /// All functions, in the order in which they were first seen.
+    pub functions: Vec<RunFunction>,
+    /// All nodes; node 0 is the root.
+    pub nodes: Vec<RunNode>,
+    runs: Vec<Vec<Ended>>,
+    children: FxHashMap<(u32, StringId, FrameKind), u32>,
+    rows: FxHashMap<(StringId, FrameKind), u32>,
+}
+
+impl RunTree {
+    /// Adds a run: the tree of its profile. Runs are numbered from 0.
+    pub fn add(&mut self, tree: &CallTree, profile: &Profile) {
+        if self.nodes.is_empty() {
+            self.nodes.push(RunNode { parent: 0, function: 0, own: 0, is_outermost: true });
+        }
+        let mut ended = Vec::new();
+        let mut names: Vec<Option<StringId>> = vec![None; tree.names.count()];
+        // Of the tree's nodes and rows of functions those here.
+        let mut at = vec![0; tree.nodes.len()];
+        let mut functions: Vec<u32> = Vec::new();
+        let mut finder = FunctionRows::new(tree);
+        for (id, node) in tree.nodes.iter().enumerate() {
+            if id > 0 {
+                let place = finder.place(node);
+                if place.is_new {
+                    functions.push(self.function(tree, profile, id as NodeId, place.group, &mut names));
+                }
+                let parent = at[node.parent as usize];
+                let ends = node.self_value > 0 || node.self_samples > 0;
+                if node.kind == FrameKind::Task && !ends {
+                    at[id] = parent;
+                    continue;
+                }
+                let name = self.name(tree, node.name, &mut names);
+                let next = self.nodes.len() as u32;
+                at[id] = *self.children.entry((parent, name, node.kind)).or_insert(next);
+                if at[id] == next {
+                    self.nodes.push(RunNode {
+                        parent,
+                        function: functions[place.row as usize],
+                        own: functions[place.own as usize],
+                        is_outermost: place.is_outermost,
+                    });
+                }
+            }
+            if node.self_value > 0 || node.self_samples > 0 {
+                ended.push(Ended { node: at[id], value: node.self_value, samples: node.self_samples });
+            }
+        }
+        self.runs.push(ended);
+    }
+
+    fn name(&mut self, tree: &CallTree, name: StringId, known: &mut [Option<StringId>]) -> StringId {
+        *known[name.index()].get_or_insert_with(|| self.names.intern(tree.names.get(name)))
+    }
+
+    fn function(
+        &mut self,
+        tree: &CallTree,
+        profile: &Profile,
+        node: NodeId,
+        kind: FrameKind,
+        known: &mut [Option<StringId>],
+    ) -> u32 {
+        let name = self.name(tree, tree.nodes[node as usize].name, known);
+        let Place { image, file, lines } = tree.place(node);
+        let module = image.map_or("", |image| profile.strings.get(profile.images[image.index()].path));
+        let (module, file) = (self.names.intern(module), self.name(tree, file, known));
+        let next = self.functions.len() as u32;
+        let row = *self.rows.entry((name, kind)).or_insert(next);
+        if row == next {
+            self.functions.push(RunFunction { name, kind, module, file, line: lines.0 });
+        }
+        let of = &mut self.functions[row as usize];
+        if self.names.get(of.module).is_empty() {
+            of.module = module;
+        }
+        if self.names.get(of.file).is_empty() {
+            (of.file, of.line) = (file, lines.0);
+        }
+        row
+    }
+
+    /// How many runs there are.
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Everything in `run`.
+    pub fn total(&self, run: usize) -> Sum {
+        let mut sum = Sum::default();
+        self.for_each(run, |_, of| sum += of);
+        sum
+    }
+
+    /// What ended in each node in `run`; nodes come in no order that means anything, each once at most.
+    pub fn for_each(&self, run: usize, mut each: impl FnMut(u32, Sum)) {
+        for ended in &self.runs[run] {
+            each(ended.node, Sum { value: ended.value as f64, samples: ended.samples as f64 });
+        }
+    }
+
+    /// What each function took in `run`: itself, and with all that it called.
+    pub fn sums(&self, run: usize) -> (Vec<Sum>, Vec<Sum>) {
+        let mut own = vec![Sum::default(); self.functions.len()];
+        let mut inclusive = own.clone();
+        let mut totals = vec![Sum::default(); self.nodes.len()];
+        self.for_each(run, |node, sum| {
+            totals[node as usize] += sum;
+            if node > 0 {
+                own[self.nodes[node as usize].own as usize] += sum;
+            }
+        });
+        for id in (1..self.nodes.len()).rev() {
+            let (sum, node) = (totals[id], self.nodes[id]);
+            if sum.samples == 0.0 && sum.value == 0.0 {
+                continue;
+            }
+            totals[node.parent as usize] += sum;
+            if node.is_outermost {
+                inclusive[node.function as usize] += sum;
+            }
+        }
+        (own, inclusive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::View;
+    use super::super::made::profile;
+    use super::*;
+
+    #[test]
+    fn runs_stay_apart_and_processes_do_not() {
+        let mut tree = RunTree::default();
+        for lines in [["old;main;a;b 3", "old;main;b;b 2"], ["new;main;c 4", "new;main;a;b 1"]] {
+            let profile = profile(&lines);
+            tree.add(&CallTree::build(&profile, &View::default()), &profile);
+        }
+        assert_eq!(tree.run_count(), 2);
+        let name = |row: usize| tree.names.get(tree.functions[row].name).to_owned();
+        let mut rows: Vec<_> = (0..tree.functions.len())
+            .map(|row| {
+                let of = |run: usize| (tree.sums(run).0[row].samples, tree.sums(run).1[row].samples);
+                (name(row), of(0), of(1))
+            })
+            .collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows.retain(|row| row.0.len() < 2 || row.0 == "main");
+        let expected = [
+            ("a", (0.0, 3.0), (0.0, 1.0)),
+            ("b", (5.0, 5.0), (1.0, 1.0)),
+            ("c", (0.0, 0.0), (4.0, 4.0)),
+            ("main", (0.0, 5.0), (0.0, 5.0)),
+        ];
+        assert_eq!(rows, expected.map(|(name, base, new)| (name.to_owned(), base, new)));
+        assert_eq!((tree.total(0).samples, tree.total(1).samples), (5.0, 5.0));
+    }
+}

@@ -1,0 +1,344 @@
+//! Which rows fail: causes are named, and what they explain, what only moved, and what rules accept is not.
+//!
+//! One function that became slower lifts all that call it. What functions took *themselves* is looked at first; a caller fails only for what
+//! is left without those. Work that moved between functions of one caller leaves that caller as it was, and is no regression.
+
+use super::compare::Judged;
+use super::comparison::{Fate, Moved, Part, Row};
+use super::math::t_quantile;
+use super::runs::Runs;
+use super::settings::{Rule, Settings};
+use super::table::{Table, mean};
+use crate::analyze::{RunNode, Sum};
+
+/// The least change of a row that matters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub relative: f64,
+    pub absolute: f64,
+}
+
+/// What holds for `row`, by the rule that it has.
+pub(super) fn limits(row: &Row, settings: &Settings) -> Limits {
+    let rule = row.rule.map(|rule| &settings.rules[rule]);
+    let relative = match row.part {
+        Part::Everything => settings.total_max,
+        Part::Own => rule.and_then(|rule: &Rule| rule.self_max),
+        Part::Inclusive => rule.and_then(|rule: &Rule| rule.inclusive_max),
+    };
+    Limits { relative: relative.unwrap_or(settings.min_relative), absolute: settings.min_absolute }
+}
+
+/// How sure it is that a row rose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rise {
+    Sure,
+    Likely,
+    Small,
+    No,
+}
+
+fn rise(row: &Row, settings: &Settings) -> Rise {
+    let (of, limits) = (row.on(settings.scale), limits(row, settings));
+    let matters = of.change >= limits.relative && row.of_total >= limits.absolute;
+    match (of.p, matters) {
+        (p, true) if p <= settings.alpha => Rise::Sure,
+        (p, true) if p <= settings.warn_alpha => Rise::Likely,
+        (p, false) if p <= settings.alpha && of.change > 0.0 => Rise::Small,
+        _ => Rise::No,
+    }
+}
+
+/// In which order rows are shown: what fails first, and of that what functions took themselves.
+pub(super) fn order(row: &Row) -> (u8, Part) {
+    let rank = match row.fate {
+        Fate::Regression => 0,
+        Fate::Suspect => 1,
+        Fate::Moved(_) => 2,
+        Fate::Allowed(_) => 3,
+        Fate::Ignored(_) => 4,
+        Fate::Improved => 5,
+        Fate::Explained(_) => 6,
+        Fate::Small => 7,
+        Fate::Unchanged => 8,
+    };
+    (rank, if rank == 0 { row.part } else { Part::Own })
+}
+
+/// Gives each of `rows`, which are in the order of the table's lines, what became of it; what moved is returned.
+pub(super) fn decide(
+    runs: &Runs,
+    table: &Table<'_>,
+    judged: &Judged,
+    settings: &Settings,
+    rows: &mut [Row],
+) -> Vec<Moved> {
+    for row in rows.iter_mut().filter(|row| row.part != Part::Everything) {
+        row.rule = settings.rules.iter().rposition(|rule| rule.which.matches(&row.function));
+    }
+    let rises: Vec<Rise> = rows.iter().map(|row| rise(row, settings)).collect();
+    let mut look = Look::new(runs, table, settings);
+    let mut moved: Vec<Moved> = Vec::new();
+    let mut fallen: Vec<(usize, Vec<String>)> = Vec::new();
+    for at in 0..rows.len() {
+        let row = &rows[at];
+        let of = row.on(settings.scale);
+        let fate = match (row.part, rises[at]) {
+            (_, Rise::Small) => Fate::Small,
+            (_, Rise::No) if of.p_less <= settings.alpha => Fate::Improved,
+            (_, Rise::No) => Fate::Unchanged,
+            (Part::Everything, Rise::Sure) => Fate::Regression,
+            (Part::Everything, Rise::Likely) => Fate::Suspect,
+            // Callers are looked at when all causes are known.
+            (Part::Inclusive, _) => continue,
+            (Part::Own, rise) => match look.offset(at, rows, judged) {
+                Some(of) => {
+                    moved.push(of);
+                    fallen.push((moved.len() - 1, moved[moved.len() - 1].from.clone()));
+                    Fate::Moved(moved.len() - 1)
+                }
+                None => accepted(row, settings).unwrap_or(failed(rise)),
+            },
+        };
+        rows[at].fate = fate;
+    }
+    callers(&mut look, table, judged, settings, rows, &rises, &mut moved);
+    for (to, from) in fallen {
+        for row in rows.iter_mut().filter(|row| row.part == Part::Own && row.fate == Fate::Improved) {
+            if from.contains(&row.function.name) {
+                row.fate = Fate::Moved(to);
+            }
+        }
+    }
+    moved
+}
+
+fn failed(rise: Rise) -> Fate {
+    if rise == Rise::Sure { Fate::Regression } else { Fate::Suspect }
+}
+
+/// What rules say of a row that rose.
+fn accepted(row: &Row, settings: &Settings) -> Option<Fate> {
+    if let Some(rule) = row.rule.filter(|rule| settings.rules[*rule].ignore) {
+        return Some(Fate::Ignored(rule));
+    }
+    let change = row.on(settings.scale).change;
+    let allowed = settings.allowed.iter().position(|of| of.which.matches(&row.function) && change <= of.up_to);
+    allowed.map(Fate::Allowed)
+}
+
+/// Rows that rose with what they call: those that nothing below explains fail, the innermost first.
+fn callers(
+    look: &mut Look<'_>,
+    table: &Table<'_>,
+    judged: &Judged,
+    settings: &Settings,
+    rows: &mut [Row],
+    rises: &[Rise],
+    moved: &mut Vec<Moved>,
+) {
+    let is_risen = |at: usize| matches!(rises[at], Rise::Sure | Rise::Likely);
+    let causes: Vec<u32> = (1..rows.len())
+        .filter(|at| rows[*at].part == Part::Own && is_risen(*at))
+        .filter_map(|at| table.lines[at].function)
+        .collect();
+    let mut covered: Vec<bool> = look.nodes.iter().map(|node| causes.contains(&node.own)).collect();
+    let mut risen: Vec<usize> =
+        (1..rows.len()).filter(|at| rows[*at].part == Part::Inclusive && is_risen(*at)).collect();
+    risen.sort_by(|a, b| rows[*a].base.max(rows[*a].new).total_cmp(&rows[*b].base.max(rows[*b].new)).then(a.cmp(b)));
+    let mut found: Vec<String> = Vec::new();
+    for at in risen {
+        let function = table.lines[at].function.expect("only everything has none");
+        let under = look.under(function);
+        let names = look.explained_by(&under, rows, rises, &found);
+        let rest = look.sums(|node| under[node] && !covered[node]);
+        let scaled = table.scaled(&rest, settings.scale);
+        let left = mean(scaled[table.base..].iter().copied()) - mean(scaled[..table.base].iter().copied());
+        let is_left = left >= limits(&rows[at], settings).absolute
+            && judged.seen(table, &rest, settings).t >= judged.critical
+            && left >= limits(&rows[at], settings).relative * rows[at].share;
+        rows[at].fate = if !is_left {
+            match (names.is_empty(), rises[at]) {
+                (false, _) => Fate::Explained(names),
+                // Nothing below it rose enough to be named, nor did it without them.
+                (true, _) => Fate::Suspect,
+            }
+        } else if let Some(of) = look.offset(at, rows, judged) {
+            moved.push(of);
+            Fate::Moved(moved.len() - 1)
+        } else {
+            accepted(&rows[at], settings).unwrap_or(failed(rises[at]))
+        };
+        if is_left {
+            found.push(rows[at].function.name.clone());
+            covered.iter_mut().zip(&under).for_each(|(covered, under)| *covered |= under);
+        }
+    }
+}
+
+/// A caller with this share of the base is the last one in which cost is followed: beyond, something else falls by chance.
+const WIDEST: f64 = 0.6;
+
+/// What is asked of the tree of all runs.
+struct Look<'a> {
+    runs: &'a Runs,
+    table: &'a Table<'a>,
+    nodes: &'a [RunNode],
+    /// By node, mean on the gate's scale: what ended there, base and new; and with all below.
+    own: Vec<[f64; 2]>,
+    inclusive: Vec<[f64; 2]>,
+}
+
+impl<'a> Look<'a> {
+    fn new(runs: &'a Runs, table: &'a Table<'a>, settings: &'a Settings) -> Look<'a> {
+        let nodes = &runs.tree.nodes[..];
+        let mut look = Look { runs, table, nodes, own: vec![[0.0; 2]; nodes.len()], inclusive: Vec::new() };
+        let sides = [table.base, table.runs.len() - table.base];
+        for (at, run) in table.runs.iter().enumerate() {
+            let side = usize::from(at >= table.base);
+            // What one of the event's unit is worth on the scale.
+            let one: Vec<Sum> = (0..table.runs.len()).map(|_| Sum { value: 1.0, samples: 0.0 }).collect();
+            let worth = table.scaled(&one, settings.scale)[at] / sides[side] as f64;
+            runs.tree.for_each(run.row, |node, sum| look.own[node as usize][side] += sum.value * worth);
+        }
+        look.inclusive.clone_from(&look.own);
+        for node in (1..nodes.len()).rev() {
+            let [base, new] = look.inclusive[node];
+            let parent = &mut look.inclusive[nodes[node].parent as usize];
+            parent[0] += base;
+            parent[1] += new;
+        }
+        look
+    }
+
+    /// Whether each node is of `function` or below it.
+    fn under(&self, function: u32) -> Vec<bool> {
+        let mut under = vec![false; self.nodes.len()];
+        for node in 1..self.nodes.len() {
+            under[node] = self.nodes[node].function == function || under[self.nodes[node].parent as usize];
+        }
+        under
+    }
+
+    /// What the nodes that `is_wanted` says took in each run.
+    fn sums(&self, is_wanted: impl Fn(usize) -> bool) -> Vec<Sum> {
+        let of_run = |run: usize| {
+            let mut sum = Sum::default();
+            self.runs.tree.for_each(run, |node, of| {
+                if is_wanted(node as usize) {
+                    sum += of;
+                }
+            });
+            sum
+        };
+        self.table.runs.iter().map(|run| of_run(run.row)).collect()
+    }
+
+    fn name(&self, function: u32) -> &str {
+        self.runs.tree.names.get(self.runs.tree.functions[function as usize].name)
+    }
+
+    /// The causes among what is `under` a row, those that rose most first, by name.
+    fn explained_by(&self, under: &[bool], rows: &[Row], rises: &[Rise], found: &[String]) -> Vec<String> {
+        const MOST: usize = 5;
+        let mut changes = vec![0.0; self.runs.tree.functions.len()];
+        let mut is_below = vec![false; self.runs.tree.functions.len()];
+        for node in (1..self.nodes.len()).filter(|node| under[*node]) {
+            changes[self.nodes[node].own as usize] += self.own[node][1] - self.own[node][0];
+            is_below[self.nodes[node].function as usize] = true;
+        }
+        let mut causes: Vec<(f64, String)> = (1..rows.len())
+            .filter(|at| rows[*at].part == Part::Own && matches!(rises[*at], Rise::Sure | Rise::Likely))
+            .filter_map(|at| Some((changes[self.table.lines[at].function? as usize], rows[at].function.name.clone())))
+            .filter(|(change, _)| *change > 0.0)
+            .collect();
+        let below = (0..is_below.len()).filter(|function| is_below[*function]).map(|row| self.name(row as u32));
+        let below: Vec<&str> = below.collect();
+        causes.extend(found.iter().filter(|name| below.contains(&&name[..])).map(|name| (0.0, name.clone())));
+        causes.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        let mut names: Vec<String> = Vec::new();
+        for (_, name) in causes {
+            if !names.contains(&name) && names.len() < MOST {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Whether the rise of row `at` is offset inside one of its callers, or in the function itself: that changed by less than half of it, for
+    /// certain.
+    fn offset(&mut self, at: usize, rows: &[Row], judged: &Judged) -> Option<Moved> {
+        let row = &rows[at];
+        let function = self.table.lines[at].function?;
+        let rise = row.of_total;
+        let mut within = vec![[0.0f64; 2]; self.runs.tree.functions.len()];
+        for node in 1..self.nodes.len() {
+            let of = self.nodes[node];
+            let (values, mut up) = match row.part {
+                Part::Own if of.own == function => (self.own[node], node),
+                Part::Inclusive if of.function == function && of.is_outermost => {
+                    (self.inclusive[node], of.parent as usize)
+                }
+                _ => continue,
+            };
+            while up > 0 {
+                let caller = self.nodes[up];
+                // Once for each function on the way, however often it is there.
+                if caller.is_outermost {
+                    let sums = &mut within[caller.function as usize];
+                    sums[0] += values[0];
+                    sums[1] += values[1];
+                }
+                up = caller.parent as usize;
+            }
+        }
+        let mut callers: Vec<(usize, &Row)> = (1..rows.len())
+            .filter(|other| self.table.lines[*other].part == Part::Inclusive)
+            .filter_map(|other| {
+                let caller = self.table.lines[other].function?;
+                let [base, new] = within[caller as usize];
+                // The rise is inside it.
+                (new - base >= 0.9 * rise && (caller, Part::Inclusive) != (function, row.part))
+                    .then_some((other, &rows[other]))
+            })
+            .collect();
+        callers.sort_by(|a, b| {
+            let size = |row: &Row| row.base.max(row.new);
+            size(a.1).total_cmp(&size(b.1)).then_with(|| a.1.function.name.cmp(&b.1.function.name))
+        });
+        let reach = t_quantile(0.05, judged.df);
+        for (other, caller) in callers {
+            let error = reach * judged.errors[other] * caller.share.max(caller.share + caller.of_total);
+            if caller.of_total.abs() + error < 0.5 * rise {
+                let from = self.fallen(self.table.lines[other].function?, rise);
+                return Some(Moved {
+                    to: row.function.name.clone(),
+                    from,
+                    within: caller.function.name.clone(),
+                    rise: row.new - row.base,
+                    rest: caller.new - caller.base,
+                });
+            }
+            if caller.share >= WIDEST {
+                break;
+            }
+        }
+        None
+    }
+
+    /// The functions below `caller` that fell by a tenth of `rise` at least, those that fell most first.
+    fn fallen(&self, caller: u32, rise: f64) -> Vec<String> {
+        const MOST: usize = 4;
+        let under = self.under(caller);
+        let mut changes = vec![0.0; self.runs.tree.functions.len()];
+        for node in (1..self.nodes.len()).filter(|node| under[*node]) {
+            changes[self.nodes[node].own as usize] += self.own[node][1] - self.own[node][0];
+        }
+        let mut fallen: Vec<(f64, &str)> = (0..changes.len())
+            .filter(|function| changes[*function] <= -0.1 * rise)
+            .map(|function| (changes[function], self.name(function as u32)))
+            .collect();
+        fallen.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
+        fallen.into_iter().take(MOST).map(|(_, name)| name.to_owned()).collect()
+    }
+}

@@ -1,0 +1,311 @@
+//! How large the largest t of all rows is if runs are given to the sides otherwise: what chance alone does.
+//!
+//! If nothing has changed, the runs could as well have been of the other side: each way to deal them out is as likely as the one that was
+//! seen (recorded in random order, that holds whatever drifts). So the chance that *any* row rises as much is the share of those ways in
+//! which the largest t is as large: Westfall and Young 1993, stepping down from the largest row (algorithm 4.1). It holds however rows
+//! depend on each other, callers and callees or functions on one machine.
+
+use super::draw::Random;
+use super::moderate::Prior;
+
+/// All ways to deal runs out are taken up to so many; beyond, [`DRAWN`] are drawn.
+const MOST: u64 = 20_000;
+const DRAWN: usize = 9_999;
+
+/// The ways in which runs are dealt to the sides: for each, which runs are new. The first one is what was seen.
+#[derive(Clone, Debug)]
+pub(super) struct Relabellings {
+    /// A bit for each run.
+    ways: Vec<u64>,
+    pub is_exact: bool,
+}
+
+impl Relabellings {
+    /// Of `runs` runs, of which the first `base` are of the base.
+    pub fn new(runs: usize, base: usize, seed: u64) -> Relabellings {
+        let new = runs - base;
+        let seen = (base..runs).fold(0u64, |way, run| way | 1 << run);
+        if ways_to_choose(runs as u64, new as u64) <= MOST {
+            let mut ways = vec![seen];
+            // The next larger number with as many bits (Gosper).
+            let mut way = (1u64 << new) - 1;
+            while runs < 64 && way < 1 << runs {
+                if way != seen {
+                    ways.push(way);
+                }
+                let lowest = way & way.wrapping_neg();
+                let ripple = way + lowest;
+                way = (((ripple ^ way) >> 2) / lowest) | ripple;
+            }
+            return Relabellings { ways, is_exact: true };
+        }
+        let mut random = Random::new(seed);
+        let mut order: Vec<usize> = (0..runs).collect();
+        let drawn = (0..DRAWN).map(|_| {
+            random.shuffle(&mut order);
+            order[..new].iter().fold(0u64, |way, run| way | 1 << run)
+        });
+        Relabellings { ways: std::iter::once(seen).chain(drawn).collect(), is_exact: false }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.ways.len()
+    }
+
+    /// The smallest p that there can be.
+    pub fn least_p(&self) -> f64 {
+        1.0 / self.ways.len() as f64
+    }
+}
+
+/// Runs that can be told apart here.
+pub(super) const MOST_RUNS: usize = 63;
+
+fn ways_to_choose(of: u64, chosen: u64) -> u64 {
+    let mut ways = 1u64;
+    for step in 1..=chosen.min(of - chosen) {
+        ways = ways.saturating_mul(of - step + 1) / step;
+        if ways > MOST * 100 {
+            return u64::MAX;
+        }
+    }
+    ways
+}
+
+/// Rows of logarithms, and what their t is under any labels.
+#[derive(Clone, Debug)]
+pub(super) struct Tests {
+    /// Of each row its logarithms less their mean, run by run.
+    centred: Vec<f64>,
+    squares: Vec<f64>,
+    /// What variances are moderated with: `df x s0^2` of each row.
+    prior: Vec<f64>,
+    df: f64,
+    runs: usize,
+    base: usize,
+}
+
+/// One row under the labels that were seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Seen {
+    /// New less base.
+    pub difference: f64,
+    /// Its standard error.
+    pub error: f64,
+    pub t: f64,
+}
+
+impl Tests {
+    /// `rows` of logarithms with the samples a run of each; the first `base` runs are of the base.
+    pub fn new(rows: &[(&[f64], f64)], base: usize, prior: &Prior) -> Tests {
+        let runs = rows.first().map_or(0, |(logs, _)| logs.len());
+        let (mut centred, mut squares, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        for (logs, samples) in rows {
+            let mean = super::table::mean(logs.iter().copied());
+            centred.extend(logs.iter().map(|log| log - mean));
+            squares.push(logs.iter().map(|log| (log - mean).powi(2)).sum());
+            expected.push(prior.df * prior.variance(*samples));
+        }
+        Tests { centred, squares, prior: expected, df: prior.df, runs, base }
+    }
+
+    pub fn count(&self) -> usize {
+        self.squares.len()
+    }
+
+    /// Degrees of freedom of the moderated t.
+    pub fn df(&self) -> f64 {
+        self.df + self.runs as f64 - 2.0
+    }
+
+    /// What each row is under the labels that were seen.
+    pub fn seen(&self) -> Vec<Seen> {
+        let way = (self.base..self.runs).fold(0u64, |way, run| way | 1 << run);
+        let members = self.members(way);
+        (0..self.count())
+            .map(|row| {
+                let (difference, error) = self.row(row, &members);
+                Seen { difference, error, t: difference / error }
+            })
+            .collect()
+    }
+
+    fn members(&self, way: u64) -> Vec<u32> {
+        (0..self.runs as u32).filter(|run| way >> run & 1 == 1).collect()
+    }
+
+    /// The difference of the means and its moderated standard error.
+    #[inline]
+    fn row(&self, row: usize, new: &[u32]) -> (f64, f64) {
+        let logs = &self.centred[row * self.runs..(row + 1) * self.runs];
+        let sum: f64 = new.iter().map(|run| logs[*run as usize]).sum();
+        let (ones, others) = (new.len() as f64, (self.runs - new.len()) as f64);
+        // What is centred sums up to 0 over both sides.
+        let difference = sum / ones + sum / others;
+        let within = (self.squares[row] - difference * difference * ones * others / self.runs as f64).max(0.0);
+        let variance = (self.prior[row] + within) / self.df();
+        (difference, (variance * (1.0 / ones + 1.0 / others)).sqrt())
+    }
+
+    /// The adjusted p of each row: that it rises, and that it falls.
+    pub fn adjusted(&self, relabellings: &Relabellings) -> Vec<(f64, f64)> {
+        let seen = self.seen();
+        let rising = order(seen.iter().map(|row| row.t).collect());
+        let falling = order(seen.iter().map(|row| -row.t).collect());
+        let counts = in_threads(&relabellings.ways, |ways| {
+            let mut counts = vec![(0u32, 0u32); self.count()];
+            let mut t = vec![0.0; self.count()];
+            for way in ways {
+                let members = self.members(*way);
+                for (row, t) in t.iter_mut().enumerate() {
+                    let (difference, error) = self.row(row, &members);
+                    *t = difference / error;
+                }
+                let (mut largest, mut smallest) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
+                for row in &rising {
+                    largest = largest.max(t[*row]);
+                    counts[*row].0 += u32::from(largest >= seen[*row].t - TIE);
+                }
+                for row in &falling {
+                    smallest = smallest.max(-t[*row]);
+                    counts[*row].1 += u32::from(smallest >= -seen[*row].t - TIE);
+                }
+            }
+            counts
+        });
+        let mut sums = vec![(0u32, 0u32); self.count()];
+        for part in counts {
+            for (sum, count) in sums.iter_mut().zip(part) {
+                sum.0 += count.0;
+                sum.1 += count.1;
+            }
+        }
+        let of_all = |count: u32| f64::from(count) / relabellings.count() as f64;
+        let mut p: Vec<(f64, f64)> = sums.iter().map(|sum| (of_all(sum.0), of_all(sum.1))).collect();
+        // No row is surer than one with a larger t.
+        let mut least = 0.0f64;
+        for row in rising.iter().rev() {
+            least = least.max(p[*row].0);
+            p[*row].0 = least;
+        }
+        least = 0.0;
+        for row in falling.iter().rev() {
+            least = least.max(p[*row].1);
+            p[*row].1 = least;
+        }
+        p
+    }
+
+    /// The t that the largest of `rows` exceeds with the chance `alpha`, if nothing has changed.
+    pub fn critical(&self, relabellings: &Relabellings, rows: &[usize], alpha: f64) -> f64 {
+        let parts = in_threads(&relabellings.ways, |ways| {
+            let largest = |way: &u64| {
+                let members = self.members(*way);
+                let t = rows.iter().map(|row| {
+                    let (difference, error) = self.row(*row, &members);
+                    difference / error
+                });
+                t.fold(f64::NEG_INFINITY, f64::max)
+            };
+            ways.iter().map(largest).collect::<Vec<f64>>()
+        });
+        let mut all: Vec<f64> = parts.into_iter().flatten().collect();
+        all.sort_by(f64::total_cmp);
+        // A t is seen if no more than this many are as large.
+        let above = (alpha * all.len() as f64).floor() as usize;
+        all[all.len() - above.clamp(1, all.len())]
+    }
+}
+
+/// Sums of the same numbers in another order may differ by this.
+const TIE: f64 = 1e-9;
+
+/// The rows from the smallest `t` to the largest.
+fn order(t: Vec<f64>) -> Vec<usize> {
+    let mut rows: Vec<usize> = (0..t.len()).collect();
+    rows.sort_by(|a, b| t[*a].total_cmp(&t[*b]));
+    rows
+}
+
+/// Does parts of the work on all CPUs; the parts' results in their order.
+fn in_threads<T: Send>(ways: &[u64], work: impl Fn(&[u64]) -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let size = ways.len().div_ceil(threads).max(1);
+    if ways.len() < 1_000 {
+        return vec![work(ways)];
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = ways.chunks(size).map(|part| scope.spawn(|| work(part))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("sums do not panic")).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRIOR: Prior = Prior { dispersion: 1.0, between: 0.0004, df: 8.0 };
+
+    #[test]
+    fn all_ways_or_drawn_ones() {
+        for (runs, base, expected, is_exact) in
+            [(10, 5, 252, true), (16, 8, 12_870, true), (20, 10, 10_000, false), (7, 4, 35, true), (2, 1, 2, true)]
+        {
+            let ways = Relabellings::new(runs, base, 1);
+            assert_eq!((ways.count(), ways.is_exact), (expected, is_exact), "{runs} {base}");
+            assert!(ways.ways.iter().all(|way| way.count_ones() as usize == runs - base));
+            assert_eq!(ways.ways[0].trailing_zeros() as usize, base);
+        }
+    }
+
+    /// Runs of rows that have no more than noise, dealt out at random.
+    fn made(random: &mut Random, rows: usize, runs: usize, rise: f64) -> Vec<Vec<f64>> {
+        (0..rows)
+            .map(|row| {
+                let of_run = |run: usize| if row == 0 && run >= runs / 2 { rise } else { 0.0 };
+                (0..runs).map(|run| 0.03 * random.normal() + of_run(run)).collect()
+            })
+            .collect()
+    }
+
+    fn p(logs: &[Vec<f64>]) -> Vec<(f64, f64)> {
+        let rows: Vec<(&[f64], f64)> = logs.iter().map(|logs| (&logs[..], 2000.0)).collect();
+        let runs = logs[0].len();
+        Tests::new(&rows, runs / 2, &PRIOR).adjusted(&Relabellings::new(runs, runs / 2, 1))
+    }
+
+    /// The error of the whole comparison is what it is said to be: of 2,000 comparisons of nothing, each of 40 rows.
+    #[test]
+    fn keeps_its_error() {
+        let mut random = Random::new(3);
+        let (mut at_1, mut at_5) = (0, 0);
+        for _ in 0..2_000 {
+            let least = p(&made(&mut random, 40, 10, 0.0)).iter().map(|p| p.0).fold(1.0, f64::min);
+            at_1 += u32::from(least <= 0.01);
+            at_5 += u32::from(least <= 0.05);
+        }
+        // Two of 252 are 0.79 %, 12 of them 4.76 %: 16 and 95 of 2,000, with deviations of 4 and 10.
+        assert!((2..=32).contains(&at_1), "{at_1} of 2,000 at 1 %");
+        assert!((57..=133).contains(&at_5), "{at_5} of 2,000 at 5 %");
+    }
+
+    #[test]
+    fn finds_what_rises_and_what_falls() {
+        let mut random = Random::new(5);
+        let rising = p(&made(&mut random, 40, 10, 0.2));
+        assert_eq!(rising[0].0, 1.0 / 252.0);
+        assert!(rising[1..].iter().all(|p| p.0 > 0.01) && rising[0].1 == 1.0);
+        let falling = p(&made(&mut random, 40, 10, -0.2));
+        assert_eq!(falling[0].1, 1.0 / 252.0);
+    }
+
+    #[test]
+    fn a_row_alone_is_the_t_of_textbooks() {
+        // With no prior: the two-sample t of equal variances.
+        let logs = [1.0, 2.0, 3.0, 3.0, 4.0, 5.0];
+        let none = Prior { dispersion: 0.0, between: 0.0, df: 0.0 };
+        let seen = Tests::new(&[(&logs, 10.0)], 3, &none).seen();
+        assert!((seen[0].difference - 2.0).abs() < 1e-12 && (seen[0].t - 2.0 / (2.0f64 / 3.0).sqrt()).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,216 @@
+//! The runs of both sides, as they come: each is read, its names are made equal, and what is needed of it is kept.
+
+use rustc_hash::FxHashMap;
+
+use super::compare;
+use super::comparison::{Comparison, RunFacts, Side};
+use super::math::median;
+use super::names::{Matching, Normaliser};
+use super::settings::Settings;
+use crate::analyze::{CallTree, RunTree, View};
+use crate::model::{FrameKey, ImageKind, Merger, Profile, Unit};
+
+/// One run.
+#[derive(Debug)]
+pub struct RunInput {
+    /// What it is called: its file.
+    pub label: String,
+    /// What was recorded.
+    pub profile: Profile,
+    /// Units of work that it did; 1 if a run is the unit.
+    pub work: f64,
+    /// Which one of the series it was, from 0, if that is known.
+    pub order: Option<u32>,
+}
+
+/// What a history says of the noise between runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// The standard deviation of the logarithm of what a function takes per unit of work, beside that of counting.
+    pub deviation: f64,
+    /// On how many runs it rests.
+    pub runs: u32,
+}
+
+/// One run as it is compared.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub side: Side,
+    pub facts: RunFacts,
+    /// Its number in the tree.
+    pub row: usize,
+    pub unit: Unit,
+    /// The variance of counts within the run, as a multiple of that of independent samples; not below 1.
+    pub dispersion: f64,
+}
+
+/// The runs of both sides.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    pub(super) runs: Vec<Run>,
+    pub(super) tree: RunTree,
+    pub(super) names: Normaliser,
+    /// Of either side, if they are kept.
+    merged: Option<[Merger; 2]>,
+}
+
+impl Runs {
+    /// None yet; `keeps_profiles` if [`Runs::merged`] is to be asked for.
+    pub fn new(matching: Matching, keeps_profiles: bool) -> Runs {
+        let merged = keeps_profiles.then(|| [Merger::default(), Merger::default()]);
+        Runs { runs: Vec::new(), tree: RunTree::default(), names: Normaliser::new(matching), merged }
+    }
+
+    /// Adds a run.
+    pub fn add(&mut self, side: Side, run: RunInput) {
+        let RunInput { label, mut profile, work, order } = run;
+        let facts = facts(&profile, label, work, order);
+        let unit = profile.events.get(profile.main.index()).map_or(Unit::Count, |event| event.unit);
+        let dispersion = dispersion(&profile);
+        self.names.apply(&mut profile);
+        self.tree.add(&CallTree::build(&profile, &View::default()), &profile);
+        self.runs.push(Run { side, facts, row: self.tree.run_count() - 1, unit, dispersion });
+        if let Some(merged) = &mut self.merged {
+            merged[side as usize].add(profile);
+        }
+    }
+
+    /// How many runs `side` has.
+    pub fn count(&self, side: Side) -> usize {
+        self.runs.iter().filter(|run| run.side == side).count()
+    }
+
+    /// Compares them; the same for any order in which they were added.
+    pub fn compare(&self, settings: &Settings, history: Option<&Noise>) -> Comparison {
+        compare::compare(self, settings, history)
+    }
+
+    /// All runs of the base as one profile, and all of the new side, names made equal; processes too, where either side has one of another
+    /// name. Nothing if they are not kept.
+    pub fn merged(&mut self) -> Option<[Profile; 2]> {
+        let [base, new] = self.merged.take()?.map(Merger::finish);
+        let (mut base, mut new) = (base, new);
+        base.summarize();
+        new.summarize();
+        pair_processes(&base, &mut new);
+        Some([base, new])
+    }
+}
+
+/// Gives the processes of `new` whose name is not in `base` the name of the one there which is not in `new`, if there is one each.
+fn pair_processes(base: &Profile, new: &mut Profile) {
+    let names = |profile: &Profile| {
+        let mut names: Vec<String> =
+            profile.processes.iter().map(|process| profile.strings.get(process.name).to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let (of_base, of_new) = (names(base), names(new));
+    let only = |of: &[String], other: &[String]| -> Vec<String> {
+        of.iter().filter(|name| !other.contains(name)).cloned().collect()
+    };
+    if let ([gone], [came]) = (&only(&of_base, &of_new)[..], &only(&of_new, &of_base)[..]) {
+        let (came, gone) = (came.clone(), new.strings.intern(gone));
+        for row in 0..new.processes.len() {
+            if new.strings.get(new.processes[row].name) == came {
+                new.processes[row].name = gone;
+            }
+        }
+        for row in 0..new.threads.len() {
+            if new.strings.get(new.threads[row].name) == came {
+                new.threads[row].name = gone;
+            }
+        }
+    }
+}
+
+/// Programs and libraries that are named with their build ids, at most.
+const BUILDS: usize = 8;
+
+fn facts(profile: &Profile, label: String, work: f64, order: Option<u32>) -> RunFacts {
+    let stats = &profile.stats;
+    let event = profile.events.get(profile.main.index());
+    let (mut value, mut samples) = (0u64, 0u64);
+    let mut by_stack: FxHashMap<u32, u64> = FxHashMap::default();
+    for sample in profile.samples.iter().filter(|sample| sample.event == profile.main) {
+        value = value.saturating_add(sample.value);
+        samples += u64::from(sample.count);
+        let sum = by_stack.entry(sample.stack.0).or_default();
+        *sum = sum.saturating_add(sample.value);
+    }
+    let mut by_image = vec![0u64; profile.images.len()];
+    for (stack, value) in by_stack {
+        if stack != 0
+            && let FrameKey::Code { image, .. } = profile.frames[profile.stacks[stack as usize].frame.index()].key
+        {
+            by_image[image.index()] = by_image[image.index()].saturating_add(value);
+        }
+    }
+    let mut images: Vec<usize> = (0..by_image.len()).filter(|row| by_image[*row] > 0).collect();
+    images.retain(|row| matches!(profile.images[*row].kind, ImageKind::File));
+    images.sort_by_key(|row| (std::cmp::Reverse(by_image[*row]), profile.strings.get(profile.images[*row].path)));
+    images.truncate(BUILDS);
+    let build = |row: usize| {
+        let image = &profile.images[row];
+        let id = image.build_id.as_ref().map(ToString::to_string)?;
+        Some((profile.strings.get(image.path).to_owned(), id))
+    };
+    let mut found_by: Vec<(&'static str, u64)> = stats.frames.iter().map(|(way, count)| (*way, *count)).collect();
+    found_by.sort_by_key(|(way, count)| (std::cmp::Reverse(*count), *way));
+    RunFacts {
+        label,
+        event: profile.main_event().to_owned(),
+        rate: stats.rate,
+        period: event.and_then(|event| event.period),
+        samples,
+        value,
+        work,
+        lost: stats.lost,
+        truncated: stats.truncated_total(),
+        unnamed: stats.unnamed_total(),
+        host: stats.host.clone(),
+        target: stats.target.clone(),
+        started_unix: stats.started_unix,
+        order,
+        found_by: found_by.into_iter().map(|(way, _)| way).collect(),
+        builds: images.into_iter().filter_map(build).collect(),
+        notes: stats.notes.clone(),
+    }
+}
+
+/// A run is cut into so many parts of equal time, to see how counts vary.
+const BLOCKS: usize = 20;
+/// Functions with fewer samples say nothing of that.
+const LEAST_SAMPLES: u64 = 40;
+
+/// How counts of functions vary over the time of a run: the median of variance by mean, 1 if there are no times.
+///
+/// A server under changing load has far more than 1 (30 s at 999 Hz, with traffic that is alike for half a second: 36). A program that does one
+/// thing after the other has more too, though each run is the same: of one run nobody can tell these apart.
+fn dispersion(profile: &Profile) -> f64 {
+    let samples = || profile.samples.iter().filter(|sample| sample.event == profile.main && sample.has_time());
+    let (Some(first), Some(last)) =
+        (samples().map(|sample| sample.time.0).min(), samples().map(|sample| sample.time.0).max())
+    else {
+        return 1.0;
+    };
+    let span = u128::from(last - first) + 1;
+    let mut counts: FxHashMap<u32, [u64; BLOCKS]> = FxHashMap::default();
+    for sample in samples().filter(|sample| sample.stack.0 != 0) {
+        let frame = profile.stacks[sample.stack.index()].frame;
+        let function = profile.lines_of(frame).first().map_or(u32::MAX - frame.0, |line| line.function.0);
+        let block = u128::from(sample.time.0 - first) * BLOCKS as u128 / span;
+        counts.entry(function).or_default()[block as usize] += u64::from(sample.count);
+    }
+    let mut factors: Vec<f64> = counts
+        .values()
+        .filter(|blocks| blocks.iter().sum::<u64>() >= LEAST_SAMPLES)
+        .map(|blocks| {
+            let mean = blocks.iter().sum::<u64>() as f64 / BLOCKS as f64;
+            let squares: f64 = blocks.iter().map(|count| (*count as f64 - mean).powi(2)).sum();
+            squares / (BLOCKS - 1) as f64 / mean
+        })
+        .collect();
+    median(&mut factors).max(1.0)
+}
