@@ -18,7 +18,9 @@ mod causes;
 mod check;
 mod compare;
 mod comparison;
+mod config;
 mod draw;
+mod glob;
 mod math;
 mod moderate;
 mod names;
@@ -28,12 +30,15 @@ mod runs;
 mod settings;
 mod table;
 mod verdict;
+mod which;
 
 pub use comparison::{
     Check, Comparison, Estimate, Fate, FunctionFacts, Level, Method, Moved, Outcome, Part, Renamed, Row, RunFacts,
     Side, Verdict,
 };
+pub use config::{Config, FailOn};
 pub use draw::Random;
+pub use glob::Glob;
 pub use names::{Matching, Step};
-pub use runs::{Noise, RunInput, Runs};
+pub use runs::{RunInput, Runs};
 pub use settings::{Allowed, Day, Rule, Scale, Settings, Which};

@@ -137,10 +137,3 @@ impl std::fmt::Display for Day {
         write!(out, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 }
-
-impl Which {
-    /// Whether `function` is one of them.
-    pub fn matches(&self, _function: &super::FunctionFacts) -> bool {
-        false
-    }
-}
