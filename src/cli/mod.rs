@@ -15,6 +15,7 @@ mod record;
 mod render;
 mod signals;
 mod style;
+mod words;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
