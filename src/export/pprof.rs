@@ -3,20 +3,23 @@
 //! The first value is the number of samples of the main event, then each event has one. Samples of one thread and stack are one; their
 //! times are lost, as pprof has none. Locations keep their address: as pprof wants mappings that do not overlap, each image gets a
 //! range of its own, whose addresses less its start are the image's offsets; kernel addresses stay as they are. A stack that is cut has
-//! `[truncated: ...]` as its outermost function.
+//! `[truncated: ...]` as its outermost function. Of a run that is kept with others of its series a comment has all that is known of it.
 
 use std::io::Write;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::formats::pprof::{function, label, line, location, mapping, profile as field, sample, value_type};
+use crate::formats::pprof::{RUN, function, label, line, location, mapping, profile as field, sample, value_type};
 use crate::formats::protobuf::Message;
+use crate::formats::stats_json;
 use crate::model::{
-    EventId, FrameId, FrameKey, ImageId, ImageKind, Profile, Resolution, StackEnd, StackId, StringId, ThreadId,
-    Truncation, Unit,
+    CaptureStats, EventId, FrameId, FrameKey, ImageId, ImageKind, Profile, Resolution, StackEnd, StackId, StringId,
+    ThreadId, Truncation, Unit,
 };
 
 /// Writes `profile` as gzip, as pprof's files are.
@@ -101,7 +104,8 @@ impl<'a> Writer<'a> {
             let name = self.string(&name);
             tail.number(field::DEFAULT_SAMPLE_TYPE, name);
         }
-        let notes: Vec<u64> = profile.stats.notes.iter().map(|note| self.string(note)).collect();
+        let mut notes: Vec<u64> = profile.stats.notes.iter().map(|note| self.string(note)).collect();
+        notes.extend(run(profile).map(|run| self.string(&run)));
         tail.numbers(field::COMMENT, notes);
         self.table.iter().for_each(|string| tail.bytes(field::STRING_TABLE, string.as_bytes()));
         out.write_all(tail.as_bytes())
@@ -301,6 +305,14 @@ impl<'a> Writer<'a> {
         self.strings.insert(text.to_owned(), row);
         row
     }
+}
+
+/// The comment that keeps what pprof has no place for, of a run of a series; without what the recording happened to cost.
+fn run(profile: &Profile) -> Option<String> {
+    profile.stats.run.as_ref()?;
+    let stats = CaptureStats { own_cpu: Duration::ZERO, peak_rss_bytes: 0, ..profile.stats.clone() };
+    let period = profile.events.get(profile.main.index()).and_then(|event| event.period);
+    Some(format!("{RUN}{}", json!({"format": 1, "period": period, "stats": stats_json(&stats)})))
 }
 
 /// The fields of bytes of a message that holds nothing else.

@@ -3,6 +3,10 @@
 //! <https://github.com/google/pprof/blob/main/proto/profile.proto>. Strings are rows of `string_table`, whose first is empty;
 //! ids of mappings, locations and functions are not 0, which stands for none.
 
+/// What a comment begins with that says which run of a series a profile is ([`crate::model::RunMark`]): JSON follows,
+/// `{"format": 1, "period": the nominal value of a sample or null, "stats": as [`super::stats_json`] has them}`.
+pub const RUN: &str = "flameprofile run: ";
+
 /// `Profile`.
 pub mod profile {
     /// What the values of samples are, a `ValueType` each.

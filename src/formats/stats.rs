@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{CaptureStats, OffCpuStats, Origin};
+use crate::model::{CaptureStats, OffCpuStats, Origin, RunMark};
 
 /// The statistics as a JSON object; shares are 0..1, and what is not known is `null`.
 ///
@@ -18,7 +18,8 @@ use crate::model::{CaptureStats, OffCpuStats, Origin};
 /// to number; `unnamed_images` is a list, most first, of `{image reason share help}`: what to install or to type, empty if nothing
 /// is known to help; `completed_late` is a number of samples, `null` of what was not recorded here;
 /// `off_cpu` is `null` or `{blocked_seconds waits runnable_seconds runnable_waits still_blocked blocked_before wakers_known lost_waits
-/// lost_seconds left_out on_cpu_seconds wall_seconds coverage}`, see [`OffCpuStats`].
+/// lost_seconds left_out on_cpu_seconds wall_seconds coverage}`, see [`OffCpuStats`]. Of a run that was kept with others of its series there
+/// is `run` too, `{key label order work}`, see [`RunMark`].
 pub fn stats_json(stats: &CaptureStats) -> Value {
     let is_known = stats.origin != Origin::Stacks;
     let origin = match stats.origin {
@@ -26,7 +27,7 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         Origin::Records => "records",
         Origin::Stacks => "stacks",
     };
-    json!({
+    let mut json = json!({
         "origin": origin,
         "event": stats.event,
         "rate": stats.rate,
@@ -61,7 +62,11 @@ pub fn stats_json(stats: &CaptureStats) -> Value {
         "target": stats.target,
         "host": stats.host,
         "started_unix": stats.started_unix,
-    })
+    });
+    if let Some(RunMark { key, label, order, work }) = &stats.run {
+        json["run"] = json!({"key": key, "label": label, "order": order, "work": work});
+    }
+    json
 }
 
 fn off_cpu(stats: &OffCpuStats) -> Value {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::model::{CaptureStats, FoundBy, KernelWalks, OffCpuStats, Origin, Truncation, Unnamed, UnnamedImage};
+use crate::model::{
+    CaptureStats, FoundBy, KernelWalks, OffCpuStats, Origin, RunMark, Truncation, Unnamed, UnnamedImage,
+};
 
 /// What was read, and what of it cannot be.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,8 @@ const MOST_SECONDS: f64 = 1.8e10;
 const MOST_COVERAGE: f64 = 1_000.0;
 /// A kernel's limit is below a millionth of it.
 const MOST_RATE: f64 = 1e9;
+/// Nobody counts more than nanoseconds.
+const MOST_WORK: f64 = 1e18;
 /// The year 9999 in seconds since 1970.
 const LAST_SECOND: u64 = 253_402_300_799;
 /// How far sums of shares may be off by rounding.
@@ -54,6 +58,7 @@ pub fn read_stats(json: &Value) -> StatsRead {
         records: reader.counts("records"),
         skipped: reader.counts("skipped"),
         off_cpu: reader.off_cpu(),
+        run: reader.run(),
         target: reader.text("target"),
         host: reader.text("host"),
         started_unix: reader.count("started_unix").unwrap_or(0),
@@ -202,6 +207,16 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn run(&mut self) -> Option<RunMark> {
+        self.value("run").as_object()?;
+        Some(RunMark {
+            key: self.text("run.key"),
+            label: self.text("run.label"),
+            order: self.count("run.order").and_then(|order| u32::try_from(order).ok()),
+            work: self.number("run.work", MOST_WORK).filter(|work| *work > 0.0).unwrap_or(1.0),
+        })
+    }
+
     fn off_cpu(&mut self) -> Option<OffCpuStats> {
         self.value("off_cpu").as_object()?;
         Some(OffCpuStats {
@@ -265,6 +280,7 @@ mod tests {
             target: "prog".into(),
             host: "box".into(),
             started_unix: 1_795_246_509,
+            run: Some(RunMark { key: "job".into(), label: "c0ffee".into(), order: Some(3), work: 2.5 }),
             ..CaptureStats::default()
         }
     }
@@ -315,6 +331,9 @@ mod tests {
             assert_eq!(check("rate", value, "rate").rate, None);
         }
         check("started_unix", json!(u64::MAX), "started_unix");
+        for value in [json!(-5.0), json!(1e300), json!("2")] {
+            assert_eq!(check("run.work", value, "run.work").run.unwrap().work, 1.0);
+        }
         check("truncated", json!({"stack copy": -5.0}), "truncated");
         check("truncated", json!({"of no reason": 0.1}), "truncated");
         check("truncated", json!({"stack copy": 0.9}), "complete + truncated");

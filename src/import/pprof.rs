@@ -12,11 +12,12 @@ use rustc_hash::FxHashMap;
 use super::source::{read_whole, refused};
 use super::tasks::Tasks;
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::pprof::{function, label, line, location, mapping, profile, sample, value_type};
+use crate::formats::pprof::{RUN, function, label, line, location, mapping, profile, sample, value_type};
 use crate::formats::protobuf::{Fields, Value};
+use crate::formats::{StatsRead, read_stats};
 use crate::model::{
-    BuildId, EventId, FrameId, FrameKey, FrameKind, ImageId, ImageKind, Line, Origin, Profile, ProfileBuilder, Sample,
-    StackEnd, StackId, Timestamp, Truncation, Unit, Unnamed,
+    BuildId, CaptureStats, EventId, FrameId, FrameKey, FrameKind, ImageId, ImageKind, Line, Origin, Profile,
+    ProfileBuilder, Sample, StackEnd, StackId, Timestamp, Truncation, Unit, Unnamed,
 };
 
 /// A message holds at most 2 GiB (<https://protobuf.dev/programming-guides/proto-limits/>).
@@ -384,19 +385,39 @@ impl<'a> Reader<'a> {
                 event.period = Some(period);
             }
         }
+        let comments: Vec<String> = tables.comments.iter().map(|row| tables.string(*row)).collect();
         let stats = &mut profile.stats;
-        stats.origin = Origin::Stacks;
-        stats.duration = Duration::from_nanos(tables.duration);
-        stats.started_unix = tables.time / 1_000_000_000;
-        stats.records.insert("samples".into(), self.samples);
-        stats.records.insert("locations".into(), tables.locations.len() as u64);
+        if let Some(run) = comments.iter().find_map(|text| text.strip_prefix(RUN)) {
+            let (read, period) = run_of(run);
+            *stats = read;
+            if let Some(event) = profile.events.get_mut(profile.main.index()) {
+                event.period = period.or(event.period);
+            }
+        } else {
+            stats.origin = Origin::Stacks;
+            stats.duration = Duration::from_nanos(tables.duration);
+            stats.started_unix = tables.time / 1_000_000_000;
+            stats.records.insert("samples".into(), self.samples);
+            stats.records.insert("locations".into(), tables.locations.len() as u64);
+            stats.notes.extend(comments.into_iter().filter(|text| !text.is_empty()));
+        }
         stats.skipped.extend(self.skipped.into_iter().map(|(what, count)| (what.to_owned(), count)));
-        stats.notes.extend(tables.comments.iter().map(|row| tables.string(*row)).filter(|text| !text.is_empty()));
         if let Some(offset) = tables.cut_at {
+            stats.is_as_recorded = false;
             stats.notes.push(format!("the file is cut or broken at byte {offset}: what is before it was read"));
         }
         profile
     }
+}
+
+/// What a comment of ours says of the run that the profile is, and the nominal value of its samples.
+fn run_of(text: &str) -> (CaptureStats, Option<u64>) {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let StatsRead { mut stats, refused } = read_stats(&json["stats"]);
+    if !refused.is_empty() {
+        stats.notes.push(format!("figures of the run that cannot be are left out: {}", refused.join(", ")));
+    }
+    (stats, json["period"].as_u64().filter(|period| *period > 0))
 }
 
 #[derive(Default)]

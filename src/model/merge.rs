@@ -198,6 +198,7 @@ impl Merger {
 fn add_stats(sum: &mut CaptureStats, other: CaptureStats) {
     sum.origin = sum.origin.max(other.origin);
     sum.is_as_recorded = false;
+    sum.run = None;
     if sum.rate != other.rate {
         sum.rate = None;
     }

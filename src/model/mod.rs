@@ -38,5 +38,5 @@ pub use profile::{
 };
 pub use reason::{ESTIMATES, FoundBy, FoundBySet, StackEnd, Truncation, Unnamed};
 pub use samples::{Sample, SampleTable, Samples};
-pub use stats::{CaptureStats, KernelWalks, Origin, UnnamedImage};
+pub use stats::{CaptureStats, KernelWalks, Origin, RunMark, UnnamedImage};
 pub use unit::Unit;

@@ -88,6 +88,21 @@ pub struct CaptureStats {
     pub host: String,
     /// When the recording began, seconds since 1970 (UTC).
     pub started_unix: u64,
+    /// Which run of a series it was, if it was kept as such.
+    pub run: Option<RunMark>,
+}
+
+/// Which run of a series a recording was, as whoever kept it wrote down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunMark {
+    /// Of which history: a job and a class of machines. Empty of a run that was kept with one comparison.
+    pub key: String,
+    /// Runs of one label are of the same program: a commit, or `base` and `new`.
+    pub label: String,
+    /// Which run of its series it was, from 0, if that is known.
+    pub order: Option<u32>,
+    /// Units of work that it did: more than 0.
+    pub work: f64,
 }
 
 /// Stacks that were walked in the kernel, by a BPF program that is attached to the sampling events.
