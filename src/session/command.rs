@@ -1,23 +1,35 @@
 //! The command that is started to be recorded.
 
-use std::process::{Child, Command};
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::options::{CommandStreams, RecordOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sampler::Target;
 use crate::sampler::sys::{self, WaitingChild, Whose};
 
 /// Starts a command that waits before it runs its program.
-pub(super) fn spawn(words: &[std::ffi::OsString], to_stderr: bool) -> Result<WaitingChild> {
+pub(super) fn spawn(words: &[std::ffi::OsString], options: &RecordOptions) -> Result<WaitingChild> {
     let Some((program, arguments)) = words.split_first() else {
         return Err(Error::new(ErrorKind::Usage, "no command is given").with_hint("profile -- COMMAND [ARGUMENT ..]"));
     };
     let mut command = Command::new(program);
     command.args(arguments);
-    if to_stderr {
+    let cannot_start = |error| Error::io(format!("cannot start {}", program.display()), error);
+    if options.command_output_to_stderr {
         command.stdout(std::io::stderr());
     }
-    WaitingChild::spawn(command).map_err(|error| Error::io(format!("cannot start {}", program.display()), error))
+    if let Some(CommandStreams { output, errors }) = &options.command_streams {
+        let copy = |file: &File| file.try_clone().map(Stdio::from).map_err(cannot_start);
+        command.stdin(Stdio::null());
+        command.stdout(output.as_deref().map_or_else(|| Ok(Stdio::null()), copy)?);
+        command.stderr(copy(errors)?);
+    }
+    if let Some(folder) = &options.command_folder {
+        command.current_dir(folder);
+    }
+    WaitingChild::spawn(command).map_err(cannot_start)
 }
 
 /// Explains why a command's program could not be run.

@@ -25,6 +25,7 @@ mod off_cpu;
 mod options;
 mod plan;
 mod record;
+mod series;
 mod stop;
 #[cfg(feature = "bpf")]
 mod tables;
@@ -37,7 +38,8 @@ mod worker;
 
 pub use finish::LateNames;
 pub use off_cpu::{OffCpuOptions, RecordedTime, States};
-pub use options::{RecordOptions, UseBpf};
+pub use options::{CommandStreams, RecordOptions, UseBpf};
 pub use record::{PerfData, Progress, Recording, Written, record, record_perf_data};
+pub use series::{Series, SeriesCommand, SeriesOptions, SeriesProgress, SeriesRun};
 pub use stop::Stop;
 pub use wait::Ended;

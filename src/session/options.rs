@@ -1,5 +1,6 @@
 //! What a recording is asked to be.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,15 @@ pub enum UseBpf {
     Never,
     /// Samples come both ways, each one twice, to compare: those that were walked in the kernel are of an event `bpf`.
     Both,
+}
+
+/// Where a command writes to; there is nothing to read for it.
+#[derive(Clone, Debug)]
+pub struct CommandStreams {
+    /// Its standard output; nowhere if not given.
+    pub output: Option<Arc<File>>,
+    /// Its standard error.
+    pub errors: Arc<File>,
 }
 
 /// What to record.
@@ -58,6 +68,10 @@ pub struct RecordOptions {
     pub downloads: Option<Arc<Downloads>>,
     /// Whether what a command writes to standard output goes to standard error.
     pub command_output_to_stderr: bool,
+    /// Where a command reads from and writes to; from and to where we do if not given.
+    pub command_streams: Option<CommandStreams>,
+    /// The folder that a command is started in; ours if not given.
+    pub command_folder: Option<PathBuf>,
 }
 
 impl RecordOptions {
@@ -82,6 +96,8 @@ impl RecordOptions {
             sysroot: None,
             downloads: None,
             command_output_to_stderr: false,
+            command_streams: None,
+            command_folder: None,
         }
     }
 }

@@ -139,7 +139,7 @@ fn record_to(
     let sampling = allowed_sampling(options.sampling, &facts, &mut notes)?;
     let cpus = sampler::sampled_cpus(options.cpus.as_ref())?;
     let waiting = match &options.target {
-        Target::Command(words) => Some(spawn(words, options.command_output_to_stderr)?),
+        Target::Command(words) => Some(spawn(words, options)?),
         _ => None,
     };
     // After the command was started: it keeps the limits that it was given.

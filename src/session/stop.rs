@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+
 /// Ends a recording early and keeps its result; clones are the same switch.
 #[derive(Clone, Debug)]
 pub struct Stop {
@@ -24,6 +26,12 @@ impl Stop {
     pub fn press(&self) {
         // A full pipe has been written to already.
         let _ = rustix::io::write(&self.ends.1, &[1]);
+    }
+
+    /// Whether it is pressed.
+    pub fn is_pressed(&self) -> bool {
+        let mut ends = [PollFd::from_borrowed_fd(self.pressed(), PollFlags::IN)];
+        rustix::event::poll(&mut ends, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// A descriptor that ends the recording when something is written to it, for signal handlers.
