@@ -6,6 +6,7 @@ use super::compare;
 use super::comparison::{Comparison, RunFacts, Side};
 use super::math::median;
 use super::names::{Matching, Normaliser};
+use super::noise::Noise;
 use super::settings::Settings;
 use crate::analyze::{CallTree, RunTree, View};
 use crate::model::{FrameKey, ImageKind, Merger, Profile, Unit};
@@ -21,15 +22,6 @@ pub struct RunInput {
     pub work: f64,
     /// Which one of the series it was, from 0, if that is known.
     pub order: Option<u32>,
-}
-
-/// What a history says of the noise between runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Noise {
-    /// The standard deviation of the logarithm of what a function takes per unit of work, beside that of counting.
-    pub deviation: f64,
-    /// On how many runs it rests.
-    pub runs: u32,
 }
 
 /// One run as it is compared.
