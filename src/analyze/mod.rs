@@ -13,6 +13,7 @@ mod growth;
 mod leaves;
 #[cfg(test)]
 mod made;
+mod names_like;
 mod node;
 mod paths;
 mod pre_order;
@@ -28,6 +29,7 @@ pub use call_tree::CallTree;
 pub use diff_top::{DiffFunction, DiffTop};
 pub use diff_tree::{DiffTree, Side};
 pub use leaves::{Leaf, Leaves};
+pub use names_like::names_like;
 pub use node::{Node, NodeId, Place};
 pub use paths::{Label, Paths};
 pub use relatives::{Relative, Relatives};

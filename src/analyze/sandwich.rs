@@ -2,6 +2,7 @@
 
 use super::call_tree::CallTree;
 use super::growth::Growth;
+use super::names_like::names_like;
 use super::top::Top;
 use super::view::{View, aggregate};
 use crate::model::{FrameKind, Profile};
@@ -62,57 +63,13 @@ impl Sandwich {
     }
 }
 
-/// How many names are proposed.
-const PROPOSED: usize = 5;
-
 /// Names of functions in `tree` that may be meant by `text`: those that contain it whatever its case, else those of almost the same
 /// letters. The one that takes most comes first, and there are at most five.
 pub fn functions_like<'a>(tree: &'a CallTree, text: &str) -> Vec<&'a str> {
     let mut functions = Top::build(tree).functions;
     functions.sort_by_key(|function| std::cmp::Reverse((function.total_value, function.self_value)));
-    let lower = text.to_lowercase();
-    let names = |pass: &dyn Fn(&str) -> bool| {
-        let mut names: Vec<&str> = Vec::new();
-        for function in functions.iter().filter(|function| function.kind != FrameKind::Task) {
-            let name = tree.names.get(function.name);
-            if names.len() < PROPOSED && !names.contains(&name) && pass(name) {
-                names.push(name);
-            }
-        }
-        names
-    };
-    let containing = names(&|name| name.to_lowercase().contains(&lower));
-    if !containing.is_empty() {
-        return containing;
-    }
-    let wanted = last_part(&lower);
-    let most = wanted.chars().count() / 3;
-    names(&|name| {
-        let name = name.to_lowercase();
-        let name = last_part(&name);
-        // Of a name that is far longer no letter needs to be looked at.
-        name.len().abs_diff(wanted.len()) <= 4 * most && differences(name, wanted) <= most
-    })
-}
-
-/// What stands behind the last `::` or `.` of a name.
-fn last_part(name: &str) -> &str {
-    name.rsplit([':', '.']).find(|part| !part.is_empty()).unwrap_or(name)
-}
-
-/// How many letters must be put in, left out or changed to make one text of the other (Levenshtein's distance).
-fn differences(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    for (row, letter) in one.chars().enumerate() {
-        let mut next = vec![row + 1];
-        for (column, of_other) in other.iter().enumerate() {
-            let changed = last[column] + usize::from(letter != *of_other);
-            next.push(changed.min(last[column + 1] + 1).min(next[column] + 1));
-        }
-        last = next;
-    }
-    last[other.len()]
+    let functions = functions.iter().filter(|function| function.kind != FrameKind::Task);
+    names_like(functions.map(|function| tree.names.get(function.name)), text)
 }
 
 #[cfg(test)]
