@@ -15,6 +15,7 @@ pub mod name;
 pub mod number;
 mod picture;
 pub mod relatives;
+pub mod report;
 mod summary;
 pub mod svg;
 pub mod top;

@@ -30,10 +30,26 @@ pub fn write(tree: &CallTree, profile: &Profile, options: &TopOptions, out: &mut
 }
 
 pub(super) fn write_text(text: &str, options: &TopOptions, out: &mut impl Write) -> Result<()> {
-    let ascii = (options.bars == Bars::Ascii).then(|| text.replace('…', "~").replace('µ', "u"));
+    let ascii = (options.bars == Bars::Ascii).then(|| ascii(text));
     out.write_all(ascii.as_deref().unwrap_or(text).as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Error::io("cannot write the table", error))
+}
+
+/// Signs that not every terminal has, by such as do.
+fn ascii(text: &str) -> String {
+    const SIGNS: [(char, &str); 9] = [
+        ('…', "~"),
+        ('µ', "u"),
+        ('→', "->"),
+        ('·', "-"),
+        ('α', "alpha"),
+        ('÷', "/"),
+        ('⇆', "<->"),
+        ('≤', "<="),
+        ('∞', "inf"),
+    ];
+    SIGNS.iter().fold(text.to_owned(), |text, (sign, ascii)| text.replace(*sign, ascii))
 }
 
 /// The function that is meant by `name`: that of this very name, else the only one whose name has it in it.

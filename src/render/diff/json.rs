@@ -59,7 +59,8 @@ fn nodes(diff: &DiffTree, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "]}}")
 }
 
-fn unit(unit: Unit) -> &'static str {
+/// A unit, as it stands in JSON.
+pub(in crate::render) fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Nanoseconds => "ns",
         Unit::Count => "count",
@@ -67,7 +68,8 @@ fn unit(unit: Unit) -> &'static str {
     }
 }
 
-fn kind(kind: FrameKind) -> &'static str {
+/// A kind, as it stands in JSON.
+pub(in crate::render) fn kind(kind: FrameKind) -> &'static str {
     match kind {
         FrameKind::User => "user",
         FrameKind::Kernel => "kernel",

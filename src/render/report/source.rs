@@ -1,0 +1,73 @@
+//! Which source files are the repository's: only those can be pointed at.
+
+use crate::gate::FunctionFacts;
+
+/// A place in a file of the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its path from the repository's top, without `.` and `..`.
+    pub path: String,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+/// Where a function stands, if that is in the repository: a relative path, or an absolute one below `workspace`.
+pub fn in_repository(function: &FunctionFacts, workspace: Option<&str>) -> Option<Place> {
+    /// As long as a path may be on Linux (`PATH_MAX`).
+    const LONGEST: usize = 4_096;
+    let file = function.file.as_str();
+    if file.is_empty() || function.line == 0 || file.len() > LONGEST || file.chars().any(char::is_control) {
+        return None;
+    }
+    let inside = match file.strip_prefix('/') {
+        None => file,
+        Some(_) => {
+            let top = workspace?.trim_end_matches('/');
+            if top.is_empty() {
+                return None;
+            }
+            file.strip_prefix(top)?.strip_prefix('/')?
+        }
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in inside.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            // A generated file has no place: `<stdin>`, `<built-in>`.
+            part if part.starts_with('<') => return None,
+            part => parts.push(part),
+        }
+    }
+    (!parts.is_empty()).then(|| Place { path: parts.join("/"), line: function.line })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_the_repository_are_pointed_at() {
+        let check = |file: &str, workspace: Option<&str>, expected: Option<&str>| {
+            let function = FunctionFacts { file: file.to_owned(), line: 7, ..FunctionFacts::default() };
+            let found = in_repository(&function, workspace);
+            assert_eq!(found.as_ref().map(|place| place.path.as_str()), expected, "{file}");
+        };
+        check("src/crc.c", None, Some("src/crc.c"));
+        check("./a/../src//crc.c", None, Some("src/crc.c"));
+        check("../crc.c", None, None);
+        check("a/../../crc.c", None, None);
+        check("/home/ci/project/src/crc.c", Some("/home/ci/project/"), Some("src/crc.c"));
+        check("/home/ci/project2/src/crc.c", Some("/home/ci/project"), None);
+        check("/rustc/abc/library/core/src/num.rs", Some("/home/ci/project"), None);
+        check("/etc/passwd", Some("/"), None);
+        check("/src/crc.c", None, None);
+        check("<stdin>", None, None);
+        check("a\nb.c", None, None);
+        check("", None, None);
+        let unknown = FunctionFacts { file: "a.c".to_owned(), ..FunctionFacts::default() };
+        assert_eq!(in_repository(&unknown, None), None);
+    }
+}
