@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Args, ValueEnum};
 use flameprofile::analyze::{DiffTree, View};
+use flameprofile::gate::{Runs, Side as RunSide};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
 use flameprofile::model::{CaptureStats, Event, EventId, Profile};
 use flameprofile::render::folded::FoldedOptions;
@@ -22,8 +23,10 @@ use flameprofile::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::from::kind_parser;
+use super::gate::{self, GateArgs};
 use super::progress::ProgressLine;
 use super::render::{Format, Outlet, OutputArgs, PictureView};
+use super::runs::{self, RunFile};
 use super::signals;
 use super::style::{self, Paint};
 
@@ -67,8 +70,26 @@ pub struct DiffArgs {
     /// The root of a copy of the files that the recorded programs saw
     #[arg(long, value_name = "FOLDER", help_heading = "Names")]
     pub sysroot: Option<PathBuf>,
+    /// Units of work that a run did, where files do not say: one number for all runs, or BASE,NEW [default: a run is the unit]
+    #[arg(long, value_name = "UNITS", value_parser = work, help_heading = "Gate")]
+    pub work: Option<[f64; 2]>,
+    #[command(flatten)]
+    pub gate: GateArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Units of work: `1000`, or `1000,1200` for base and new.
+fn work(text: &str) -> std::result::Result<[f64; 2], String> {
+    let units = |text: &str| -> Option<f64> {
+        let units: f64 = text.trim().parse().ok()?;
+        (units.is_finite() && units > 0.0).then_some(units)
+    };
+    let (base, new) = text.split_once(',').unwrap_or((text, text));
+    units(base)
+        .zip(units(new))
+        .map(|(base, new)| [base, new])
+        .ok_or_else(|| "numbers above 0: 1000, or 1000,1200".to_owned())
 }
 
 /// What the width of a frame is.
@@ -149,6 +170,9 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
         ..ImportOptions::default()
     };
     signals::set_on_signal(&options.stop)?;
+    if args.gate.is_asked_for(outlet.format()) {
+        return gated(args, outlet, &sides, &options);
+    }
     let base = sides[0].read(&options, args)?;
     let (base, new) = match sides.get(1) {
         Some(side) => {
@@ -170,6 +194,74 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     let (format, to_terminal) = (outlet.format(), outlet.is_to_terminal());
     outlet.write_other(&mut |out| compared.render(format, to_terminal, out), &stats, said)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells changes from chance: each file is a run.
+fn gated(args: &DiffArgs, outlet: Outlet<'_>, sides: &[Side], options: &ImportOptions) -> Result<ExitCode> {
+    let demands = args.gate.demands()?;
+    let mut runs = Runs::new(args.gate.matching.clone(), gate::needs_profiles(outlet.format()));
+    let mut progress = ProgressLine::new(!args.output.quiet, None);
+    let work = |side: RunSide| args.work.map(|work| work[side as usize]);
+    if let [both] = sides {
+        let (base, new) = halves(both, both.read(options, args)?)?;
+        for (side, profile) in [(RunSide::Base, base), (RunSide::New, new)] {
+            gate::add(&mut runs, side, format!("{} of {}", side.name(), both.named.display()), profile, work(side));
+        }
+    } else {
+        let mut files: Vec<RunFile> = Vec::new();
+        for (side, of) in [RunSide::Base, RunSide::New].into_iter().zip(sides) {
+            files.extend(of.files.iter().map(|path| RunFile { side, path: path.clone(), work: work(side) }));
+        }
+        // Whoever lists them in another order gets the same bytes.
+        files.sort_by(|a, b| (a.side, &a.path).cmp(&(b.side, &b.path)));
+        let mut first: Option<(RunFile, (String, flameprofile::model::Unit))> = None;
+        runs::read(&files, options, &mut runs, &mut progress, &mut |file, profile| {
+            let side = &sides[file.side as usize];
+            Side { files: vec![file.path.clone()], named: file.path.clone(), ..side.clone() }.refuse_empty(profile)?;
+            let event = drawn(profile);
+            match &first {
+                Some((other, of_other)) if *of_other != event => Err(other_event((other, of_other), (file, &event))),
+                Some(_) => Ok(()),
+                None => {
+                    first = Some((file.clone(), event));
+                    Ok(())
+                }
+            }
+        })?;
+    }
+    let compared = gate::Compared {
+        runs,
+        demands,
+        history: None,
+        work_unit: if args.work.is_some() { "unit of work" } else { "run" }.to_owned(),
+        missing: Vec::new(),
+        gate: &args.gate,
+        output: &args.output,
+        width: args.width.into(),
+    };
+    compared.finish(outlet)
+}
+
+type OfRun<'a> = (&'a RunFile, &'a (String, flameprofile::model::Unit));
+
+fn other_event((one, of_one): OfRun<'_>, (other, of_other): OfRun<'_>) -> Error {
+    let (one, other) = (one.path.display(), other.path.display());
+    let message = match of_one.0 == of_other.0 {
+        true => format!("{} has another unit in {one} than in {other}", of_one.0),
+        false => format!("{one} is of the event {}, {other} of {}: they count different things", of_one.0, of_other.0),
+    };
+    Error::new(ErrorKind::Usage, message)
+        .with_hint("record all runs with one event, or choose one that all have: profile diff -e EVENT ..")
+}
+
+impl From<DiffWidth> for render::DiffWidth {
+    fn from(width: DiffWidth) -> render::DiffWidth {
+        match width {
+            DiffWidth::New => render::DiffWidth::New,
+            DiffWidth::Base => render::DiffWidth::Base,
+            DiffWidth::Both => render::DiffWidth::Both,
+        }
+    }
 }
 
 /// Both sides, and how they are shown.
@@ -212,12 +304,7 @@ impl Compared<'_> {
 
     /// The picture of [`Compared::tree`].
     fn picture(&self, format: Format, mut out: &mut dyn Write) -> Result<()> {
-        let diff_width = match self.args.width {
-            DiffWidth::New => render::DiffWidth::New,
-            DiffWidth::Base => render::DiffWidth::Base,
-            DiffWidth::Both => render::DiffWidth::Both,
-        };
-        let options = PictureOptions { diff_width, ..self.args.output.picture() };
+        let options = PictureOptions { diff_width: self.args.width.into(), ..self.args.output.picture() };
         match format {
             Format::Html => html::write_diff(&self.tree(), self.base, self.new, &options, &mut out),
             _ => svg::write_diff(&self.tree(), self.base, self.new, &options, &mut out),
@@ -391,13 +478,19 @@ fn refuse_twice(sides: &[Side]) -> Result<()> {
     Ok(())
 }
 
+fn event_name(profile: &Profile, event: &Event) -> String {
+    plain(profile.strings.get(event.name)).to_owned()
+}
+
+/// The event that is compared, and what it counts.
+fn drawn(profile: &Profile) -> (String, flameprofile::model::Unit) {
+    let event = &profile.events[profile.main.index()];
+    (event_name(profile, event), event.unit)
+}
+
 /// Refuses events that do not count the same.
 fn comparable(sides: &[Side], base: &Profile, new: &Profile) -> Result<()> {
-    let name = |profile: &Profile, event: &Event| plain(profile.strings.get(event.name)).to_owned();
-    let drawn = |profile: &Profile| {
-        let event = &profile.events[profile.main.index()];
-        (name(profile, event), event.unit)
-    };
+    let name = event_name;
     let (of_base, of_new) = (drawn(base), drawn(new));
     if of_base == of_new {
         return Ok(());

@@ -1,11 +1,24 @@
 //! What `diff` and `compare` have in common: the arguments of the gate, and what is done with its verdict.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use flameprofile::gate::{Comparison, Matching, Outcome, Scale, Settings};
+use flameprofile::analyze::{DiffTree, View};
+use flameprofile::gate::{
+    self, Comparison, Config, Day, Fate, Matching, Noise, Outcome, RunInput, Runs, Scale, Settings, Side,
+};
+use flameprofile::model::Profile;
+use flameprofile::render::name::printable;
+use flameprofile::render::report::{self, ReportOptions};
+use flameprofile::render::top::TopOptions;
+use flameprofile::render::{self, diff, html, svg};
 use flameprofile::{Error, ErrorKind, Result};
+
+use super::render::{Format, Outlet, OutputArgs};
+use super::style::{self, Paint};
 
 /// What a gate demands.
 #[derive(Args, Clone, Debug)]
@@ -89,8 +102,13 @@ fn share(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl GateArgs {
+    /// Whether runs are compared, and not sums.
+    pub fn is_asked_for(&self, _format: Format) -> bool {
+        self.gate || self.explain.is_some()
+    }
+
     /// The settings: what is typed, before what the file says, before what is usual.
-    pub fn settings(&self, file: Settings) -> Result<Settings> {
+    fn settings(&self, file: Settings) -> Result<Settings> {
         let mut settings = file;
         let given = |value: Option<f64>, setting: &mut f64| *setting = value.unwrap_or(*setting);
         given(self.alpha, &mut settings.alpha);
@@ -115,19 +133,192 @@ impl GateArgs {
         Ok(settings)
     }
 
-    /// The exit status that a verdict has.
-    pub fn status(&self, comparison: &Comparison) -> ExitCode {
-        let fails = |what: FailOn| self.fail_on.contains(&what);
-        let has_improved = || {
-            let rows = comparison.rows.iter().chain([&comparison.total]);
-            rows.into_iter().any(|row| row.fate == flameprofile::gate::Fate::Improved)
+    /// What is demanded by the file, if there is one, and by what was typed.
+    pub fn demands(&self) -> Result<Demands> {
+        const USUAL: &str = "profile.toml";
+        let path = self.config.as_deref().or(Some(Path::new(USUAL)).filter(|path| path.is_file()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let over = Settings { today: Some(Day::from_unix(now)), ..Settings::default() };
+        let config = match path {
+            Some(path) => Config::read(path, over)?,
+            None => Config { settings: over, fail_on: None },
         };
-        match comparison.verdict.outcome {
-            _ if self.warn_only || !self.gate => ExitCode::SUCCESS,
-            Outcome::Regression => ExitCode::from(1),
-            Outcome::Inconclusive if fails(FailOn::Inconclusive) => ExitCode::from(3),
-            Outcome::NoChange if fails(FailOn::Change) && has_improved() => ExitCode::from(1),
-            Outcome::Inconclusive | Outcome::NoChange => ExitCode::SUCCESS,
+        let fail_on = match (&self.fail_on[..], config.fail_on) {
+            ([], Some(of_file)) => of_file,
+            (typed, _) => typed.iter().map(|what| (*what).into()).collect(),
+        };
+        Ok(Demands {
+            settings: self.settings(config.settings)?,
+            fail_on,
+            is_gate: self.gate,
+            warn_only: self.warn_only,
+        })
+    }
+}
+
+impl From<FailOn> for gate::FailOn {
+    fn from(what: FailOn) -> gate::FailOn {
+        match what {
+            FailOn::Regression => gate::FailOn::Regression,
+            FailOn::Inconclusive => gate::FailOn::Inconclusive,
+            FailOn::Change => gate::FailOn::Change,
         }
     }
+}
+
+/// What is demanded, and what fails.
+#[derive(Clone, Debug)]
+pub struct Demands {
+    pub settings: Settings,
+    fail_on: Vec<gate::FailOn>,
+    is_gate: bool,
+    warn_only: bool,
+}
+
+impl Demands {
+    /// The exit status that a verdict has.
+    pub fn status(&self, comparison: &Comparison) -> u8 {
+        let fails = |what: gate::FailOn| self.fail_on.contains(&what);
+        let has_improved = || {
+            let mut rows = comparison.rows.iter().chain([&comparison.total]);
+            rows.any(|row| row.fate == Fate::Improved)
+        };
+        match comparison.verdict.outcome {
+            _ if self.warn_only || !self.is_gate => 0,
+            Outcome::Regression => 1,
+            Outcome::Inconclusive if fails(gate::FailOn::Inconclusive) => 3,
+            Outcome::NoChange if fails(gate::FailOn::Change) && has_improved() => 1,
+            Outcome::Inconclusive | Outcome::NoChange => 0,
+        }
+    }
+}
+
+/// What was read or recorded, and what is to be made of it.
+#[derive(Debug)]
+pub struct Compared<'a> {
+    pub runs: Runs,
+    pub demands: Demands,
+    /// What a history says of the noise between runs.
+    pub history: Option<Noise>,
+    /// What one unit of work is: `run`, `request`.
+    pub work_unit: String,
+    /// What was told beside the verdict: that it was stopped early.
+    pub missing: Vec<String>,
+    pub gate: &'a GateArgs,
+    pub output: &'a OutputArgs,
+    /// How pictures are drawn, beside what `output` says.
+    pub width: render::DiffWidth,
+}
+
+/// Whether profiles of whole sides are needed for what is written.
+pub fn needs_profiles(format: Format) -> bool {
+    matches!(format, Format::Svg | Format::Html | Format::Folded)
+}
+
+impl Compared<'_> {
+    /// Compares, writes what is asked for, and says the verdict on standard error where it is not what was written.
+    pub fn finish(mut self, outlet: Outlet<'_>) -> Result<ExitCode> {
+        let mut comparison = self.runs.compare(&self.demands.settings, self.history.as_ref());
+        comparison.work_unit.clone_from(&self.work_unit);
+        if !self.missing.is_empty() {
+            comparison.verdict.outcome = Outcome::Inconclusive;
+            comparison.verdict.missing.splice(0..0, self.missing.iter().cloned());
+        }
+        let status = self.demands.status(&comparison);
+        let options = ReportOptions { command: command_line(), exit_status: status, ..ReportOptions::default() };
+        let merged = self.runs.merged();
+        let written = Written { comparison: &comparison, merged: merged.as_ref(), options: &options, of: &self };
+        let (format, to_terminal) = (outlet.format(), outlet.is_to_terminal());
+        let stats = report_json(&comparison, &options)?;
+        let style = style_of(to_terminal);
+        let said = match (&self.gate.explain, format) {
+            (Some(name), _) => report::explain(&comparison, name, &options, &style)?,
+            _ => String::new(),
+        };
+        let mut text = String::new();
+        if !matches!(format, Format::Top) || self.gate.explain.is_some() {
+            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            let mut table = Vec::new();
+            let options_of_text = TopOptions { limit: Some(10), ..style_of(is_terminal) };
+            if !self.output.quiet && self.gate.explain.is_none() {
+                report::text::write(&comparison, &options, &options_of_text, &mut table)?;
+            }
+            text = String::from_utf8_lossy(&table).into_owned();
+        }
+        let is_explained = self.gate.explain.is_some() && format == Format::Top;
+        outlet.write_other(
+            &mut |out| match is_explained {
+                true => out.write_all(said.as_bytes()).map_err(|error| Error::io("cannot write", error)),
+                false => written.render(format, to_terminal, out),
+            },
+            &stats,
+            text,
+        )?;
+        Ok(ExitCode::from(status))
+    }
+}
+
+/// What is written, in any format.
+struct Written<'a> {
+    comparison: &'a Comparison,
+    merged: Option<&'a [Profile; 2]>,
+    options: &'a ReportOptions,
+    of: &'a Compared<'a>,
+}
+
+impl Written<'_> {
+    fn render(&self, format: Format, to_terminal: bool, mut out: &mut dyn Write) -> Result<()> {
+        match (format, self.merged) {
+            (Format::Json, _) => report::json::write(self.comparison, self.options, &mut out),
+            (Format::Svg | Format::Html | Format::Folded, Some([base, new])) => self.picture(format, base, new, out),
+            _ => report::text::write(self.comparison, self.options, &style_of(to_terminal), &mut out),
+        }
+    }
+
+    fn picture(&self, format: Format, base: &Profile, new: &Profile, mut out: &mut dyn Write) -> Result<()> {
+        let OutputArgs { per_thread, per_process, annotate, .. } = *self.of.output;
+        let view = View { per_thread, per_process, ..View::default() };
+        if format == Format::Folded {
+            return diff::folded::write(base, new, &view, &render::folded::FoldedOptions { annotate }, &mut out);
+        }
+        let options = render::PictureOptions { diff_width: self.of.width, ..self.of.output.picture() };
+        let tree = DiffTree::build(base, new, &view, true);
+        match format {
+            Format::Html => html::write_diff(&tree, base, new, &options, &mut out),
+            _ => svg::write_diff(&tree, base, new, &options, &mut out),
+        }
+    }
+}
+
+fn style_of(to_terminal: bool) -> TopOptions {
+    let width = if to_terminal { style::terminal_width() } else { None };
+    TopOptions { width, color: Paint::new(to_terminal).is_on(), ..TopOptions::default() }
+}
+
+fn report_json(comparison: &Comparison, options: &ReportOptions) -> Result<serde_json::Value> {
+    let mut json = Vec::new();
+    report::json::write(comparison, options, &mut json)?;
+    Ok(serde_json::from_slice(&json).unwrap_or_default())
+}
+
+/// What was typed, as a shell would read it.
+fn command_line() -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=:,@%+".contains(&byte);
+    let words = std::env::args_os().enumerate().map(|(at, word)| {
+        let word = word.to_string_lossy();
+        match at {
+            0 => "profile".to_owned(),
+            _ if !word.is_empty() && word.bytes().all(is_plain) => word.into_owned(),
+            _ => format!("'{}'", word.replace('\'', "'\\''")),
+        }
+    });
+    printable(&words.collect::<Vec<String>>().join(" ")).into_owned()
+}
+
+/// Adds a run: its units of work are those that were typed, else those that it was kept with.
+pub fn add(runs: &mut Runs, side: Side, label: String, profile: Profile, work: Option<f64>) {
+    let mark = profile.stats.run.as_ref();
+    let work = work.or(mark.map(|mark| mark.work)).unwrap_or(1.0);
+    let order = mark.and_then(|mark| mark.order);
+    runs.add(side, RunInput { label, profile, work, order });
 }

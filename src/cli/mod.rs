@@ -13,6 +13,7 @@ mod perf_data;
 mod progress;
 mod record;
 mod render;
+mod runs;
 mod signals;
 mod style;
 mod words;

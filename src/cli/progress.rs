@@ -82,6 +82,13 @@ impl ProgressLine {
         });
     }
 
+    /// Shows how many runs of a comparison are read.
+    pub fn show_runs(&mut self, done: usize, of: usize) {
+        if self.on {
+            self.write(&format!("reading: {done} of {of} runs"));
+        }
+    }
+
     fn write(&mut self, text: &str) {
         self.shown = true;
         let _ = write!(std::io::stderr(), "\r\x1b[K{text}");

@@ -7,7 +7,7 @@ use super::compare::Judged;
 use super::comparison::{Fate, Moved, Part, Row};
 use super::math::t_quantile;
 use super::runs::Runs;
-use super::settings::{Rule, Settings};
+use super::settings::{Allowed, Rule, Settings};
 use super::table::{Table, mean};
 use crate::analyze::{RunNode, Sum};
 
@@ -123,7 +123,10 @@ fn accepted(row: &Row, settings: &Settings) -> Option<Fate> {
         return Some(Fate::Ignored(rule));
     }
     let change = row.on(settings.scale).change;
-    let allowed = settings.allowed.iter().position(|of| of.which.matches(&row.function) && change <= of.up_to);
+    let is_over = |of: &Allowed| settings.today.is_some_and(|today| of.expired(today));
+    let allowed = settings.allowed.iter();
+    let allowed = allowed.map(|of| !is_over(of) && change <= of.up_to && of.which.matches(&row.function));
+    let allowed = allowed.into_iter().position(|holds| holds);
     allowed.map(Fate::Allowed)
 }
 

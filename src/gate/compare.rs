@@ -5,9 +5,9 @@ use super::check;
 use super::comparison::{Comparison, Estimate, Fate, Method, Part, Row, Verdict};
 use super::math::{normal_above, t_above, t_quantile};
 use super::moderate::Prior;
+use super::noise::Noise;
 use super::relabel::{MOST_RUNS, Relabellings, Seen, Tests};
 use super::rename;
-use super::noise::Noise;
 use super::runs::Runs;
 use super::settings::{Scale, Settings};
 use super::table::{Line, Table, mean};
@@ -35,6 +35,10 @@ pub(super) fn compare(runs: &Runs, settings: &Settings, history: Option<&Noise>)
     let event = table.runs.first().map_or_else(String::new, |run| run.facts.event.clone());
     let unit = table.runs.first().map_or(Unit::Count, |run| run.unit);
     check::too_few_names(&mut checks, &table);
+    if let Some(today) = settings.today {
+        let functions = table.functions(runs);
+        checks.extend(settings.findings(today, functions.iter()));
+    }
     let mut comparison = Comparison {
         settings: settings.clone(),
         event,

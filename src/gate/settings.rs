@@ -58,6 +58,8 @@ pub struct Settings {
     pub allowed: Vec<Allowed>,
     /// The file that rules came from, for messages.
     pub config: Option<PathBuf>,
+    /// The day on which it is asked whether what is accepted still is.
+    pub today: Option<Day>,
 }
 
 impl Default for Settings {
@@ -76,6 +78,7 @@ impl Default for Settings {
             rules: Vec::new(),
             allowed: Vec::new(),
             config: None,
+            today: None,
         }
     }
 }

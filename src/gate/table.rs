@@ -4,7 +4,7 @@ use super::comparison::{FunctionFacts, Part, Side};
 use super::math::weighted_median;
 use super::runs::{Run, Runs};
 use super::settings::{Scale, Settings};
-use crate::analyze::Sum;
+use crate::analyze::{RunFunction, RunTree, Sum};
 use crate::model::FrameKind;
 
 /// A function needs so many samples a run, on average over all runs, to be tested.
@@ -81,14 +81,7 @@ impl<'a> Table<'a> {
         let mut untested = [0.0; 2];
         for (row, function) in tree.functions.iter().enumerate() {
             let is_note = matches!(function.kind, FrameKind::Note | FrameKind::Task | FrameKind::OffCpu);
-            let module = tree.names.get(function.module);
-            let facts = FunctionFacts {
-                name: tree.names.get(function.name).to_owned(),
-                kind: Some(function.kind),
-                module: module.rsplit('/').next().unwrap_or(module).to_owned(),
-                file: tree.names.get(function.file).to_owned(),
-                line: function.line,
-            };
+            let facts = facts(tree, function);
             let of = |sums: &[Vec<Sum>]| -> Vec<Sum> { sums.iter().map(|of_run| of_run[row]).collect() };
             let (of_own, of_inclusive) = (of(&own), of(&inclusive));
             let value = |sums: &[Sum]| sums.iter().map(|sum| sum.value).sum::<f64>();
@@ -132,6 +125,11 @@ impl<'a> Table<'a> {
         table.offsets[Scale::Share as usize] = table.logarithms_of(&table.lines[0].sums, Scale::Work);
         table.offsets[Scale::Robust as usize] = table.factors();
         table
+    }
+
+    /// All functions, tested or not.
+    pub fn functions(&self, runs: &Runs) -> Vec<FunctionFacts> {
+        runs.tree.functions.iter().map(|function| facts(&runs.tree, function)).collect()
     }
 
     /// Units of work of each run.
@@ -196,6 +194,17 @@ impl<'a> Table<'a> {
     pub fn robust_factor(&self) -> f64 {
         let factors = &self.offsets[Scale::Robust as usize];
         (mean(factors[self.base..].iter().copied()) - mean(factors[..self.base].iter().copied())).exp()
+    }
+}
+
+fn facts(tree: &RunTree, function: &RunFunction) -> FunctionFacts {
+    let module = tree.names.get(function.module);
+    FunctionFacts {
+        name: tree.names.get(function.name).to_owned(),
+        kind: Some(function.kind),
+        module: module.rsplit('/').next().unwrap_or(module).to_owned(),
+        file: tree.names.get(function.file).to_owned(),
+        line: function.line,
     }
 }
 
