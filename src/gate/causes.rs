@@ -309,9 +309,10 @@ impl<'a> Look<'a> {
             let size = |row: &Row| row.base.max(row.new);
             size(a.1).total_cmp(&size(b.1)).then_with(|| a.1.function.name.cmp(&b.1.function.name))
         });
-        let reach = t_quantile(0.05, judged.df);
         for (other, caller) in callers {
-            let error = reach * judged.errors[other] * caller.share.max(caller.share + caller.of_total);
+            let error = t_quantile(0.05, judged.df[other])
+                * judged.errors[other]
+                * caller.share.max(caller.share + caller.of_total);
             if caller.of_total.abs() + error < 0.5 * rise {
                 let from = self.fallen(self.table.lines[other].function?, rise);
                 return Some(Moved {

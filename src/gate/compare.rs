@@ -78,8 +78,8 @@ pub(super) struct Judged {
     pub estimates: [Vec<Estimate>; 3],
     /// Standard errors of the logarithms on the gate's scale.
     pub errors: Vec<f64>,
-    /// Degrees of freedom of the intervals.
-    pub df: f64,
+    /// Degrees of freedom of each line.
+    pub df: Vec<f64>,
     /// The t that must be reached.
     pub critical: f64,
     /// What variances are moderated with on the gate's scale.
@@ -94,7 +94,7 @@ impl Judged {
             Method::OneRun { noise, .. } => one_run_seen(table, &logs, sums, noise),
             Method::Relabelled { .. } | Method::Holm => {
                 let samples = mean(sums.iter().map(|sum| sum.samples));
-                Tests::new(&[(&logs, samples)], table.base, &self.prior).seen()[0]
+                Tests::new(&[(&logs, self.prior.variance(samples), self.prior.df)], table.base).seen()[0]
             }
         }
     }
@@ -111,23 +111,32 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
     // Too few runs to be surer than that by relabelling: what is assumed of t then has to do.
     let relabellings = relabellings.filter(|ways| ways.least_p() <= settings.alpha);
     let mut method = Method::Holm;
-    let (mut noise, mut errors, mut df, mut critical) = (0.0, Vec::new(), 1.0, 0.0);
+    let (mut noise, mut errors, mut df, mut critical) = (0.0, Vec::new(), Vec::new(), 0.0);
     let mut used = Prior { dispersion: 1.0, between: 0.0, df: 1.0 };
     let estimates = Scale::ALL.map(|scale| {
         let logs = table.logarithms(scale);
-        let rows: Vec<(&[f64], f64)> =
-            logs.iter().zip(&table.lines).map(|(logs, line)| (&logs[..], line.samples)).collect();
-        let prior = fit(&rows, table);
-        let tests = Tests::new(&rows, base, &prior);
+        let prior = fit(&logs, table);
+        // What functions do by themselves, everything has the mean of.
+        let spread: f64 = table.lines.iter().filter(|line| line.part == Part::Own).map(|line| line.share.powi(2)).sum();
+        let of_all = Prior { between: prior.between * spread, df: Prior::DF_OF_ALL.min(prior.df), ..prior };
+        let rows: Vec<(&[f64], f64, f64)> = logs
+            .iter()
+            .zip(&table.lines)
+            .map(|(logs, line)| {
+                let prior = if line.part == Part::Everything { &of_all } else { &prior };
+                (&logs[..], prior.variance(line.samples), prior.df)
+            })
+            .collect();
+        let tests = Tests::new(&rows, base);
         let seen = tests.seen();
         let p = match &relabellings {
             Some(ways) => tests.adjusted(ways),
-            None => holm(&seen, |t| t_above(t, tests.df())),
+            None => holm(&seen, |row, t| t_above(t, tests.df(row))),
         };
         if scale == settings.scale {
             (noise, used) = (prior.between.sqrt(), prior);
             errors = seen.iter().map(|row| row.error).collect();
-            df = tests.df();
+            df = (0..seen.len()).map(|row| tests.df(row)).collect();
             critical = match &relabellings {
                 Some(ways) => {
                     let quiet: Vec<usize> =
@@ -135,11 +144,11 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
                     let all: Vec<usize> = (0..p.len()).collect();
                     tests.critical(ways, if quiet.is_empty() { &all } else { &quiet }, settings.alpha)
                 }
-                None => t_quantile(settings.alpha / seen.len() as f64, df),
+                None => t_quantile(settings.alpha / seen.len() as f64, prior.df + runs as f64 - 2.0),
             };
         }
-        let reach = t_quantile(0.025, tests.df());
-        seen.iter().zip(p).map(|(seen, p)| estimate(seen, reach, p)).collect()
+        let reach = |row: usize| t_quantile(0.025, tests.df(row));
+        seen.iter().zip(p).enumerate().map(|(row, (seen, p))| estimate(seen, reach(row), p)).collect()
     });
     if let Some(ways) = &relabellings {
         method =
@@ -150,14 +159,14 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
 }
 
 /// The prior of the variances of what functions took themselves.
-fn fit(rows: &[(&[f64], f64)], table: &Table<'_>) -> Prior {
+fn fit(rows: &[Vec<f64>], table: &Table<'_>) -> Prior {
     let runs = table.runs.len();
     let own = rows.iter().zip(&table.lines).filter(|(_, line)| line.part == Part::Own);
     let variances: Vec<(f64, f64)> = own
-        .map(|((logs, samples), _)| {
+        .map(|(logs, line)| {
             let middle = mean(logs.iter().copied());
             let squares: f64 = logs.iter().map(|log| (log - middle).powi(2)).sum();
-            (squares / (runs - 1).max(1) as f64, *samples)
+            (squares / (runs - 1).max(1) as f64, line.samples)
         })
         .collect();
     Prior::fit(&variances, runs)
@@ -189,9 +198,9 @@ fn with_nothing(mut estimates: Vec<Estimate>, table: &Table<'_>) -> Vec<Estimate
 }
 
 /// Holm's adjusted p (1979) of each row, for a rise and for a fall.
-fn holm(seen: &[Seen], above: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+fn holm(seen: &[Seen], above: impl Fn(usize, f64) -> f64) -> Vec<(f64, f64)> {
     let adjusted = |sign: f64| {
-        let raw: Vec<f64> = seen.iter().map(|row| above(sign * row.t)).collect();
+        let raw: Vec<f64> = seen.iter().enumerate().map(|(row, of)| above(row, sign * of.t)).collect();
         let mut order: Vec<usize> = (0..raw.len()).collect();
         order.sort_by(|a, b| raw[*a].total_cmp(&raw[*b]));
         let mut p = vec![1.0; raw.len()];
@@ -216,7 +225,7 @@ fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> J
         if scale == settings.scale {
             errors = seen.iter().map(|row| row.error).collect();
         }
-        let p = holm(&seen, normal_above);
+        let p = holm(&seen, |_, t| normal_above(t));
         let reach = t_quantile(0.025, f64::INFINITY);
         seen.iter().zip(p).map(|(seen, p)| estimate(seen, reach, p)).collect()
     });
@@ -224,7 +233,7 @@ fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> J
     let estimates = estimates.map(|estimates| with_nothing(estimates, table));
     let prior = Prior { dispersion: 1.0, between: noise * noise, df: 1.0 };
     let method = Method::OneRun { noise, history_runs: history.map_or(0, |noise| noise.runs) };
-    Judged { method, noise, estimates, errors, df: f64::INFINITY, critical, prior }
+    Judged { method, noise, estimates, df: vec![f64::INFINITY; errors.len()], errors, critical, prior }
 }
 
 fn one_run_seen(table: &Table<'_>, logs: &[f64], sums: &[Sum], noise: f64) -> Seen {
@@ -268,6 +277,6 @@ fn visible(row: &Row, judged: &Judged, at: usize, settings: &Settings) -> f64 {
     let error = judged.errors[at];
     let limits = causes::limits(row, settings);
     let least = (judged.critical * error).max(limits.relative.ln_1p());
-    let relative = (least + t_quantile(1.0 - POWER, judged.df) * error).exp_m1();
+    let relative = (least + t_quantile(1.0 - POWER, judged.df[at]) * error).exp_m1();
     if row.share > 0.0 { relative.max(limits.absolute / row.share) } else { relative }
 }

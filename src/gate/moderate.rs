@@ -19,6 +19,28 @@ pub(super) struct Prior {
     pub df: f64,
 }
 
+/// Noise between runs of 2 %: where it is as large as that of counting, a row tells as much of either.
+const USUAL: f64 = 0.0004;
+/// What is tried for the dispersion.
+const DISPERSIONS: [f64; 16] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0, 2.5, 3.2, 4.0, 6.0];
+
+/// What is tried for the variance between runs: none, and noise from 0.1 % to 100 %.
+fn betweens() -> Vec<f64> {
+    std::iter::once(0.0).chain((0..=90).map(|step| 1e-6 * 10f64.powf(f64::from(step) / 15.0))).collect()
+}
+
+/// The one of `values` at which `of` is least; the first of equal ones.
+fn least(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
+    let mut best = (f64::INFINITY, 0.0);
+    for value in values {
+        let now = of(*value);
+        if now < best.0 - 1e-9 {
+            best = (now, *value);
+        }
+    }
+    best.1
+}
+
 /// Rows from which a prior can be fitted at all.
 const LEAST_ROWS: usize = 6;
 
@@ -34,19 +56,18 @@ impl Prior {
             let beyond = rows.iter().map(|(s2, counting)| s2 - counting).sum::<f64>() / rows.len().max(1) as f64;
             return Prior { dispersion: 1.0, between: beyond.max(0.0), df: 4.0 };
         }
-        let mut best = (f64::INFINITY, 1.0, 0.0);
-        for dispersion in [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0, 2.5, 3.2, 4.0] {
-            for step in 0..=60 {
-                // From 0.01 % to 100 % of noise.
-                let between = if step == 0 { 0.0 } else { 1e-8 * 10f64.powf(f64::from(step) / 60.0 * 8.0) };
-                let apart = |(s2, counting): &(f64, f64)| (s2 / (dispersion * counting + between)).ln().abs();
-                let sum: f64 = rows.iter().map(apart).sum();
-                if sum < best.0 - 1e-9 {
-                    best = (sum, dispersion, between);
-                }
-            }
+        // What is seen of large functions is noise between runs, of small ones counting: each tells of its own.
+        let of_between = |counting: f64| USUAL / (counting + USUAL);
+        let apart = |dispersion: f64, between: f64, weight: &dyn Fn(f64) -> f64| -> f64 {
+            let one =
+                |(s2, counting): &(f64, f64)| weight(*counting) * (s2 / (dispersion * counting + between)).ln().abs();
+            rows.iter().map(one).sum()
+        };
+        let (mut dispersion, mut between) = (1.0, USUAL);
+        for _ in 0..4 {
+            between = least(&betweens(), |between| apart(dispersion, between, &of_between));
+            dispersion = least(&DISPERSIONS, |dispersion| apart(dispersion, between, &|x| 1.0 - of_between(x)));
         }
-        let (_, dispersion, between) = best;
         let mut apart: Vec<f64> =
             rows.iter().map(|(s2, counting)| (s2 / (dispersion * counting + between)).ln().abs()).collect();
         // The median of distances is 0.6745 standard deviations of what is normal.
@@ -54,6 +75,9 @@ impl Prior {
         let df = (2.0 * trigamma_inverse(spread - trigamma(df / 2.0))).clamp(1.0, 60.0);
         Prior { dispersion, between, df }
     }
+
+    /// How sure it is of everything together: of that there is one row only, and what functions do by themselves evens out in it.
+    pub const DF_OF_ALL: f64 = 2.0;
 
     /// The variance that a row of so many samples a run is expected to have.
     pub fn variance(&self, samples: f64) -> f64 {

@@ -6,7 +6,6 @@
 //! depend on each other, callers and callees or functions on one machine.
 
 use super::draw::Random;
-use super::moderate::Prior;
 
 /// All ways to deal runs out are taken up to so many; beyond, [`DRAWN`] are drawn.
 const MOST: u64 = 20_000;
@@ -79,9 +78,9 @@ pub(super) struct Tests {
     /// Of each row its logarithms less their mean, run by run.
     centred: Vec<f64>,
     squares: Vec<f64>,
-    /// What variances are moderated with: `df x s0^2` of each row.
+    /// What variances are moderated with: `df x s0^2` of each row, and `df`.
     prior: Vec<f64>,
-    df: f64,
+    df: Vec<f64>,
     runs: usize,
     base: usize,
 }
@@ -97,26 +96,27 @@ pub(super) struct Seen {
 }
 
 impl Tests {
-    /// `rows` of logarithms with the samples a run of each; the first `base` runs are of the base.
-    pub fn new(rows: &[(&[f64], f64)], base: usize, prior: &Prior) -> Tests {
-        let runs = rows.first().map_or(0, |(logs, _)| logs.len());
+    /// `rows` of logarithms, each with the variance that is expected and how many degrees of freedom that is worth; the first `base` runs are of
+    /// the base.
+    pub fn new(rows: &[(&[f64], f64, f64)], base: usize) -> Tests {
+        let runs = rows.first().map_or(0, |(logs, ..)| logs.len());
         let (mut centred, mut squares, mut expected) = (Vec::new(), Vec::new(), Vec::new());
-        for (logs, samples) in rows {
+        for (logs, variance, df) in rows {
             let mean = super::table::mean(logs.iter().copied());
             centred.extend(logs.iter().map(|log| log - mean));
             squares.push(logs.iter().map(|log| (log - mean).powi(2)).sum());
-            expected.push(prior.df * prior.variance(*samples));
+            expected.push(df * variance);
         }
-        Tests { centred, squares, prior: expected, df: prior.df, runs, base }
+        Tests { centred, squares, prior: expected, df: rows.iter().map(|(.., df)| *df).collect(), runs, base }
     }
 
     pub fn count(&self) -> usize {
         self.squares.len()
     }
 
-    /// Degrees of freedom of the moderated t.
-    pub fn df(&self) -> f64 {
-        self.df + self.runs as f64 - 2.0
+    /// Degrees of freedom of the moderated t of `row`.
+    pub fn df(&self, row: usize) -> f64 {
+        self.df[row] + self.runs as f64 - 2.0
     }
 
     /// What each row is under the labels that were seen.
@@ -144,7 +144,7 @@ impl Tests {
         // What is centred sums up to 0 over both sides.
         let difference = sum / ones + sum / others;
         let within = (self.squares[row] - difference * difference * ones * others / self.runs as f64).max(0.0);
-        let variance = (self.prior[row] + within) / self.df();
+        let variance = (self.prior[row] + within) / self.df(row);
         (difference, (variance * (1.0 / ones + 1.0 / others)).sqrt())
     }
 
@@ -243,6 +243,7 @@ fn in_threads<T: Send>(ways: &[u64], work: impl Fn(&[u64]) -> T + Sync) -> Vec<T
 
 #[cfg(test)]
 mod tests {
+    use super::super::moderate::Prior;
     use super::*;
 
     const PRIOR: Prior = Prior { dispersion: 1.0, between: 0.0004, df: 8.0 };
@@ -270,9 +271,10 @@ mod tests {
     }
 
     fn p(logs: &[Vec<f64>]) -> Vec<(f64, f64)> {
-        let rows: Vec<(&[f64], f64)> = logs.iter().map(|logs| (&logs[..], 2000.0)).collect();
+        let rows: Vec<(&[f64], f64, f64)> =
+            logs.iter().map(|logs| (&logs[..], PRIOR.variance(2000.0), PRIOR.df)).collect();
         let runs = logs[0].len();
-        Tests::new(&rows, runs / 2, &PRIOR).adjusted(&Relabellings::new(runs, runs / 2, 1))
+        Tests::new(&rows, runs / 2).adjusted(&Relabellings::new(runs, runs / 2, 1))
     }
 
     /// The error of the whole comparison is what it is said to be: of 2,000 comparisons of nothing, each of 40 rows.
@@ -304,8 +306,7 @@ mod tests {
     fn a_row_alone_is_the_t_of_textbooks() {
         // With no prior: the two-sample t of equal variances.
         let logs = [1.0, 2.0, 3.0, 3.0, 4.0, 5.0];
-        let none = Prior { dispersion: 0.0, between: 0.0, df: 0.0 };
-        let seen = Tests::new(&[(&logs, 10.0)], 3, &none).seen();
+        let seen = Tests::new(&[(&logs, 0.0, 0.0)], 3).seen();
         assert!((seen[0].difference - 2.0).abs() < 1e-12 && (seen[0].t - 2.0 / (2.0f64 / 3.0).sqrt()).abs() < 1e-12);
     }
 }
