@@ -106,7 +106,7 @@ impl Page<'_> {
         let mut text = String::new();
         let part = match row.part {
             Part::Everything => "everything".to_owned(),
-            part => format!("function {} ({})", words::shown(&row.function.name, 200), words::part(part)),
+            _ => format!("function {}", words::named(row)),
         };
         let place = words::place(&row.function, self.options.workspace.as_deref(), PLAIN);
         text += &format!("{}\n", self.color.bold(shorten(&part, self.style.width.unwrap_or(240)).as_ref()));
@@ -123,7 +123,7 @@ impl Page<'_> {
                 "{} {}; {} of the base",
                 words::from_to(row, comparison.unit),
                 words::measure(comparison, PLAIN),
-                words::share(row.base / comparison.total.base),
+                words::share(row.share),
             ),
         );
         fact("of all that the base takes", words::of_total(row));

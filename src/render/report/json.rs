@@ -24,7 +24,8 @@
 //!  "total": ROW, "rows": [ROW]}
 //!
 //! ROW: {"function": {"name", "kind", "module", "file", "line": 0 if it is not known}, "part": "everything" | "self" | "inclusive",
-//!       "base", "new": mean value per unit of work, "samples": [base, new] a run, "of_total", "visible",
+//!       "base", "new": mean value per unit of work, "share": of what the base takes,
+//!       "samples": [base, new] a run, "of_total", "visible",
 //!       "scales": {"work": ESTIMATE, "share": ESTIMATE, "robust": ESTIMATE},
 //!       "runs": [value per unit of work, in the order of "runs" above], "rule": row of the settings' rules or null,
 //!       "fate": {"name": "regression" | "suspect" | "small" | "improved" | "unchanged"}
@@ -169,7 +170,13 @@ fn row(row: &Row) -> Value {
     object.insert("runs".to_owned(), json!(row.runs));
     object.insert("rule".to_owned(), json!(row.rule));
     object.insert("fate".to_owned(), fate(&row.fate));
-    let numbers = [("base", row.base), ("new", row.new), ("of_total", row.of_total), ("visible", row.visible)];
+    let numbers = [
+        ("base", row.base),
+        ("new", row.new),
+        ("share", row.share),
+        ("of_total", row.of_total),
+        ("visible", row.visible),
+    ];
     finite(&mut object, &numbers);
     Value::Object(object)
 }

@@ -29,6 +29,7 @@ pub(super) fn row(name: &str, base: f64, new: f64, p: f64, fate: Fate, runs: usi
         part: Part::Own,
         base: base * 1e6,
         new: new * 1e6,
+        share: base / 2000.0,
         samples: [base, new],
         by_scale: [estimate(change, p), estimate(change * 0.8, p * 2.0), estimate(change * 0.9, p * 1.5)],
         of_total: (new - base) / 2000.0,

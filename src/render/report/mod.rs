@@ -4,11 +4,14 @@
 //! built: in every format they are data (`words::shown`, and the escaping of the format), cut where they are long.
 
 mod explain;
+pub mod github;
 pub mod json;
+pub mod junit;
 #[cfg(test)]
 mod made;
 pub mod md;
 mod quote;
+pub mod sarif;
 pub mod source;
 pub mod text;
 mod words;

@@ -127,7 +127,7 @@ impl Table<'_> {
                 Fate::Allowed(_) => words::fate(comparison, row, PLAIN),
                 _ => words::place(&row.function, self.options.workspace.as_deref(), PLAIN),
             };
-            names.push((named(row), place));
+            names.push((words::named(row), place));
         }
         self.title(text, title);
         let numbers = aligned(&numbers, &[0, 1, 2, 3, 4]);
@@ -184,12 +184,12 @@ impl Table<'_> {
                     let mark = if *scale == comparison.settings.scale { "*" } else { "" };
                     format!("{}{mark} {} p {}", words::scale_name(comparison, *scale), of[0], of[1])
                 });
-                self.line(text, &format!("- {}: {}", named(row), of.collect::<Vec<_>>().join("; ")));
+                self.line(text, &format!("- {}: {}", words::named(row), of.collect::<Vec<_>>().join("; ")));
             }
             return;
         }
         for (at, line) in numbers.iter().enumerate() {
-            let name = at.checked_sub(1).map_or_else(|| "FUNCTION".to_owned(), |row| named(rows[row]));
+            let name = at.checked_sub(1).map_or_else(|| "FUNCTION".to_owned(), |row| words::named(rows[row]));
             let line = format!("{line}  {}", fit(&name, WIDEST_NAME));
             let line = self.style.width.map_or(line.as_str(), |width| head(&line, width)).to_owned();
             *text += &format!("{}\n", if at == 0 { self.color.bold(&line) } else { line });
@@ -214,13 +214,6 @@ impl Table<'_> {
         let counts: Vec<String> = counts.map(|(count, what)| format!("{} {what}", grouped(count))).collect();
         let all = count_of(comparison.rows.len() as u64, "row");
         if counts.is_empty() { format!("tested: {all}") } else { format!("tested: {all}; {}", counts.join(", ")) }
-    }
-}
-
-fn named(row: &Row) -> String {
-    match row.part {
-        Part::Everything => "the whole".to_owned(),
-        part => format!("{} ({})", words::shown(&row.function.name, 200), words::part(part)),
     }
 }
 
