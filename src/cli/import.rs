@@ -24,6 +24,7 @@ pub fn run(args: &ImportArgs) -> Result<ExitCode> {
     let downloads = args.names.downloads()?;
     let outlet = Outlet::open(&args.output)?;
     outlet.refuse_records()?;
+    outlet.refuse_comparisons()?;
     outlet.refuse_inputs(&args.files)?;
     if args.files.iter().filter(|file| **file == Path::new("-")).count() > 1 {
         return Err(

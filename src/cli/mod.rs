@@ -1,6 +1,8 @@
 //! The command line: flags as data, one file per sub-command.
 
 mod args;
+#[allow(dead_code, reason = "wired by the next commit")]
+mod ci;
 mod debuginfod;
 mod diff;
 mod doctor;
@@ -13,6 +15,8 @@ mod perf_data;
 mod progress;
 mod record;
 mod render;
+#[allow(dead_code, reason = "wired by the next commit")]
+mod report_files;
 mod runs;
 mod signals;
 mod style;

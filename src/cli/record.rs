@@ -24,6 +24,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     // A wrong path is to be known before the recording, not after it.
     let outlet = Outlet::open(&args.output)?;
     outlet.refuse_servers(downloads.is_some())?;
+    outlet.refuse_comparisons()?;
 
     let time = time(args, &target)?;
     let mut options = RecordOptions::new(target);

@@ -154,23 +154,36 @@ pub enum Format {
     PerfScript,
     /// The records as they come, for `perf report` and others (of a recording, not of an import)
     PerfData,
+    /// A comparison as the comment of a pull request (diff and compare)
+    #[value(hide = true)]
+    Md,
+    /// A comparison as JUnit XML, for CI servers (diff and compare)
+    #[value(hide = true)]
+    Junit,
+    /// A comparison as SARIF, for findings beside the source (diff and compare)
+    #[value(hide = true)]
+    Sarif,
 }
 
 impl Format {
     /// The format that a file's name asks for.
-    fn of_path(path: &Path) -> Option<Format> {
+    pub fn of_path(path: &Path) -> Option<Format> {
         let name = path.file_name()?.to_str()?;
         match path.extension()?.to_str()? {
             "pprof" => Some(Format::Pprof),
             "gz" if name.ends_with(".pb.gz") => Some(Format::Pprof),
             "json" if name.ends_with(".speedscope.json") => Some(Format::Speedscope),
             "json" if name.ends_with(".firefox.json") => Some(Format::Firefox),
+            "json" if name.ends_with(".sarif.json") => Some(Format::Sarif),
             "gz" if name.ends_with(".json.gz") => Some(Format::Firefox),
             "svg" => Some(Format::Svg),
             "html" | "htm" => Some(Format::Html),
             "folded" | "txt" => Some(Format::Folded),
             "json" => Some(Format::Json),
             "data" => Some(Format::PerfData),
+            "md" => Some(Format::Md),
+            "xml" => Some(Format::Junit),
+            "sarif" => Some(Format::Sarif),
             _ => None,
         }
     }
@@ -209,7 +222,7 @@ impl<'a> Outlet<'a> {
             && Format::of_path(path).is_none()
         {
             return Err(Error::new(ErrorKind::Usage, format!("the name {} says no format", path.display()))
-                .with_hint("name it .svg, .html, .folded, .txt, .json, .speedscope.json, .firefox.json, .json.gz, .pb.gz or .data, or say the format with -f"));
+                .with_hint("name it .svg, .html, .folded, .txt, .json, .speedscope.json, .firefox.json, .json.gz, .pb.gz or .data (of a comparison .md, .junit.xml or .sarif too), or say the format with -f"));
         }
         let is_picture = matches!(format, Format::Svg | Format::Html);
         if args.view == PictureView::Sandwich && args.function.is_none() && is_picture {
@@ -245,13 +258,33 @@ impl<'a> Outlet<'a> {
         Ok(Outlet { args, named, format, to_terminal, file, stats_file })
     }
 
+    /// Refuses what is written of a comparison of several runs, where there is one profile.
+    pub fn refuse_comparisons(&self) -> Result<()> {
+        match self.format {
+            Format::Md | Format::Junit | Format::Sarif => Err(Error::new(
+                ErrorKind::Usage,
+                "md, junit and sarif are written of a comparison, and this is one profile",
+            )
+            .with_hint("profile diff BASE NEW --gate -o report.md; -f html and -f top show one profile")),
+            _ => Ok(()),
+        }
+    }
+
     /// Which names are asked for: files and lines only where they are shown, as finding them is a third of the work.
     pub fn names(&self) -> SymbolizeOptions {
         SymbolizeOptions {
             inlines: !self.args.no_inline,
             lines: matches!(
                 self.format,
-                Format::Svg | Format::Html | Format::Json | Format::Pprof | Format::Speedscope | Format::Firefox
+                Format::Svg
+                    | Format::Html
+                    | Format::Json
+                    | Format::Pprof
+                    | Format::Speedscope
+                    | Format::Firefox
+                    | Format::Md
+                    | Format::Junit
+                    | Format::Sarif
             ),
             demangle: !self.args.no_demangle,
             full_names: self.args.full_names,
@@ -439,6 +472,8 @@ fn write_as(
         Format::PerfScript => export::perf_script::write(profile, &mut out),
         // Written while it was recorded.
         Format::PerfData => Ok(()),
+        // Refused before anything was recorded or read.
+        Format::Md | Format::Junit | Format::Sarif => Ok(()),
     }
 }
 
@@ -506,6 +541,9 @@ mod tests {
         check("x.json.gz", Some(Format::Firefox));
         check("x.pb.gz", Some(Format::Pprof));
         check("x.txt", Some(Format::Folded));
+        check("report.md", Some(Format::Md));
+        check("report.junit.xml", Some(Format::Junit));
+        check("report.sarif", Some(Format::Sarif));
         check("x.gz", None);
         check("json", None);
     }
