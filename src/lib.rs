@@ -38,6 +38,7 @@
 #![deny(unsafe_code)]
 
 pub mod analyze;
+pub mod baseline;
 pub mod debuginfod;
 pub mod error;
 pub mod export;

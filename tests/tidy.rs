@@ -40,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sampler::bpf", &["perf", "image", "process", "unwind"]),
     ("recorder", &["perf", "image", "process", "unwind"]),
     ("import", &["recorder", "perf", "formats", "image", "process", "symbolize", "debuginfod"]),
+    ("baseline", &["import", "export", "gate"]),
     ("session", &["sampler", "recorder", "symbolize", "image", "process", "perf", "debuginfod"]),
 ];
 
