@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::pprof;
-use crate::gate::{Day, Noise, OwnCosts, noise_of};
+use crate::gate::{Day, Matching, Noise, OwnCosts, noise_of};
 use crate::import::{ImportOptions, Input, import};
 use crate::model::{Profile, RunMark, Unit};
 
@@ -187,16 +187,16 @@ impl Store {
         }
     }
 
-    /// What is to be learned from the runs of a key: the newest two hundred. `normal` is what a function is called across builds.
+    /// What is to be learned from the runs of a key: the newest two hundred.
     ///
     /// # Errors
     /// As [`Store::runs`] and [`Store::read`].
-    pub fn history(&self, key: &str, normal: &dyn Fn(&str) -> String) -> Result<History> {
+    pub fn history(&self, key: &str, matching: &Matching) -> Result<History> {
         let mut runs = self.runs(key)?;
         runs.drain(..runs.len().saturating_sub(MOST_RUNS));
         let costs = runs.iter().map(|stored| {
             let (profile, mark) = self.read(stored)?;
-            Ok(OwnCosts::of(&profile, &mark.label, mark.work, normal))
+            Ok(OwnCosts::of(profile, &mark.label, mark.work, matching))
         });
         Ok(History { runs: costs.collect::<Result<_>>()? })
     }
@@ -231,6 +231,17 @@ impl Store {
 }
 
 impl History {
+    /// The events that the runs are of.
+    pub fn events(&self) -> Vec<(String, Unit)> {
+        let mut events: Vec<(String, Unit)> = Vec::new();
+        for event in self.runs.iter().filter_map(|run| Some((run.event.clone(), run.unit?))) {
+            if !events.contains(&event) {
+                events.push(event);
+            }
+        }
+        events
+    }
+
     /// The noise between runs of an event; nothing if fewer than three of them can be compared.
     pub fn noise(&self, event: &str, unit: Unit) -> Option<Noise> {
         let is_of = |run: &&OwnCosts| run.event == event && run.unit == Some(unit);
@@ -242,8 +253,8 @@ impl History {
 ///
 /// # Errors
 /// As [`Store::open`] and [`Store::history`].
-pub fn load(folder: &Path, key: &str, normal: &dyn Fn(&str) -> String) -> Result<History> {
-    Store::open(folder)?.history(key, normal)
+pub fn load(folder: &Path, key: &str, matching: &Matching) -> Result<History> {
+    Store::open(folder)?.history(key, matching)
 }
 
 /// A time in seconds since 1970 as names of files have it, ISO 8601 without separators: their order is that of time.
@@ -363,11 +374,11 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         for damaged in [&bytes[..bytes.len() / 2], b"", b"not a profile at all"] {
             fs::write(&path, damaged).unwrap();
-            let error = store.history("job", &str::to_owned).unwrap_err();
+            let error = store.history("job", &Matching::EXACT).unwrap_err();
             assert!(error.to_string().ends_with("is damaged"), "{error}");
             assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         }
         fs::write(&path, &bytes).unwrap();
-        assert_eq!(store.history("job", &str::to_owned).unwrap().runs[0].label, "a");
+        assert_eq!(store.history("job", &Matching::EXACT).unwrap().runs[0].label, "a");
     }
 }

@@ -11,6 +11,8 @@ use flameprofile::recorder::UserStacks;
 use flameprofile::sampler::{CpuList, StackSize};
 use flameprofile::session::{States, UseBpf};
 
+use super::baseline::{self, BaselineArgs};
+use super::compare::{self, CompareArgs};
 use super::diff::{self, DiffArgs};
 use super::from::kind_parser;
 use super::names::NamesArgs;
@@ -44,6 +46,19 @@ pub enum Command {
         mut_arg("callees", |arg| arg.hide(true))
     )]
     Diff(Box<DiffArgs>),
+    /// Run two commands in turn, record them, and tell what has changed from chance
+    #[command(
+        after_help = compare::EXAMPLES,
+        mut_arg("view", diff::only_views),
+        mut_arg("format", diff::only_formats),
+        mut_arg("function", |arg| arg.hide(true)),
+        mut_arg("callers", |arg| arg.hide(true)),
+        mut_arg("callees", |arg| arg.hide(true))
+    )]
+    Compare(Box<CompareArgs>),
+    /// Keep runs to compare later ones with, list them, and remove old ones
+    #[command(after_help = baseline::EXAMPLES)]
+    Baseline(BaselineArgs),
     /// Tell what this machine and user allow, and what to type to be allowed more
     Doctor,
     /// Print a completion script for a shell

@@ -418,7 +418,7 @@ impl Side {
 }
 
 /// A file, or all files of a folder that are not hidden, in order of name; what `perf record --threads` has written is one.
-fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+pub fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !path.is_dir() || path.join("data").is_file() {
         files.push(path.to_owned());
         return Ok(());
@@ -437,7 +437,7 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 /// What a profile's event has: value and samples.
-fn total(profile: &Profile) -> (u64, u64) {
+pub fn total(profile: &Profile) -> (u64, u64) {
     let samples = profile.samples.iter().filter(|sample| sample.event == profile.main);
     samples.fold((0, 0), |(value, samples), sample| {
         (u64::saturating_add(value, sample.value), samples + u64::from(sample.count))

@@ -1,8 +1,10 @@
 //! The command line: flags as data, one file per sub-command.
 
 mod args;
+mod baseline;
 #[allow(dead_code, reason = "wired by the next commit")]
 mod ci;
+mod compare;
 mod debuginfod;
 mod diff;
 mod doctor;
@@ -21,6 +23,7 @@ mod runs;
 mod signals;
 mod style;
 mod words;
+mod work;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -51,6 +54,8 @@ pub fn run() -> Result<ExitCode> {
         Some(Command::Record(args)) => record::run(&args),
         Some(Command::Import(args)) => import::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::Baseline(args)) => baseline::run(&args),
         Some(Command::Doctor) => {
             let terminal = std::io::stdout().is_terminal();
             let width = style::terminal_width().unwrap_or(100);

@@ -65,6 +65,13 @@ impl ProgressLine {
         self.write(&text);
     }
 
+    /// Shows how far a series of recordings is.
+    pub fn show_series(&mut self, text: &str) {
+        if self.on {
+            self.write(text);
+        }
+    }
+
     /// Shows how far reading is.
     pub fn show_import(&mut self, progress: ImportProgress) {
         if !self.on {

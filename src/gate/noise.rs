@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use super::names::{Matching, Normaliser};
 use crate::analyze::{CallTree, Top, View};
 use crate::model::{Profile, Unit};
 
@@ -36,12 +37,13 @@ pub struct OwnCosts {
 }
 
 impl OwnCosts {
-    /// Those of a run that did `work` units; `normal` is what a function is called across builds.
-    pub fn of(profile: &Profile, label: &str, work: f64, normal: &dyn Fn(&str) -> String) -> OwnCosts {
-        let tree = CallTree::build(profile, &View::default());
+    /// Those of a run that did `work` units, names made equal across builds.
+    pub fn of(mut profile: Profile, label: &str, work: f64, matching: &Matching) -> OwnCosts {
+        Normaliser::new(matching.clone()).apply(&mut profile);
+        let tree = CallTree::build(&profile, &View::default());
         let mut functions: BTreeMap<String, (f64, u64)> = BTreeMap::new();
         for function in Top::build(&tree).functions.iter().filter(|function| function.self_samples > 0) {
-            let (value, samples) = functions.entry(normal(tree.names.get(function.name))).or_default();
+            let (value, samples) = functions.entry(tree.names.get(function.name).to_owned()).or_default();
             *value += function.self_value as f64 / work;
             *samples += function.self_samples;
         }
