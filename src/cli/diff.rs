@@ -18,7 +18,7 @@ use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
 use flameprofile::render::number::{count_of, grouped, percent, quantity};
 use flameprofile::render::top::TopOptions;
-use flameprofile::render::{self, PictureOptions, diff, html, stats_json, svg, warnings};
+use flameprofile::render::{self, Difference, PictureOptions, diff, html, stats_json, svg, warnings};
 use flameprofile::{Error, ErrorKind, Result};
 use serde_json::json;
 
@@ -101,10 +101,12 @@ pub enum DiffWidth {
     Base,
     /// The larger of both
     Both,
+    /// By how much it changed, whichever way
+    Delta,
 }
 
 /// The views that a difference has.
-const VIEWS: [PictureView; 2] = [PictureView::Flame, PictureView::Icicle];
+const VIEWS: [PictureView; 3] = [PictureView::Flame, PictureView::Icicle, PictureView::Chart];
 /// The formats that a difference has.
 const FORMATS: [Format; 5] = [Format::Svg, Format::Html, Format::Folded, Format::Top, Format::Json];
 
@@ -150,8 +152,11 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     }
     refuse_relatives(&args.output)?;
     if !VIEWS.contains(&args.output.view) {
-        return Err(Error::new(ErrorKind::Usage, "a difference is drawn as a flame graph or an icicle graph")
-            .with_hint("-f html has the bottom-up view and the callers and callees of each function in it"));
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "a difference is drawn as a flame graph, an icicle graph or a flame chart",
+        )
+        .with_hint("-f html has the bottom-up view and the callers and callees of each function in it"));
     }
     let outlet = Outlet::open(&args.output)?;
     refuse_format(outlet.format())?;
@@ -260,6 +265,7 @@ impl From<DiffWidth> for render::DiffWidth {
             DiffWidth::New => render::DiffWidth::New,
             DiffWidth::Base => render::DiffWidth::Base,
             DiffWidth::Both => render::DiffWidth::Both,
+            DiffWidth::Delta => render::DiffWidth::Delta,
         }
     }
 }
@@ -305,9 +311,10 @@ impl Compared<'_> {
     /// The picture of [`Compared::tree`].
     fn picture(&self, format: Format, mut out: &mut dyn Write) -> Result<()> {
         let options = PictureOptions { diff_width: self.args.width.into(), ..self.args.output.picture() };
+        let difference = Difference { base: self.base, new: self.new, diff: &self.tree(), comparison: None };
         match format {
-            Format::Html => html::write_diff(&self.tree(), self.base, self.new, &options, &mut out),
-            _ => svg::write_diff(&self.tree(), self.base, self.new, &options, &mut out),
+            Format::Html => html::write_diff(&difference, &options, &mut out),
+            _ => svg::write_diff(&difference, &options, &mut out),
         }
     }
 }

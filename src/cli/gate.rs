@@ -14,7 +14,7 @@ use flameprofile::model::Profile;
 use flameprofile::render::name::printable;
 use flameprofile::render::report::{self, ReportOptions};
 use flameprofile::render::top::TopOptions;
-use flameprofile::render::{self, diff, html, svg};
+use flameprofile::render::{self, Difference, diff, html, svg};
 use flameprofile::{Error, ErrorKind, Result};
 
 use super::render::{Format, Outlet, OutputArgs};
@@ -282,10 +282,11 @@ impl Written<'_> {
             return diff::folded::write(base, new, &view, &render::folded::FoldedOptions { annotate }, &mut out);
         }
         let options = render::PictureOptions { diff_width: self.of.width, ..self.of.output.picture() };
-        let tree = DiffTree::build(base, new, &view, true);
+        let diff = &DiffTree::build(base, new, &view, true);
+        let difference = Difference { base, new, diff, comparison: Some(self.comparison) };
         match format {
-            Format::Html => html::write_diff(&tree, base, new, &options, &mut out),
-            _ => svg::write_diff(&tree, base, new, &options, &mut out),
+            Format::Html => html::write_diff(&difference, &options, &mut out),
+            _ => svg::write_diff(&difference, &options, &mut out),
         }
     }
 }

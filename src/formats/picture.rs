@@ -16,6 +16,21 @@
 //!
 //! `up` is how many levels lie between a node and the one before it: 0 for its callee. `time` is the distance from the sample before in
 //! ticks; `node` is the distance from the sample before of the same thread, zigzag. A column that is not there is zero in all rows.
+//!
+//! The header of a difference of several runs has `comparison`, which readers of stacks pass over:
+//!
+//! ```text
+//! version verdict line facts alpha warn_alpha min_relative min_absolute seed method noise visible work_unit robust_factor
+//! scale    the gate's: "work", "share" or "robust"; scales: what the base is multiplied by on each
+//! runs     [[side, label, work, samples, host], ...]   side: 0 base, 1 new
+//! checks   [[level, what, text], ...]                  moved: [[to, [from], within, rise, rest], ...]
+//! rows     [[name, kind, part, base, new, share of the total, estimates, visible, fate, words, [value of each run]], ...]
+//!          part: 0 everything, 1 self, 2 with what it calls; values per unit of work
+//!          estimates: change, low, high, p, p of a fall, for each scale; null has no end
+//! ```
+//!
+//! A flame chart of two sides has `beside` (the marks of both in the names of its processes) and, where no runs were compared, `changes`:
+//! `[[name, kind, self, with what it calls], ...]`, each -1..1 of the larger side.
 
 use std::borrow::Cow;
 use std::io::{Read, Write};
@@ -34,6 +49,8 @@ use crate::model::FrameKind;
 const MAGIC: &[u8] = b"flameprofile-picture\n";
 /// The version that is written and read.
 pub const VERSION: u64 = 1;
+/// The version of what the header says of a comparison.
+pub const COMPARISON_VERSION: u64 = 1;
 /// What an element of a picture that holds the data has: `name="value"` as it stands in the file.
 ///
 /// No name from outside can look like it: quotes are escaped wherever one stands.

@@ -9,12 +9,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::difference::Difference;
+use super::evidence::{Evidence, Known};
 use super::name::{base_name, printable, shorten};
 use super::number::{count_of, grouped, percent, quantity};
 use super::picture::{PictureOptions, Shape, Subject};
-use super::svg::{Still, Text};
-use super::viewer;
-use crate::analyze::{CallTree, DiffTop, DiffTree, Top, View};
+use super::svg::{Still, Text, of_difference};
+use super::{verdict, viewer};
+use crate::analyze::{CallTree, DiffTop, Top, View};
 use crate::error::{Error, Result};
 use crate::formats::picture::MARK;
 use crate::model::Profile;
@@ -44,14 +46,12 @@ pub fn write(profile: &Profile, view: &View, options: &PictureOptions, out: &mut
 }
 
 /// Writes the difference of two profiles.
-pub fn write_diff(
-    diff: &DiffTree,
-    base: &Profile,
-    new: &Profile,
-    options: &PictureOptions,
-    out: &mut impl Write,
-) -> Result<()> {
-    write_subject(Subject::Diff { base, new, diff }, options, out)
+///
+/// # Errors
+///
+/// As [`super::svg::write_diff`].
+pub fn write_diff(difference: &Difference<'_>, options: &PictureOptions, out: &mut impl Write) -> Result<()> {
+    of_difference(difference, options, |subject| write_subject(subject, options, out))
 }
 
 fn write_subject(subject: Subject<'_>, options: &PictureOptions, out: &mut impl Write) -> Result<()> {
@@ -81,7 +81,10 @@ fn write_subject(subject: Subject<'_>, options: &PictureOptions, out: &mut impl 
     text.push_str(&still.body);
     text.push_str("</svg>\n");
     match (subject, &tree) {
-        (Subject::Diff { diff, .. }, _) => table_of_changes(&mut text, diff, subject),
+        (Subject::Diff(difference) | Subject::Beside { difference, .. }, _) => match difference.comparison {
+            Some(comparison) => table_of_causes(&mut text, &Evidence::new(comparison)),
+            None => table_of_changes(&mut text, difference),
+        },
         (Subject::Profile { profile, view }, tree) => match tree.as_ref().filter(|_| options.shape != Shape::Reverse) {
             Some(tree) => table(&mut text, tree, subject),
             None => table(&mut text, &CallTree::build(profile, view), subject),
@@ -124,12 +127,13 @@ fn table(out: &mut String, tree: &CallTree, subject: Subject<'_>) {
 }
 
 /// The functions that changed most.
-fn table_of_changes(out: &mut String, diff: &DiffTree, subject: Subject<'_>) {
+fn table_of_changes(out: &mut String, difference: &Difference<'_>) {
+    let diff = difference.diff;
     let top = DiffTop::build(diff);
     out.push_str("<table><tr><th>Self, base</th><th>Self, new</th><th>Change, points</th><th>Module</th><th>Function</th></tr>\n");
     for function in top.functions.iter().take(STILL_FUNCTIONS) {
         let (base, new) = (diff.base_share(function.base.self_value), diff.new_share(function.new.self_value));
-        let image = subject.image(&diff.tree, function.node).map_or("", base_name);
+        let image = Subject::Diff(difference).image(&diff.tree, function.node).map_or("", base_name);
         let name = printable(diff.tree.names.get(function.name));
         out.push_str(&format!(
             "<tr><td>{}</td><td>{}</td><td>{:+.2}</td><td>{}</td><td>{}</td></tr>\n",
@@ -143,5 +147,29 @@ fn table_of_changes(out: &mut String, diff: &DiffTree, subject: Subject<'_>) {
     out.push_str("</table>\n");
     if let Some(rest) = top.functions.len().checked_sub(STILL_FUNCTIONS).filter(|rest| *rest > 0) {
         out.push_str(&format!("<p>{} more, each changed by less</p>\n", count_of(rest as u64, "function")));
+    }
+}
+
+/// What runs say, the rows that matter most.
+fn table_of_causes(out: &mut String, evidence: &Evidence<'_>) {
+    let comparison = evidence.comparison;
+    let causes = evidence.causes();
+    out.push_str("<table><tr><th>What became of it</th><th>Change</th><th>Adjusted p</th><th>Function</th></tr>\n");
+    for row in causes.iter().take(STILL_FUNCTIONS) {
+        let estimate = row.on(comparison.settings.scale);
+        let p = if estimate.change < 0.0 { estimate.p_less } else { estimate.p };
+        let said = verdict::sentence(&Known::only(row), comparison, comparison.settings.scale).unwrap_or_default();
+        out.push_str(&format!(
+            "<tr><td>{}</td><td title=\"{}\">{}</td><td>{}</td><td>{}</td></tr>\n",
+            Text(&verdict::fate(&row.fate, comparison)),
+            Text(&said),
+            Text(&verdict::signed(estimate.change)),
+            Text(&verdict::p_text(p)),
+            Text(&verdict::row_name(row)),
+        ));
+    }
+    out.push_str("</table>\n");
+    if let Some(rest) = causes.len().checked_sub(STILL_FUNCTIONS).filter(|rest| *rest > 0) {
+        out.push_str(&format!("<p>{} more</p>\n", count_of(rest as u64, "row")));
     }
 }

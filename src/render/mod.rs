@@ -5,8 +5,12 @@
 //! or a terminal's escape sequence. The same input gives the same bytes.
 
 pub mod bar;
+mod beside;
+mod comparison_data;
 mod data;
 pub mod diff;
+mod difference;
+mod evidence;
 pub mod folded;
 pub mod html;
 pub mod label;
@@ -19,8 +23,10 @@ pub mod report;
 mod summary;
 pub mod svg;
 pub mod top;
+mod verdict;
 mod viewer;
 
 pub use crate::formats::stats_json;
+pub use difference::Difference;
 pub use picture::{DiffWidth, Palette, PictureOptions, Shape};
 pub use summary::{Fact, facts, summary, warnings};

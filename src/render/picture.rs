@@ -1,11 +1,12 @@
 //! What SVG and HTML have in common: what a picture is of, how it is drawn, and the data in it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::data;
+use super::difference::Difference;
 use super::name::{printable, shorten};
 use super::summary::{facts, warnings};
-use crate::analyze::{CallTree, DiffTree, Direction, Leaves, NodeId, View};
+use super::{beside, comparison_data, data, verdict};
+use crate::analyze::{CallTree, Direction, Leaves, NodeId, View};
 use crate::error::Result;
 use crate::model::{CaptureStats, Profile};
 
@@ -88,13 +89,24 @@ pub enum DiffWidth {
     New,
     /// The base's value: what is new has no width.
     Base,
+    /// By how much it changed, whichever way: what a function and its callees gained and lost adds up.
+    Delta,
 }
 
 /// What a picture is of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
-    Profile { profile: &'a Profile, view: &'a View },
-    Diff { base: &'a Profile, new: &'a Profile, diff: &'a DiffTree },
+    Profile {
+        profile: &'a Profile,
+        view: &'a View,
+    },
+    Diff(&'a Difference<'a>),
+    /// Both sides in order of time, as one profile.
+    Beside {
+        difference: &'a Difference<'a>,
+        both: &'a Profile,
+        view: &'a View,
+    },
 }
 
 impl<'a> Subject<'a> {
@@ -102,14 +114,24 @@ impl<'a> Subject<'a> {
     pub fn profile(&self) -> &'a Profile {
         match *self {
             Subject::Profile { profile, .. } => profile,
-            Subject::Diff { new, .. } => new,
+            Subject::Diff(Difference { new, .. }) => new,
+            Subject::Beside { both, .. } => both,
+        }
+    }
+
+    /// The two sides, if there are two.
+    pub fn difference(&self) -> Option<&'a Difference<'a>> {
+        match *self {
+            Subject::Profile { .. } => None,
+            Subject::Diff(difference) | Subject::Beside { difference, .. } => Some(difference),
         }
     }
 
     pub fn title(&self, options: &PictureOptions) -> String {
         let target = |stats: &CaptureStats| stats.target.replace(['\n', '\t'], " ");
         let what = match options.shape {
-            _ if matches!(self, Subject::Diff { .. }) => "Difference",
+            _ if matches!(self, Subject::Diff(_)) => "Difference",
+            _ if matches!(self, Subject::Beside { .. }) => "Flame charts",
             Shape::Flame | Shape::Icicle => "Flame graph",
             Shape::Reverse => "Bottom-up flame graph",
             Shape::Chart => "Flame chart",
@@ -125,7 +147,11 @@ impl<'a> Subject<'a> {
                 Shape::Sandwich => format!("{what}, {}", target(&profile.stats)),
                 _ => format!("{what} of {}", target(&profile.stats)),
             },
-            ("", Subject::Diff { base, new, .. }) => {
+            (
+                "",
+                Subject::Diff(Difference { base, new, .. })
+                | Subject::Beside { difference: Difference { base, new, .. }, .. },
+            ) => {
                 let [base, new] = [base, new].map(|profile| match target(&profile.stats) {
                     text if text.is_empty() => "?".to_owned(),
                     text => text,
@@ -144,16 +170,20 @@ impl<'a> Subject<'a> {
             let warnings = warnings(stats).into_iter().map(|warning| format!("{side}{warning}"));
             (facts.collect::<Vec<_>>(), warnings.collect::<Vec<_>>())
         };
-        match self {
-            Subject::Profile { profile, .. } => of(&profile.stats, ""),
-            Subject::Diff { base, new, .. } => {
-                let (mut facts, mut warnings) = of(&new.stats, "new ");
-                let (of_base, warnings_of_base) = of(&base.stats, "base ");
-                facts.extend(of_base);
-                warnings.extend(warnings_of_base);
-                (facts, warnings)
-            }
+        let Some(Difference { base, new, comparison, .. }) = self.difference() else {
+            return of(&self.profile().stats, "");
+        };
+        let (mut facts, mut warnings) = of(&new.stats, "new ");
+        let (of_base, warnings_of_base) = of(&base.stats, "base ");
+        facts.extend(of_base);
+        warnings.extend(warnings_of_base);
+        if let Some(comparison) = comparison {
+            warnings.splice(0..0, verdict::warnings(comparison));
         }
+        if matches!(self, Subject::Beside { .. }) {
+            facts.extend(beside::note(*comparison).map(|note| ("note".to_owned(), note)));
+        }
+        (facts, warnings)
     }
 
     /// The data that the picture carries; `drawn` is a tree that is at hand and may be the one that is wanted.
@@ -181,34 +211,34 @@ impl<'a> Subject<'a> {
                 Palette::Own => "self",
             },
         });
+        if let Some(difference) = self.difference() {
+            match difference.comparison {
+                Some(comparison) => header["comparison"] = comparison_data::pack(difference, comparison),
+                None if matches!(self, Subject::Beside { .. }) => {
+                    header["changes"] = comparison_data::pack_changes(difference);
+                }
+                None => {}
+            }
+        }
         match *self {
+            Subject::Beside { both, view, .. } => {
+                header["beside"] = json!(beside::MARKS);
+                pack_samples(both, view, None, self, header)
+            }
             Subject::Profile { profile, view } => {
                 let plain = View { event: view.event, ..View::default() };
-                let made;
                 let is_plain = *view == plain && matches!(options.shape, Shape::Flame | Shape::Icicle);
-                let tree = match drawn.filter(|_| is_plain) {
-                    Some(tree) => tree,
-                    None => {
-                        made = CallTree::build(profile, &plain);
-                        &made
-                    }
-                };
-                header["split"] = json!(match view {
-                    View { per_thread: true, .. } => "threads",
-                    View { per_process: true, .. } => "processes",
-                    _ => "none",
-                });
-                let leaves = Leaves::of(profile, tree, view.event);
-                let image = |id: NodeId| self.image(tree, id);
-                data::pack(tree, profile, leaves.as_ref(), None, &image, header)
+                pack_samples(profile, view, drawn.filter(|_| is_plain), self, header)
             }
-            Subject::Diff { new, diff, .. } => {
+            Subject::Diff(difference) => {
+                let Difference { new, diff, .. } = *difference;
                 header["kind"] = json!("diff");
-                header["scale"] = json!(diff.scale);
+                header["scale"] = json!(difference.scale());
                 header["width"] = json!(match options.diff_width {
                     DiffWidth::Both => "both",
                     DiffWidth::New => "new",
                     DiffWidth::Base => "base",
+                    DiffWidth::Delta => "delta",
                 });
                 let base = |id: NodeId| (diff.base[id as usize].self_value, diff.base[id as usize].self_samples);
                 let image = |id: NodeId| self.image(&diff.tree, id);
@@ -220,7 +250,7 @@ impl<'a> Subject<'a> {
     /// The path of what the code of a node is in.
     pub fn image(&self, tree: &CallTree, id: NodeId) -> Option<&'a str> {
         let profile = match *self {
-            Subject::Diff { base, diff, .. } if diff.is_vanished(id) => base,
+            Subject::Diff(Difference { base, diff, .. }) if diff.is_vanished(id) => base,
             _ => self.profile(),
         };
         let image = profile.images.get(tree.place(id).image?.index())?;
@@ -237,4 +267,30 @@ impl<'a> Subject<'a> {
             _ => None,
         }
     }
+}
+
+/// The data of a profile with its samples; `drawn` is the tree that is wanted, if it is at hand.
+fn pack_samples(
+    profile: &Profile,
+    view: &View,
+    drawn: Option<&CallTree>,
+    subject: &Subject<'_>,
+    mut header: Value,
+) -> Result<String> {
+    let made;
+    let tree = match drawn {
+        Some(tree) => tree,
+        None => {
+            made = CallTree::build(profile, &View { event: view.event, ..View::default() });
+            &made
+        }
+    };
+    header["split"] = json!(match view {
+        View { per_thread: true, .. } => "threads",
+        View { per_process: true, .. } => "processes",
+        _ => "none",
+    });
+    let leaves = Leaves::of(profile, tree, view.event);
+    let image = |id: NodeId| subject.image(tree, id);
+    data::pack(tree, profile, leaves.as_ref(), None, &image, header)
 }

@@ -8,7 +8,7 @@ use flameprofile::formats::picture::KINDS;
 use flameprofile::import::{ImportOptions, Input, import};
 use flameprofile::model::{FrameKind, Profile, Sample, Timestamp};
 use flameprofile::render::name::printable;
-use flameprofile::render::{Palette, PictureOptions, html, label, svg};
+use flameprofile::render::{Difference, Palette, PictureOptions, html, label, svg};
 use serde_json::{Value, json};
 
 use crate::driver::Browser;
@@ -228,11 +228,16 @@ fn differences_are_those_of_analyze() {
     }
 }
 
+/// Two sides of which nothing is known but their counts.
+fn plain<'a>(diff: &'a DiffTree, base: &'a Profile, new: &'a Profile) -> Difference<'a> {
+    Difference { base, new, diff, comparison: None }
+}
+
 fn difference(browser: &Browser, format: Format, base: &Profile, new: &Profile, diff: &DiffTree) {
     let (mut out, options) = (Vec::new(), PictureOptions::default());
     match format {
-        Format::Svg => svg::write_diff(diff, base, new, &options, &mut out).unwrap(),
-        Format::Html => html::write_diff(diff, base, new, &options, &mut out).unwrap(),
+        Format::Svg => svg::write_diff(&plain(diff, base, new), &options, &mut out).unwrap(),
+        Format::Html => html::write_diff(&plain(diff, base, new), &options, &mut out).unwrap(),
     }
     let name = format!("difference.{}", format.ending());
     let page = Page::at(browser, format, &write_text(&name, &String::from_utf8(out).unwrap()));

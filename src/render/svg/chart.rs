@@ -9,14 +9,20 @@
 
 use std::fmt::Write;
 
+use rustc_hash::FxHashMap;
+
 use super::escape::shown;
+use super::frames::tell;
 use super::paint::{Mark, Painter, Sign};
 use super::palette;
 use crate::analyze::{Lane, Span, Timeline};
 use crate::model::{FrameKind, Profile, Unit};
+use crate::render::comparison_data;
+use crate::render::difference::Difference;
+use crate::render::evidence::{Evidence, Strength};
 use crate::render::name::{base_name, printable};
 use crate::render::number::{count_of, quantity};
-use crate::render::picture::Palette;
+use crate::render::picture::{Palette, Subject};
 
 /// The row of the axis is the first.
 const AXIS: u32 = 1;
@@ -84,14 +90,55 @@ const SHORT: f64 = 0.8;
 
 fn gather(painter: &mut Painter, (begin, end, count): (f64, f64, u64), row: u32) {
     let name = count_of(count, "short span");
-    let mark = Mark { x: begin, width: end - begin, row, fill: palette::MERGED, sign: Sign::None, name: &name };
+    let (width, fill) = (end - begin, palette::MERGED);
+    let mark = Mark { x: begin, width, row, fill, edge: None, sign: Sign::None, name: &name };
     painter.mark(mark, |_| {});
+}
+
+/// What is known of how functions changed, where both sides are drawn.
+enum Changes<'a> {
+    Nothing,
+    Tested(Evidence<'a>),
+    /// Own and inclusive, -1..1, by name and kind.
+    Counted(FxHashMap<(String, FrameKind), (f64, f64)>),
+}
+
+impl<'a> Changes<'a> {
+    fn of(subject: Subject<'a>) -> Changes<'a> {
+        match subject.difference() {
+            None => Changes::Nothing,
+            Some(Difference { comparison: Some(comparison), .. }) => Changes::Tested(Evidence::new(comparison)),
+            Some(difference) => {
+                let changes = comparison_data::changes(difference);
+                Changes::Counted(changes.into_iter().map(|(name, kind, own, all)| ((name, kind), (own, all))).collect())
+            }
+        }
+    }
+
+    /// The fill and the edge of a span, and its sign; nothing where only one side is drawn.
+    fn look(&self, name: &str, kind: FrameKind) -> Option<(String, Option<String>, Sign)> {
+        match self {
+            Changes::Nothing => None,
+            Changes::Tested(evidence) => {
+                let known = evidence.of(name, kind);
+                let ((own, strength), (all, edge)) =
+                    (evidence.of_function(known.own), evidence.of_function(known.inclusive));
+                let sign = Sign::of(known.own, own).or(Sign::of(known.inclusive, all));
+                Some((palette::change(own, strength), palette::edge(all, edge), sign))
+            }
+            Changes::Counted(changes) => {
+                let kind = if kind == FrameKind::Inlined { FrameKind::User } else { kind };
+                let (own, all) = changes.get(&(name.to_owned(), kind)).copied().unwrap_or_default();
+                Some((palette::change(own, Strength::Strong), palette::edge(all, Strength::Strong), Sign::None))
+            }
+        }
+    }
 }
 
 /// Paints the lanes; returns what is not drawn, in words.
 pub(super) fn paint(
     timeline: &Timeline,
-    profile: &Profile,
+    subject: Subject<'_>,
     painter: &mut Painter,
     inner: f64,
     palette: Palette,
@@ -99,6 +146,7 @@ pub(super) fn paint(
 ) -> Vec<String> {
     let length = (timeline.end - timeline.start).max(1) as f64;
     let scale = inner / length;
+    let (profile, changes) = (subject.profile(), Changes::of(subject));
     if !timeline.lanes.is_empty() {
         painter.axis(&ticks(timeline.end - timeline.start, inner), rows(timeline, max_rows), inner);
     }
@@ -130,10 +178,16 @@ pub(super) fn paint(
                 *run = (if run.2 == 0 { x } else { run.0 }, x + width, run.2 + 1);
                 continue;
             }
-            let fill = palette::fill(palette, span.kind, name, image(span, profile), 0.0);
+            let (fill, edge, sign) = changes.look(name, span.kind).unwrap_or_else(|| {
+                (palette::fill(palette, span.kind, name, image(span, profile), 0.0), None, Sign::None)
+            });
             let text = shown(name);
-            let mark = Mark { x, width, row: top + 1 + span.row, fill: &fill, sign: Sign::None, name: &text };
+            let (row, edge) = (top + 1 + span.row, edge.as_deref());
+            let mark = Mark { x, width, row, fill: &fill, edge, sign, name: &text };
             painter.mark(mark, |details| {
+                if let Changes::Tested(evidence) = &changes {
+                    tell(details, evidence, &evidence.of(name, span.kind), name);
+                }
                 let _ = write!(
                     details,
                     "{} from {}, {}",

@@ -6,12 +6,16 @@ use std::fmt::Write;
 use super::escape::shown;
 use super::paint::{Mark, Painter, Sign};
 use super::palette;
-use crate::analyze::{CallTree, DiffTree, Node, NodeId};
+use crate::analyze::{CallTree, Node, NodeId};
 use crate::model::FrameKind;
+use crate::render::comparison_data::beyond_noise;
+use crate::render::difference::Difference;
+use crate::render::evidence::{Evidence, Known, Strength};
 use crate::render::layout::{Content, Layout, LayoutOptions, Tile};
 use crate::render::name::base_name;
 use crate::render::number::{count_of, percent, quantity};
 use crate::render::picture::{DiffWidth, Palette, PictureOptions, Subject};
+use crate::render::verdict;
 
 /// The frames of one tree.
 #[derive(Debug)]
@@ -22,6 +26,23 @@ pub(super) struct Frames<'a> {
     /// Pixels from the left to the right edge.
     pub inner: f64,
     pub palette: Palette,
+    /// What runs say of its functions.
+    pub evidence: Option<Evidence<'a>>,
+}
+
+/// How a frame looks.
+#[derive(Debug)]
+struct Look {
+    fill: String,
+    /// The colour of its upper edge: what it called.
+    edge: Option<String>,
+    sign: Sign,
+}
+
+impl Look {
+    fn plain(fill: String) -> Look {
+        Look { fill, edge: None, sign: Sign::None }
+    }
 }
 
 impl<'a> Frames<'a> {
@@ -32,13 +53,15 @@ impl<'a> Frames<'a> {
             max_tiles: options.max_frames,
         };
         let layout = match subject {
-            Subject::Profile { .. } => Layout::of(&tree, &limits),
-            Subject::Diff { diff, .. } => {
-                let widths = widths(diff, options.diff_width);
+            Subject::Profile { .. } | Subject::Beside { .. } => Layout::of(&tree, &limits),
+            Subject::Diff(difference) => {
+                let widths = widths(difference, options.diff_width);
                 Layout::by(&tree, &|id| widths[id as usize], &limits)
             }
         };
-        Frames { tree, subject, layout, inner, palette: options.palette }
+        let comparison = subject.difference().and_then(|difference| difference.comparison);
+        let evidence = comparison.map(Evidence::new);
+        Frames { tree, subject, layout, inner, palette: options.palette, evidence }
     }
 
     /// Paints them; `row_of` says which row of the picture one of the tree is.
@@ -51,44 +74,74 @@ impl<'a> Frames<'a> {
             let (x, width, row) = (tile.start as f64 * scale, tile.value as f64 * scale, row_of(tile.row));
             let Content::Frame(id) = tile.content else {
                 let (name, rest) = self.merged(tile);
-                let mark = Mark { x, width, row, fill: palette::MERGED, sign: Sign::None, name: &name };
+                let mark = Mark { x, width, row, fill: palette::MERGED, edge: None, sign: Sign::None, name: &name };
                 painter.mark(mark, |details| details.push_str(&rest));
                 continue;
             };
             let node = &self.tree.nodes[id as usize];
             let raw_name = self.tree.names.get(node.name);
             let name = names[node.name.index()].get_or_insert_with(|| shown(raw_name).into());
-            let (fill, sign) = self.colour(id, node, raw_name);
-            painter.mark(Mark { x, width, row, fill: &fill, sign, name }, |details| self.details(details, id, node));
+            let Look { fill, edge, sign } = self.look(id, node, raw_name);
+            let mark = Mark { x, width, row, fill: &fill, edge: edge.as_deref(), sign, name };
+            painter.mark(mark, |details| self.details(details, id, node));
         }
     }
 
-    fn colour(&self, id: NodeId, node: &Node, name: &str) -> (String, Sign) {
-        let Subject::Diff { diff, .. } = self.subject else {
+    fn look(&self, id: NodeId, node: &Node, name: &str) -> Look {
+        let Subject::Diff(difference) = self.subject else {
             let image = self.subject.image(&self.tree, id).map(base_name);
             let own = match node.total_value {
                 0 => 0.0,
                 total => node.self_value as f64 / total as f64,
             };
-            return (palette::fill(self.palette, node.kind, name, image, own), Sign::None);
+            return Look::plain(palette::fill(self.palette, node.kind, name, image, own));
         };
-        let change = change(diff, id);
-        let sign = match (diff.is_added(id), diff.is_vanished(id)) {
-            (true, false) => Sign::New,
-            (false, true) => Sign::Gone,
-            _ if change > 0.0 => Sign::More,
-            _ if change < 0.0 => Sign::Less,
-            _ => Sign::None,
+        let diff = difference.diff;
+        let come_or_gone = match (diff.is_added(id), diff.is_vanished(id)) {
+            (true, false) => Some(Sign::New),
+            (false, true) => Some(Sign::Gone),
+            _ => None,
         };
-        (palette::change(change), sign)
+        let Some(evidence) = &self.evidence else {
+            let change = change(difference, id);
+            let sign = come_or_gone.unwrap_or(match change {
+                change if change > 0.0 => Sign::More,
+                change if change < 0.0 => Sign::Less,
+                _ => Sign::None,
+            });
+            return Look { sign, ..Look::plain(palette::change(change, Strength::Strong)) };
+        };
+        let known = self.known(evidence, id, node);
+        let scale = difference.scale();
+        let (own, total) = (difference.own(id, scale), difference.total(id, scale));
+        let (change, strength) = evidence.at_place(known.own, own.0, own.1);
+        let (of_all, edge) = evidence.at_place(known.inclusive, total.0, total.1);
+        // A function fails or wins at the places that did.
+        let sign = Sign::of(known.own, own.1 - own.0).or(Sign::of(known.inclusive, total.1 - total.0));
+        let has_left = sign == Sign::Improved && verdict::moved_to(name, evidence.comparison).is_some();
+        let sign = if has_left { Sign::Moved } else { sign };
+        Look {
+            fill: palette::change(change, strength),
+            edge: palette::edge(of_all, edge),
+            sign: sign.or(come_or_gone.unwrap_or(Sign::None)),
+        }
+    }
+
+    fn known<'s>(&'s self, evidence: &'s Evidence<'a>, id: NodeId, node: &Node) -> Known<'s> {
+        if id == 0 { evidence.of_all() } else { evidence.of(self.tree.names.get(node.name), node.kind) }
     }
 
     /// The words for a frame, after its name: how much, and where it comes from.
     fn details(&self, out: &mut String, id: NodeId, node: &Node) {
         let tree = &*self.tree;
         match self.subject {
-            Subject::Diff { diff, .. } => differences(out, diff, id),
-            Subject::Profile { .. } => {
+            Subject::Diff(difference) => {
+                if let Some(evidence) = &self.evidence {
+                    tell(out, evidence, &self.known(evidence, id, node), tree.names.get(node.name));
+                }
+                differences(out, difference, id, self.evidence.is_none());
+            }
+            Subject::Profile { .. } | Subject::Beside { .. } => {
                 let _ =
                     write!(out, "{}, {}", percent(tree.share(node.total_value)), quantity(node.total_value, tree.unit));
                 match node.total_samples {
@@ -135,18 +188,30 @@ impl<'a> Frames<'a> {
     }
 }
 
+/// What runs say of a function, what became of it and its numbers.
+pub(super) fn tell(out: &mut String, evidence: &Evidence<'_>, known: &Known<'_>, name: &str) {
+    let comparison = evidence.comparison;
+    match (known.telling(), verdict::sentence(known, comparison, comparison.settings.scale)) {
+        (Some(row), Some(sentence)) => {
+            let left = verdict::moved_to(name, comparison).map(|to| format!("; {to}")).unwrap_or_default();
+            let _ = writeln!(out, "{}{left}: {sentence}", verdict::fate(&row.fate, comparison));
+        }
+        _ => out.push_str("not tested: too few samples\n"),
+    }
+}
+
 /// The widths of the frames of a difference, as whole numbers whose sums hold.
-fn widths(diff: &DiffTree, mode: DiffWidth) -> Vec<u64> {
-    let nodes = &diff.tree.nodes;
-    let mut totals: Vec<f64> = nodes
-        .iter()
-        .zip(&diff.base)
-        .map(|(node, base)| {
-            let (new, base) = (node.self_value as f64, base.self_value as f64 * diff.scale);
+fn widths(difference: &Difference<'_>, mode: DiffWidth) -> Vec<u64> {
+    let nodes = &difference.diff.tree.nodes;
+    let scale = difference.scale();
+    let mut totals: Vec<f64> = (0..nodes.len() as NodeId)
+        .map(|id| {
+            let (base, new) = difference.own(id, scale);
             match mode {
                 DiffWidth::Both => new.max(base),
                 DiffWidth::New => new,
                 DiffWidth::Base => base,
+                DiffWidth::Delta => (new - base).abs(),
             }
         })
         .collect();
@@ -161,31 +226,27 @@ fn widths(diff: &DiffTree, mode: DiffWidth) -> Vec<u64> {
 }
 
 /// How much a frame has changed, -1..1, relative to the larger side; 0 if that is within two standard deviations of the counts.
-pub(super) fn change(diff: &DiffTree, id: NodeId) -> f64 {
-    let (node, base) = (&diff.tree.nodes[id as usize], &diff.base[id as usize]);
-    let (new, old) = (node.total_value as f64, base.total_value as f64 * diff.scale);
-    let (new_samples, old_samples) = (node.total_samples as f64, base.total_samples as f64);
-    let difference = diff.total_change(id);
-    if difference == 0.0 {
-        return 0.0;
-    }
-    let counted = new_samples + old_samples * diff.scale;
-    let per_sample = if counted > 0.0 { (new + old) / counted } else { 0.0 };
-    let noise = 2.0 * per_sample * (new_samples + old_samples * diff.scale * diff.scale).sqrt();
-    if difference.abs() <= noise { 0.0 } else { (difference / new.max(old)).clamp(-1.0, 1.0) }
+fn change(difference: &Difference<'_>, id: NodeId) -> f64 {
+    let (node, base) = (&difference.diff.tree.nodes[id as usize], &difference.diff.base[id as usize]);
+    let (old, new) = ((base.total_value, base.total_samples), (node.total_value, node.total_samples));
+    beyond_noise(difference.diff, old, new)
 }
 
-fn differences(out: &mut String, diff: &DiffTree, id: NodeId) {
+/// The numbers of one place; `is_judged`: with a word for what they say, where nothing else says it.
+fn differences(out: &mut String, difference: &Difference<'_>, id: NodeId, is_judged: bool) {
+    let diff = difference.diff;
     let (node, base) = (&diff.tree.nodes[id as usize], &diff.base[id as usize]);
-    let what = match change(diff, id) {
+    let what = match is_judged.then(|| change(difference, id)) {
         _ if diff.is_added(id) => "new",
         _ if diff.is_vanished(id) => "gone",
-        change if change > 0.0 => "more",
-        change if change < 0.0 => "less",
-        _ => "within noise",
+        None => "here",
+        Some(change) if change > 0.0 => "more",
+        Some(change) if change < 0.0 => "less",
+        Some(_) => "within noise",
     };
+    let whole = diff.base_total as f64 * difference.scale();
     let share = |base: u64, new: u64| {
-        let (base, new) = (diff.base_share(base), diff.new_share(new));
+        let (base, new) = (diff.base_share(base), if whole > 0.0 { new as f64 / whole } else { 0.0 });
         let points = (new - base) * 100.0;
         let sign = if points < 0.0 { '−' } else { '+' };
         format!("{} → {} ({sign}{:.2} points)", percent(base), percent(new), points.abs())

@@ -34,12 +34,14 @@ use self::escape::{Px, shown};
 use self::frames::Frames;
 use self::page::Block;
 use self::paint::Painter;
+use super::difference::Difference;
+use super::evidence::Evidence;
 use super::layout::{Content, Layout};
 use super::name::printable;
 use super::number::{count_of, percent};
 use super::picture::{Palette, PictureOptions, Shape, Subject};
-use super::viewer;
-use crate::analyze::{CallTree, DiffTree, Sandwich, Timeline, View, functions_like};
+use super::{beside, viewer};
+use crate::analyze::{CallTree, Sandwich, Timeline, View, functions_like};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::picture::MARK;
 use crate::model::Profile;
@@ -60,16 +62,37 @@ pub fn write(profile: &Profile, view: &View, options: &PictureOptions, out: &mut
     write_subject(Subject::Profile { profile, view }, options, out)
 }
 
-/// Writes the difference of two profiles.
-pub fn write_diff(
-    diff: &DiffTree,
-    base: &Profile,
-    new: &Profile,
-    options: &PictureOptions,
-    out: &mut impl Write,
-) -> Result<()> {
-    write_subject(Subject::Diff { base, new, diff }, options, out)
+/// Writes the difference of two profiles: as one tree, or for [`Shape::Chart`] both in order of time.
+///
+/// # Errors
+///
+/// [`ErrorKind::Usage`] for a chart if there are no times on a side.
+pub fn write_diff(difference: &Difference<'_>, options: &PictureOptions, out: &mut impl Write) -> Result<()> {
+    of_difference(difference, options, |subject| write_subject(subject, options, out))
 }
+
+/// Makes of `difference` what a picture is of.
+pub(super) fn of_difference<T>(
+    difference: &Difference<'_>,
+    options: &PictureOptions,
+    draw: impl FnOnce(Subject<'_>) -> Result<T>,
+) -> Result<T> {
+    if options.shape != Shape::Chart {
+        return draw(Subject::Diff(difference));
+    }
+    let view = View::default();
+    for (profile, side) in [(difference.base, "base"), (difference.new, "new side")] {
+        if Timeline::build(profile, &view).is_none() {
+            let message = format!("samples without times cannot be drawn as a flame chart: those of the {side}");
+            return Err(Error::new(ErrorKind::Usage, message).with_hint(WITH_TIMES));
+        }
+    }
+    let both = beside::both(difference.base, difference.new);
+    draw(Subject::Beside { difference, both: &both, view: &view })
+}
+
+/// What has times.
+const WITH_TIMES: &str = "record with this program, or import a perf.data or the text of perf script";
 
 fn write_subject(subject: Subject<'_>, options: &PictureOptions, out: &mut impl Write) -> Result<()> {
     let tree = subject.tree(options);
@@ -106,6 +129,8 @@ impl Still {
         let (facts, warnings) = subject.said();
         let drawing = Drawing::of(subject, options, tree, inner)?;
         let mut head = vec![Block::title(&title)];
+        let comparison = subject.difference().and_then(|difference| difference.comparison);
+        head.extend(comparison.map(Block::verdict));
         // That there is nothing to be seen is said below, with the reason.
         if !warnings.is_empty() && !drawing.is_empty() {
             head.push(Block::warning(&format!("Warning: {}.", printable(&warnings.join("; ")))));
@@ -133,7 +158,14 @@ impl Still {
         let figures = facts.iter().filter(|(about, _)| !about.ends_with("note"));
         let mut figures: Vec<String> = figures.map(|(about, text)| format!("{about}: {text}")).collect();
         figures.push(version());
-        let mut foot = vec![Block::small(&printable(&figures.join(" · ")))];
+        let mut foot = Vec::new();
+        if let Some(comparison) = comparison {
+            foot.extend(page::causes(&Evidence::new(comparison)));
+            let made: Vec<String> =
+                super::verdict::facts(comparison).iter().map(|(about, text)| format!("{about}: {text}")).collect();
+            foot.push(Block::small(&made.join(" · ")));
+        }
+        foot.push(Block::small(&printable(&figures.join(" · "))));
         foot.extend((!left.is_empty()).then(|| Block::small(&left.join(" · "))));
         let bottom = top + f64::from(drawing.rows(options)) * paint::PITCH;
         let height = page::paint(&mut body, "foot", &foot, bottom + 6.0, width) + 4.0;
@@ -185,36 +217,45 @@ impl<'a> Drawing<'a> {
             Drawing::Tree { frames, is_root_below: false }
         };
         match subject {
-            Subject::Diff { diff, .. } if options.shape == Shape::Icicle => Ok(hanging(&diff.tree)),
-            Subject::Diff { diff, .. } => Ok(upright(&diff.tree)),
-            Subject::Profile { profile, view } => match (options.shape, tree) {
-                (Shape::Flame, Some(tree)) => Ok(upright(tree)),
-                (Shape::Icicle | Shape::Reverse, Some(tree)) => Ok(hanging(tree)),
-                (Shape::Chart, _) if options.palette == Palette::Own => {
-                    Err(Error::new(ErrorKind::Usage, "the palette self is not of a chart: its spans are not added up")
-                        .with_hint("type, binary and hash are"))
+            Subject::Diff(Difference { diff, .. }) if options.shape == Shape::Icicle => Ok(hanging(&diff.tree)),
+            Subject::Diff(Difference { diff, .. }) => Ok(upright(&diff.tree)),
+            Subject::Beside { both: profile, view, .. } | Subject::Profile { profile, view } => {
+                match (options.shape, tree) {
+                    (Shape::Flame, Some(tree)) => Ok(upright(tree)),
+                    (Shape::Icicle | Shape::Reverse, Some(tree)) => Ok(hanging(tree)),
+                    (Shape::Chart, _) if options.palette == Palette::Own => Err(Error::new(
+                        ErrorKind::Usage,
+                        "the palette self is not of a chart: its spans are not added up",
+                    )
+                    .with_hint("type, binary and hash are")),
+                    (Shape::Chart, _) if profile.samples.is_empty() => Ok(Drawing::Chart(Box::new(Timeline {
+                        names: Default::default(),
+                        start: 0,
+                        end: 0,
+                        lanes: Vec::new(),
+                        event: String::new(),
+                        unit: crate::model::Unit::Count,
+                        without_time: 0,
+                    }))),
+                    (Shape::Chart, _) => {
+                        let timeline = Timeline::build(profile, view).map(|mut timeline| {
+                            if matches!(subject, Subject::Beside { .. }) {
+                                beside::pair(&mut timeline);
+                            }
+                            Drawing::Chart(Box::new(timeline))
+                        });
+                        timeline.ok_or_else(|| {
+                            Error::new(ErrorKind::Usage, "samples without times cannot be drawn as a flame chart")
+                                .with_hint(WITH_TIMES)
+                        })
+                    }
+                    _ => {
+                        let Sandwich { callers, callees } = sandwich(profile, view, options)?;
+                        let [callers, callees] = [callers, callees].map(|tree| frames(Cow::Owned(tree)));
+                        Ok(Drawing::Sandwich(Box::new([callers, callees])))
+                    }
                 }
-                (Shape::Chart, _) if profile.samples.is_empty() => Ok(Drawing::Chart(Box::new(Timeline {
-                    names: Default::default(),
-                    start: 0,
-                    end: 0,
-                    lanes: Vec::new(),
-                    event: String::new(),
-                    unit: crate::model::Unit::Count,
-                    without_time: 0,
-                }))),
-                (Shape::Chart, _) => {
-                    Timeline::build(profile, view).map(|timeline| Drawing::Chart(Box::new(timeline))).ok_or_else(|| {
-                        Error::new(ErrorKind::Usage, "samples without times cannot be drawn as a flame chart")
-                            .with_hint("record with this program, or import a perf.data or the text of perf script")
-                    })
-                }
-                _ => {
-                    let Sandwich { callers, callees } = sandwich(profile, view, options)?;
-                    let [callers, callees] = [callers, callees].map(|tree| frames(Cow::Owned(tree)));
-                    Ok(Drawing::Sandwich(Box::new([callers, callees])))
-                }
-            },
+            }
         }
     }
 
@@ -236,7 +277,9 @@ impl<'a> Drawing<'a> {
 
     fn legend(&self, subject: Subject<'_>, options: &PictureOptions) -> Block {
         match self {
-            _ if matches!(subject, Subject::Diff { .. }) => page::legend_of_changes(),
+            _ if subject.difference().is_some() => {
+                page::legend_of_changes(subject.difference().and_then(|difference| difference.comparison))
+            }
             Drawing::Tree { frames, .. } => {
                 let drawn = [(&*frames.tree, &frames.layout)];
                 page::legend(&drawn, subject, options.palette, options.shape == Shape::Reverse)
@@ -265,7 +308,7 @@ impl<'a> Drawing<'a> {
                 [merged(&callers.layout, inner), merged(&callees.layout, inner)].into_iter().flatten().collect()
             }
             Drawing::Chart(timeline) => {
-                chart::paint(timeline, subject.profile(), painter, inner, options.palette, options.max_rows)
+                chart::paint(timeline, subject, painter, inner, options.palette, options.max_rows)
             }
         }
     }

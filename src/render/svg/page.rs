@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 
 use super::MARGIN;
 use super::escape::{Px, Text};
+use super::paint::Sign;
 use super::{chart, palette};
 use crate::analyze::{CallTree, Node, Timeline};
+use crate::gate::{Comparison, Outcome};
 use crate::model::{FrameKind, NOT_ASKED_FOR, Profile, Unit};
+use crate::render::evidence::{Evidence, Known, Strength};
 use crate::render::layout::{Content, Layout};
 use crate::render::name::{base_name, columns, head, shorten};
 use crate::render::number::{count_of, percent, quantity};
 use crate::render::picture::{Palette, Subject};
+use crate::render::verdict;
 
 /// Mean advance of a character in the fonts for text, in em; on the safe side.
 const ADVANCE: f64 = 0.6;
@@ -26,9 +30,26 @@ const GAP: f64 = 6.0;
 /// A block of the page.
 #[derive(Debug)]
 pub(super) enum Block {
-    Text { text: String, size: f64, color: &'static str, weight: u32 },
-    Warning { text: String },
-    Legend { keys: Vec<(String, String)> },
+    Text {
+        text: String,
+        size: f64,
+        color: &'static str,
+        weight: u32,
+    },
+    /// In a box, with a sign that needs no colour.
+    Boxed {
+        text: String,
+        look: BoxLook,
+    },
+    /// A line of a list, with a square of a colour.
+    Item {
+        color: String,
+        text: String,
+    },
+    /// Squares of a colour, each with its words; words alone where there is no colour.
+    Legend {
+        keys: Vec<(String, String)>,
+    },
 }
 
 impl Block {
@@ -46,9 +67,40 @@ impl Block {
     }
 
     pub fn warning(text: &str) -> Block {
-        Block::Warning { text: text.to_owned() }
+        Block::Boxed { text: text.to_owned(), look: WARNING }
+    }
+
+    /// What a comparison of runs says.
+    pub fn verdict(comparison: &Comparison) -> Block {
+        let look = match comparison.verdict.outcome {
+            Outcome::Regression => REGRESSION,
+            Outcome::NoChange => NO_CHANGE,
+            Outcome::Inconclusive => INCONCLUSIVE,
+        };
+        Block::Boxed { text: verdict::line(comparison), look }
     }
 }
+
+/// Colours of a box, and the outline of its sign within 28 x 27 pixels, filled with that of its edge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BoxLook {
+    fill: &'static str,
+    edge: &'static str,
+    ink: &'static str,
+    sign: &'static str,
+}
+
+const WARNING: BoxLook = BoxLook { fill: "#fff1c9", edge: "#b98500", ink: "#4a3200", sign: "M8 20l7-13 7 13z" };
+const REGRESSION: BoxLook = BoxLook {
+    fill: "#fde6e0",
+    edge: "#a1320d",
+    ink: "#4f1604",
+    sign: "M9 9l2-2 4 4 4-4 2 2-4 4 4 4-2 2-4-4-4 4-2-2 4-4z",
+};
+const NO_CHANGE: BoxLook =
+    BoxLook { fill: "#e2f1fb", edge: "#14629e", ink: "#0b3353", sign: "M8 14l2-2 3 3 7-8 2 2-9 10z" };
+const INCONCLUSIVE: BoxLook =
+    BoxLook { fill: "#ececf0", edge: "#55555e", ink: "#2c2c33", sign: "M8 8h14v3h-14zM8 15h14v3h-14z" };
 
 /// What the colours of all that is drawn say, each with its share of the self value of the last tree; what is in others only has none.
 pub(super) fn legend(
@@ -166,9 +218,53 @@ fn keys_of_images(sums: BTreeMap<String, u64>, share: &dyn Fn(u64) -> String) ->
 }
 
 /// What the colours of a difference say.
-pub(super) fn legend_of_changes() -> Block {
-    let keys = [(1.0, "▲ more"), (-1.0, "▼ less"), (0.0, "within 2 σ of the counts"), (1.0, "+ new"), (-1.0, "× gone")];
-    Block::Legend { keys: keys.map(|(change, text)| (palette::change(change), text.to_owned())).into() }
+pub(super) fn legend_of_changes(comparison: Option<&Comparison>) -> Block {
+    let of = |change, strength| palette::change(change, strength);
+    let Some(comparison) = comparison else {
+        let keys =
+            [(1.0, "▲ more"), (-1.0, "▼ less"), (0.0, "within 2 σ of the counts"), (1.0, "+ new"), (-1.0, "× gone")];
+        return Block::Legend {
+            keys: keys.map(|(change, text)| (of(change, Strength::Strong), text.to_owned())).into(),
+        };
+    };
+    let [alpha, warn] = [comparison.settings.alpha, comparison.settings.warn_alpha]
+        .map(|alpha| format!("p ≤ {}", verdict::part(alpha)));
+    let edge = palette::edge(0.5, Strength::Strong).unwrap_or_default();
+    let keys = [
+        (of(1.0, Strength::Strong), format!("self more, {alpha}")),
+        (of(1.0, Strength::Weak), warn.clone()),
+        (of(-1.0, Strength::Strong), format!("self less, {alpha}")),
+        (of(-1.0, Strength::Weak), warn),
+        (palette::UNCHANGED.to_owned(), "grey: cannot be told from chance, or not tested".to_owned()),
+        (edge, "upper edge: with all that it calls".to_owned()),
+        (String::new(), "▲ regression  △ suspect  ⇄ moved  ▼ improved  + new  × gone".to_owned()),
+    ];
+    Block::Legend { keys: keys.into() }
+}
+
+/// So many rows of a comparison stand below the frames.
+const MOST_CAUSES: usize = 10;
+
+/// What changed and why, the rows that matter most; nothing if none did.
+pub(super) fn causes(evidence: &Evidence<'_>) -> Vec<Block> {
+    let comparison = evidence.comparison;
+    let mut blocks = Vec::new();
+    let causes = evidence.causes();
+    for row in causes.iter().take(MOST_CAUSES) {
+        let (change, strength) = evidence.of_function(Some(row));
+        let known = Known::only(row);
+        let sentence = verdict::sentence(&known, comparison, comparison.settings.scale).unwrap_or_default();
+        let (name, fate) = (verdict::row_name(row), verdict::fate(&row.fate, comparison));
+        let text = format!("{}{fate}: {name}: {sentence}", Sign::of(Some(row), change).text());
+        blocks.push(Block::Item { color: palette::change(change, strength), text });
+    }
+    if let Some(rest) = causes.len().checked_sub(MOST_CAUSES).filter(|rest| *rest > 0) {
+        blocks.push(Block::small(&format!("{} more, each of less weight", count_of(rest as u64, "row"))));
+    }
+    if !blocks.is_empty() {
+        blocks.insert(0, Block::large("What changed"));
+    }
+    blocks
 }
 
 /// What the colours of a chart say: of files, with their share of the time that is in a lane.
@@ -246,17 +342,31 @@ fn paint_block(out: &mut String, block: &Block, y: f64, width: f64) -> f64 {
             out.push_str("</g>\n");
             flow.height(lines.len())
         }
-        Block::Warning { text } => {
-            let flow = Flow { left: MARGIN + 28.0, padding: 6.0, size: 12.0, color: "#4a3200", weight: 400 };
+        Block::Boxed { text, look } => {
+            let flow = Flow { left: MARGIN + 28.0, padding: 6.0, size: 12.0, color: look.ink, weight: 400 };
             let lines = flow.lines(text, width);
             flow.open(out, y);
             out.push_str(&format!(
-                "<rect x=\"{}\" width=\"{}\" height=\"{}\" rx=\"4\" fill=\"#fff1c9\" stroke=\"#b98500\"/>\n\
-                 <path d=\"M{} 20l7-13 7 13z\" fill=\"#b98500\"/>\n",
+                "<rect x=\"{0}\" width=\"{1}\" height=\"{2}\" rx=\"4\" fill=\"{3}\" stroke=\"{4}\"/>\n\
+                 <path transform=\"translate({0} 0)\" d=\"{5}\" fill=\"{4}\"/>\n",
                 Px(MARGIN),
                 Px(width - 2.0 * MARGIN),
                 Px(flow.height(lines.len())),
-                Px(MARGIN + 8.0),
+                look.fill,
+                look.edge,
+                look.sign,
+            ));
+            flow.text(out, &lines);
+            out.push_str("</g>\n");
+            flow.height(lines.len())
+        }
+        Block::Item { color, text } => {
+            let flow = Flow { left: MARGIN + 18.0, padding: 0.0, size: 12.0, color: palette::INK, weight: 400 };
+            let lines = flow.lines(text, width);
+            flow.open(out, y);
+            out.push_str(&format!(
+                "<rect x=\"{}\" y=\"1.5\" width=\"12\" height=\"12\" rx=\"2\" fill=\"{color}\" stroke=\"#8a8a92\" stroke-width=\".5\"/>\n",
+                Px(MARGIN)
             ));
             flow.text(out, &lines);
             out.push_str("</g>\n");
@@ -266,15 +376,20 @@ fn paint_block(out: &mut String, block: &Block, y: f64, width: f64) -> f64 {
             out.push_str(&format!("<g data-part=\"keys\" transform=\"translate(0 {})\">\n", Px(y)));
             let (mut x, mut line) = (MARGIN, 0.0);
             for (color, text) in keys {
-                let key_width = 17.0 + columns(text) as f64 * ADVANCE * 12.0 + 12.0;
+                let (lead, is_plain) = if color.is_empty() { (0.0, true) } else { (17.0, false) };
+                let key_width = lead + columns(text) as f64 * ADVANCE * 12.0 + 12.0;
                 if x > MARGIN && x + key_width > width - MARGIN {
                     (x, line) = (MARGIN, line + 18.0);
                 }
+                let square = format!(
+                    "<rect width=\"12\" height=\"12\" rx=\"2\" fill=\"{color}\" stroke=\"#8a8a92\" stroke-width=\".5\"/>"
+                );
                 out.push_str(&format!(
-                    "<g transform=\"translate({} {})\"><rect width=\"12\" height=\"12\" rx=\"2\" \
-                     fill=\"{color}\" stroke=\"#8a8a92\" stroke-width=\".5\"/><text x=\"17\" y=\"10.5\">{}</text></g>\n",
+                    "<g transform=\"translate({} {})\">{}<text x=\"{}\" y=\"10.5\">{}</text></g>\n",
                     Px(x),
                     Px(line),
+                    if is_plain { "" } else { &square },
+                    Px(lead),
                     Text(text)
                 ));
                 x += key_width;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::escape::{Px, Text};
 use super::{MARGIN, MONOSPACE, palette};
+use crate::gate::{Fate, Row};
 use crate::render::label;
 use crate::render::name::columns;
 
@@ -18,6 +19,8 @@ const ADVANCE: f64 = 7.32;
 const INSET: f64 = 3.0;
 /// Space between frames that are wide enough to spare it.
 const GAP: f64 = 0.5;
+/// Height of the bar at a frame's edge.
+const EDGE: f64 = 3.0;
 /// What is narrower cannot be pointed at, and has no words of its own.
 const POINTED_AT: f64 = 0.8;
 
@@ -30,14 +33,38 @@ pub(super) enum Sign {
     Less,
     New,
     Gone,
+    /// It fails the gate.
+    Regression,
+    Suspect,
+    /// From or to another place.
+    Moved,
+    Improved,
 }
 
 impl Sign {
+    /// What became of a row, where the change has the direction of that.
+    pub fn of(row: Option<&Row>, change: f64) -> Sign {
+        match row.map(|row| &row.fate) {
+            Some(Fate::Regression) if change > 0.0 => Sign::Regression,
+            Some(Fate::Suspect) if change > 0.0 => Sign::Suspect,
+            Some(Fate::Moved(_)) if change > 0.0 => Sign::Moved,
+            Some(Fate::Improved) if change < 0.0 => Sign::Improved,
+            _ => Sign::None,
+        }
+    }
+
+    /// This one, or if it is none the other.
+    pub fn or(self, other: Sign) -> Sign {
+        if self == Sign::None { other } else { self }
+    }
+
     pub fn text(self) -> &'static str {
         match self {
             Sign::None => "",
-            Sign::More => "▲ ",
-            Sign::Less => "▼ ",
+            Sign::More | Sign::Regression => "▲ ",
+            Sign::Less | Sign::Improved => "▼ ",
+            Sign::Suspect => "△ ",
+            Sign::Moved => "⇄ ",
             Sign::New => "+ ",
             Sign::Gone => "× ",
         }
@@ -54,6 +81,8 @@ pub(super) struct Mark<'a> {
     /// From the top.
     pub row: u32,
     pub fill: &'a str,
+    /// The colour of a bar at its upper edge.
+    pub edge: Option<&'a str>,
     pub sign: Sign,
     /// What is on it, as it is shown.
     pub name: &'a str,
@@ -123,7 +152,8 @@ impl Painter {
             match mark.sign {
                 Sign::New => " stroke=\"#8a3c00\"",
                 Sign::Gone => " stroke=\"#143278\" stroke-dasharray=\"3 2\"",
-                Sign::None | Sign::More | Sign::Less => "",
+                Sign::Regression => " stroke=\"#1b1b1f\" stroke-width=\"1.5\"",
+                _ => "",
             },
             Text(mark.name),
         );
@@ -133,6 +163,13 @@ impl Painter {
             let _ = write!(self.frames, "\n{}", Text(&self.details));
         }
         self.frames.push_str("</title></rect>\n");
+        if let Some(edge) = mark.edge {
+            let (x, y, width) = (Px(x), Px(y), Px(drawn));
+            let _ = writeln!(
+                self.frames,
+                "<path d=\"M{x} {y}h{width}v{EDGE}h-{width}z\" fill=\"{edge}\" pointer-events=\"none\"/>"
+            );
+        }
         let sign = mark.sign.text();
         let room = ((mark.width - 2.0 * INSET).max(0.0) / ADVANCE) as usize;
         let Some(room) = room.checked_sub(columns(sign)) else { return };

@@ -4,6 +4,7 @@
 //! of at least 4.5:1, which is what WCAG 2.2 (1.4.3) asks for. The script computes the same colours (`viewer/text.js`).
 
 use crate::model::FrameKind;
+use crate::render::evidence::Strength;
 use crate::render::picture::Palette;
 
 /// The colour of text on frames.
@@ -38,13 +39,37 @@ pub(super) fn of_image(image: &str, lightness: u32) -> String {
     rgb(f64::from(hash % 36 * 10), f64::from(55 + (hash >> 8) % 3 * 10), f64::from(lightness))
 }
 
-/// Orange for what has grown, blue for what has shrunk, told apart by every kind of colour blindness; grey for what may be chance.
-pub(super) fn change(change: f64) -> String {
+/// What cannot be told from chance.
+pub(super) const UNCHANGED: &str = "#e4e4e8";
+
+/// Orange for what has grown, blue for what has shrunk, told apart by every kind of colour blindness; grey for what may be chance. The less
+/// sure it is, the less colour it has.
+pub(super) fn change(change: f64, strength: Strength) -> String {
     let size = 0.25 + 0.75 * change.abs().min(1.0);
+    let colour = match strength {
+        Strength::Strong => 1.0,
+        Strength::Weak => 0.4,
+        Strength::None => return UNCHANGED.to_owned(),
+    };
     match change {
-        0.0 => "#e4e4e8".to_owned(),
-        change if change > 0.0 => rgb(30.0, 92.0, 92.0 - 32.0 * size),
-        _ => rgb(212.0, 80.0, 93.0 - 25.0 * size),
+        0.0 => UNCHANGED.to_owned(),
+        change if change > 0.0 => rgb(30.0, 92.0 * colour, 92.0 - 32.0 * size),
+        _ => rgb(212.0, 80.0 * colour, 93.0 - 25.0 * size),
+    }
+}
+
+/// The bar at a frame's edge, of the same hues but dark, as it is thin; none for what may be chance.
+pub(super) fn edge(change: f64, strength: Strength) -> Option<String> {
+    let colour = match strength {
+        Strength::Strong => 1.0,
+        Strength::Weak => 0.4,
+        Strength::None => return None,
+    };
+    let size = change.abs().min(1.0);
+    match change {
+        0.0 => None,
+        change if change > 0.0 => Some(rgb(22.0, 95.0 * colour, 52.0 - 16.0 * size)),
+        _ => Some(rgb(216.0, 85.0 * colour, 60.0 - 18.0 * size)),
     }
 }
 
@@ -124,9 +149,12 @@ mod tests {
         let others = (0..2_000).flat_map(|n| {
             let name = format!("f{n}");
             let of = |palette| fill(palette, User, &name, Some(&name), f64::from(n) / 2_000.0);
-            [of(Palette::Binary), of(Palette::Hash), of(Palette::Own), change(f64::from(n - 1_000) / 1_000.0)]
+            [of(Palette::Binary), of(Palette::Hash), of(Palette::Own)]
         });
-        for color in shades.chain(others).chain([MERGED.to_owned()]) {
+        let changes = (0..2_000).flat_map(|n| {
+            [Strength::Strong, Strength::Weak].map(|strength| change(f64::from(n - 1_000) / 1_000.0, strength))
+        });
+        for color in shades.chain(others).chain(changes).chain([MERGED.to_owned()]) {
             let contrast = (luminance(&color) + 0.05) / (luminance(INK) + 0.05);
             assert!(contrast >= 4.5, "{color}: {contrast}");
         }
