@@ -7,8 +7,12 @@
 mod actions;
 #[path = "browser/beside.rs"]
 mod beside;
+#[path = "common/compared.rs"]
+mod compared;
 #[path = "browser/driver.rs"]
 mod driver;
+#[path = "browser/evidence.rs"]
+mod evidence;
 #[path = "browser/hostile.rs"]
 mod hostile;
 #[path = "browser/numbers.rs"]

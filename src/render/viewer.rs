@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 
 /// In the order in which they need each other.
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     include_str!("viewer/data.js"),
     include_str!("viewer/trees.js"),
     include_str!("viewer/text.js"),
@@ -19,6 +19,7 @@ const PARTS: [&str; 13] = [
     include_str!("viewer/state.js"),
     include_str!("viewer/chart.js"),
     include_str!("viewer/table.js"),
+    include_str!("viewer/gate.js"),
     include_str!("viewer/start.js"),
 ];
 

@@ -30,7 +30,20 @@ Viewer.prototype.lanes = function () {
   if (this.isWait) for (const s of all) this.chartEnd = Math.max(this.chartEnd, sampleTime[s] + sampleValue[s]);
   this.laneList = of.map((samples, thread) => ({ thread: thread, samples: samples, value: model.threads[thread].value }))
     .filter(lane => lane.samples.length).sort((a, b) => b.value - a.value || a.thread - b.thread);
+  if (header.beside) this.pairLanes(header.beside);
   return this.laneList;
+};
+
+// Threads of one name of two sides below each other, the base first, as `beside.rs` has them.
+Viewer.prototype.pairLanes = function (marks) {
+  const plain = name => name.slice((marks.find(mark => name.startsWith(mark)) || '').length), values = new Map();
+  for (const lane of this.laneList) {
+    const { process, name } = this.base.threads[lane.thread];
+    lane.key = plain(process) + '\n' + plain(name);
+    lane.side = name.startsWith(marks[1]) ? 1 : 0;
+    values.set(lane.key, Math.max(values.get(lane.key) || 0, lane.value));
+  }
+  this.laneList.sort((a, b) => values.get(b.key) - values.get(a.key) || (a.key < b.key ? -1 : a.key > b.key ? 1 : a.side - b.side));
 };
 
 Viewer.prototype.chartRange = function () {
@@ -209,8 +222,8 @@ class OpenSpans {
 Viewer.prototype.describeSpan = function (box) {
   if (!this.spans[box]) return [countOf(this.boxes.count[box], 'sample') + ' too short to be drawn', 'Zoom in to see them.'];
   const model = this.model, span = this.spans[box].lane.whole(this.spans[box]), func = model.func[span.node], thread = model.threads[span.thread];
-  return [model.names[func], quantity(span.to - span.from, 'ns') + ' from ' + quantity(Math.max(0, span.from), 'ns') + ' \u00b7 ' + countOf(span.samples, 'sample') + ', ' + quantity(span.value, this.base.unit) +
-    ' \u00b7 ' + thread.name + '-' + thread.tid, this.placeOf(func)].filter(Boolean);
+  return [model.names[func]].concat(this.gate ? this.gate.tell(this.knownOf(box), model.names[func]) : [], quantity(span.to - span.from, 'ns') + ' from ' + quantity(Math.max(0, span.from), 'ns') + ' \u00b7 ' + countOf(span.samples, 'sample') + ', ' + quantity(span.value, this.base.unit) +
+    ' \u00b7 ' + thread.name + '-' + thread.tid, this.placeOf(func)).filter(Boolean);
 };
 
 Viewer.prototype.zoomSpan = function (box) {

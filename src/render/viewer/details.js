@@ -20,7 +20,7 @@ Viewer.prototype.describe = function (box) {
     const base = tree.base(node), baseTotal = this.weights.base[0];
     const points = (total > 0 ? value / total : 0) - (baseTotal > 0 ? base / baseTotal : 0);
     const ratio = base > 0 ? ' (' + (value >= base ? '+' : '\u2212') + Math.abs((value / base - 1) * 100).toFixed(1) + ' %)' : '';
-    numbers.push((base === 0 ? 'new' : value === 0 ? 'gone' : this.change(tree, node) === 0 ? 'within noise' : value > base ? 'more' : 'less') + ratio);
+    numbers.push((base === 0 ? 'new' : value === 0 ? 'gone' : this.gate ? 'here' : this.change(tree, node) === 0 ? 'within noise' : value > base ? 'more' : 'less') + ratio);
     numbers.push('total ' + share(base, baseTotal) + ' \u2192 ' + share(value, total) + ', ' + (points < 0 ? '\u2212' : '+') + Math.abs(points * 100).toFixed(2) + ' points');
     numbers.push('self ' + share(tree.ownBase(node), baseTotal) + ' \u2192 ' + share(tree.own(node), total));
     numbers.push(countOf(tree.baseSamples(node), 'sample') + ' \u2192 ' + grouped(samples));
@@ -33,10 +33,18 @@ Viewer.prototype.describe = function (box) {
     if (tree.own(node) > 0 && !tree.isOut) numbers.push(tree.own(node) === value ? 'all self' : 'self ' + share(tree.own(node), total));
   }
   if (this.matches && this.matches[func] && this.matchedValue > 0) numbers.push(share(value, this.matchedValue) + ' of what matches');
+  if (this.gate) lines.push(...this.gate.tell(this.knownOf(box), model.names[func]));
   lines.push(numbers.join(' \u00b7 '));
   const place = this.placeOf(func);
   if (place) lines.push(place);
   return lines;
+};
+
+// What runs say of the function of a box.
+Viewer.prototype.knownOf = function (box) {
+  const tree = this.drawnTrees[this.boxes.tree[box]], node = this.boxes.node[box];
+  if (this.boxes.count[box] || node < 0) return null;
+  return this.gate.of(tree ? tree.func(node) : this.model.func[node]);
 };
 
 Viewer.prototype.placeOf = function (func) {
@@ -66,6 +74,11 @@ Viewer.prototype.report = function (box, event) {
     this.numbersLine.textContent = lines.slice(1).join(' \u00b7 ');
     if (event && isNew) this.showTip(lines, event); else if (!event) this.tip.hidden = true;
   }
+  if (this.causes && isNew) {
+    const known = box < 0 ? null : this.knownOf(box);
+    this.markCauses(known, !event);
+    this.drawDots(known && this.gate.telling(known));
+  }
   if (event && box >= 0) this.placeTip(event);
   if (isNew) this.paint();
 };
@@ -93,6 +106,8 @@ Viewer.prototype.tools = function () {
   this.paletteSelect.value = state.palette;
   if (this.groupSelect) this.groupSelect.value = state.split;
   if (this.widthSelect) this.widthSelect.value = state.width;
+  if (this.scaleSelect) this.scaleSelect.value = state.scale;
+  if (this.causes) this.drawCauses();
   const isChanged = state.zoom.length || state.hidden.length || state.hiddenFunctions.length || state.only !== null || state.from !== null ||
     state.threads || state.terms.length || state.query || state.split !== this.initial.split || state.span;
   this.resetButton.disabled = !isChanged;
@@ -108,6 +123,11 @@ Viewer.prototype.tools = function () {
     for (const kind of [USER, INLINED, JIT, KERNEL, OFF_CPU, NOTE, TASK]) {
       if (seen[kind]) key(shade(kind, SHADES / 2), KIND_NAMES[kind] + (own[kind] > 0 ? ' ' + percent(own[kind] / total) : ''));
     }
+  } else if (state.palette === 'change' && this.gate && this.gate.found) {
+    const [alpha, warn] = [this.gate.found.alpha, this.gate.found.warn_alpha].map(p => 'p \u2264 ' + Number((p * 100).toFixed(3)) + ' %');
+    key(changeColour(1), 'self more, ' + alpha); key(changeColour(1, 0.4), warn); key(changeColour(-1), 'self less, ' + alpha); key(changeColour(-1, 0.4), warn);
+    key(changeColour(0), 'cannot be told from chance, or not tested'); key(edgeColour(0.5, 1), 'upper edge: with all that it calls');
+    element('span', {}, this.keys, '\u25b2 regression  \u25b3 suspect  \u21c4 moved  \u25bc improved  + new  \u00d7 gone');
   } else if (state.palette === 'change') {
     key(changeColour(1), '\u25b2 more'); key(changeColour(-1), '\u25bc less'); key(changeColour(0), 'within 2 \u03c3 of the counts');
     key(changeColour(1), '+ new'); key(changeColour(-1), '\u00d7 gone');

@@ -146,6 +146,8 @@ Viewer.prototype.copy = function (text) {
 
 // ---- Keys.
 
+const nextOf = (list, now) => list[(list.indexOf(now) + 1) % list.length];
+
 Viewer.prototype.key = function (event) {
   const key = event.key, target = event.target, isTyping = target === this.input;
   // Not `tagName`, which is in capitals in HTML and is not in an SVG.
@@ -180,6 +182,14 @@ Viewer.prototype.key = function (event) {
   else if (key === 'd') this.switchTheme();
   else if (key === 't' && this.base.threads.length) this.chooseThreads();
   else if (key === '?') this.help();
+  else if (key === 'w' && this.widthSelect) this.go({ width: nextOf(WIDTHS.map(width => width[0]), this.state.width) });
+  else if (key === 'l' && this.causes) this.go({ scale: nextOf(SCALES, this.state.scale) });
+  else if (key === 'v' && this.causes) this.verdictPanel.open = !this.verdictPanel.open;
+  else if (key === 'e' && this.causes) {
+    this.causes.open = true;
+    const button = this.causeList.querySelector('tr[aria-current] button') || this.causeList.querySelector('button');
+    if (button) button.focus();
+  }
   else if (key === '+' || key === '=') this.zoomChart(0.8);
   else if (key === '-') this.zoomChart(1.25);
   else if (this.pointed >= 0 && 'shHfcCm'.includes(key) && key.length === 1) {

@@ -37,13 +37,31 @@ display:flex;flex-direction:column;container-type:size;width:100%;height:100%;bo
 .flameprofile .canvas{position:sticky;top:0;left:0;display:block;cursor:pointer}
 .flameprofile .stage:focus-visible .canvas{outline:2px solid var(--focus);outline-offset:-2px}
 .flameprofile .twin{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.flameprofile .verdict{flex-basis:100%;border:1px solid var(--line);border-left:5px solid #55555e;border-radius:4px;padding:3px 8px;font-size:13px;overflow-wrap:anywhere}
+.flameprofile .verdict[data-verdict=regression]{border-left-color:#d9480f}
+.flameprofile .verdict[data-verdict="no change"]{border-left-color:#1f6fb5}
+.flameprofile .verdict summary,.flameprofile .causes summary{cursor:pointer;font-weight:600}
+.flameprofile .causes{flex:none;border-top:1px solid var(--line);background:var(--panel);padding:2px 10px;font-size:12px}
+.flameprofile .causes .list{position:relative;max-height:min(180px,26cqh);overflow:auto;background:var(--back)}
+.flameprofile .causes th{font-weight:600;padding:1px 8px}
+.flameprofile .causes tr[aria-current]{background:var(--on)}
+.flameprofile .causes .dot{display:inline-block;width:10px;height:10px;border-radius:2px;border:1px solid #8a8a92;margin-right:5px;vertical-align:-1px}
+.flameprofile .bar.two{display:flex;gap:4px 14px;align-items:flex-start}
+.flameprofile .two .said{flex:1 1 0;min-width:0}
+.flameprofile .two .numbers{white-space:normal;height:51px;overflow:auto}
+.flameprofile .dots{flex:none;width:230px;height:44px;font-size:10px}
+.flameprofile .dots text{fill:var(--ink)}
+.flameprofile .dots .axis{stroke:var(--line)}
+.flameprofile .dots .mean{stroke:var(--ink);stroke-width:1.5}
+.flameprofile .dots circle{fill:none;stroke:var(--ink);stroke-width:1.3}
+.flameprofile .dots circle.new{fill:var(--ink);fill-opacity:.55}
 .flameprofile .bar{border-top:1px solid var(--line);background:var(--panel);padding:3px 10px;flex:none;min-height:42px}
 .flameprofile .name{font-family:"DejaVu Sans Mono",Menlo,Consolas,"Liberation Mono",monospace;font-size:12px;font-weight:600;white-space:pre;overflow:hidden;text-overflow:ellipsis;min-height:17px}
 .flameprofile .numbers{font-size:12px;white-space:pre;overflow:hidden;text-overflow:ellipsis;min-height:17px}
 .flameprofile .facts{flex:none;font-size:12px;color:var(--soft);padding:2px 10px;background:var(--panel);max-height:40%;overflow:auto}
 .flameprofile .facts summary{cursor:pointer}
-.flameprofile .facts dl{display:grid;grid-template-columns:max-content 1fr;gap:0 10px;margin:4px 0}
-.flameprofile .facts dd{margin:0;overflow-wrap:anywhere;max-height:2.8em;overflow:hidden}
+.flameprofile .facts dl,.flameprofile .verdict dl{font-size:12px;display:grid;grid-template-columns:max-content 1fr;gap:0 10px;margin:4px 0}
+.flameprofile .facts dd,.flameprofile .verdict dd{margin:0;overflow-wrap:anywhere;max-height:2.8em;overflow:hidden}
 .flameprofile .tip,.flameprofile .menu{position:absolute;z-index:5;background:var(--back);color:var(--ink);border:1px solid #8a8a92;border-radius:4px;box-shadow:0 2px 8px rgba(0,0,0,.25);font-size:12px;padding:4px 8px;max-width:min(640px,90%);pointer-events:none;white-space:pre-line;overflow-wrap:anywhere}
 .flameprofile .tip b{display:block;font-family:"DejaVu Sans Mono",Menlo,Consolas,monospace}
 .flameprofile .menu{pointer-events:auto;padding:3px;display:flex;flex-direction:column}
@@ -62,8 +80,8 @@ display:flex;flex-direction:column;container-type:size;width:100%;height:100%;bo
 .flameprofile td.f{font-family:"DejaVu Sans Mono",Menlo,Consolas,monospace;max-width:60vw;overflow:hidden;text-overflow:ellipsis}
 .flameprofile td.f button{font:inherit;border:0;background:none;padding:0;text-decoration:underline dotted;white-space:nowrap}
 .flameprofile td .share{display:inline-block;width:60px;height:9px;margin-left:6px}
-@container (max-width:560px){.flameprofile td .share,.flameprofile .wide{display:none}.flameprofile td{padding:1px 4px}}
-@container (max-height:330px){.flameprofile .keys,.flameprofile .notes,.flameprofile .facts{display:none}.flameprofile .head{max-height:32px}.flameprofile .tools,.flameprofile .tools .group{flex-wrap:nowrap;flex-shrink:0}.flameprofile .tools{overflow-x:auto}}
+@container (max-width:560px){.flameprofile .bar.two{flex-direction:column}.flameprofile .two .said{width:100%}.flameprofile .two .numbers{height:68px}.flameprofile .causes .f{max-width:36vw}.flameprofile.gated .keys{flex-wrap:nowrap;overflow-x:auto;white-space:nowrap}.flameprofile td .share,.flameprofile .wide{display:none}.flameprofile td{padding:1px 4px}}
+@container (max-height:330px){.flameprofile.gated .head{flex-wrap:nowrap}.flameprofile.gated .title{max-height:1.4em;min-width:60px}.flameprofile .verdict{flex:3 1 0;min-width:0;max-height:26px;overflow:hidden}.flameprofile .causes,.flameprofile .dots,.flameprofile .keys,.flameprofile .notes,.flameprofile .facts{display:none}.flameprofile .head{max-height:32px}.flameprofile .tools,.flameprofile .tools .group{flex-wrap:nowrap;flex-shrink:0}.flameprofile .tools{overflow-x:auto}}
 @container (max-height:200px){.flameprofile .head,.flameprofile .strip{display:none}.flameprofile .stage{min-height:30px}}
 .flameprofile [hidden]{display:none!important}
 @media print{.flameprofile{display:none!important}}
@@ -81,6 +99,15 @@ function dress(root) {
   }
 }
 
+const WIDTHS = [['both', 'width: larger side'], ['new', 'width: new'], ['base', 'width: base'], ['delta', 'width: |change|']];
+function listFacts(into, facts) {
+  const list = element('dl', {}, into);
+  for (const [about, text] of facts) {
+    element('dt', {}, list, about);
+    element('dd', {}, list, text);
+  }
+}
+
 const VIEWS = [['flame', 'Flame graph'], ['bottom-up', 'Bottom-up'], ['sandwich', 'Sandwich'], ['chart', 'Flame chart'], ['top', 'Top']];
 
 Viewer.prototype.makePage = function (host) {
@@ -89,6 +116,7 @@ Viewer.prototype.makePage = function (host) {
   dress(app);
   const header = this.model.header, head = part('header', 'head', app);
   part('h1', 'title', head, header.title, { title: begin(header.title, 2000) });
+  if (this.gate && this.gate.found) this.makeVerdict(head);
   const keys = this.keys = part('div', 'keys', head);
   keys.setAttribute('aria-label', 'Colours');
   // Beside the title, where there is room: what is below stays where it is when a filter comes.
@@ -114,13 +142,17 @@ Viewer.prototype.makePage = function (host) {
     [view, button('view-' + view, text, text + ' (' + (n + 1) + ')', () => this.go({ view: view }), views)]);
   this.invertButton = button('invert', 'Invert', 'Root at the top, or at the bottom (i)', () => this.go({ inverted: !this.state.inverted }));
   this.paletteSelect = select('palette', 'Colours', [['type', 'by type'], ['binary', 'by binary'], ['hash', 'by name'], ['self', 'by self']]
-    .concat(this.base.isDiff ? [['change', 'by change']] : []), value => this.go({ palette: value }, true));
+    .concat(this.base.isDiff || this.gate ? [['change', 'by change']] : []), value => this.go({ palette: value }, true));
   if (this.base.threads.length) {
     this.groupSelect = select('split', 'Split', [['none', 'not split'], ['processes', 'by process'], ['threads', 'by thread']], value => this.go({ split: value, zoom: [] }));
     this.threadsButton = button('choose', 'Threads', 'Choose threads (t)', () => this.chooseThreads());
   }
   if (this.base.isDiff) {
-    this.widthSelect = select('width', 'Width', [['both', 'width: larger side'], ['new', 'width: new'], ['base', 'width: base']], value => this.go({ width: value }));
+    this.widthSelect = select('width', 'Width (w)', WIDTHS, value => this.go({ width: value }));
+  }
+  if (this.gate && this.gate.found) {
+    const found = this.gate.found, more = [': per ' + begin(found.work_unit, 30), ': of all', ': new \u00f7 ' + Number(found.robust_factor).toPrecision(4)];
+    this.scaleSelect = select('scale', 'Scale (l)', SCALES.map((scale, n) => [scale, scale + more[n] + (scale === found.scale ? ', the gate\u2019s' : '')]), value => this.go({ scale: value }));
   }
   this.input = part('input', 'search', tools, undefined, { type: 'search', placeholder: 'Search  /', 'aria-label': 'Search frames', spellcheck: 'false', autocomplete: 'off' });
   this.regexButton = button('regex', '.*', 'Regular expression, or plain text', () => this.go({ plain: !this.state.plain }, true));
@@ -144,16 +176,18 @@ Viewer.prototype.makePage = function (host) {
   this.twin = part('div', 'twin', this.stage, undefined, { role: 'presentation' });
   this.table = part('div', 'stage table', app, undefined, { tabindex: '-1' });
   this.table.setAttribute('data-part', 'table');
-  const bar = part('div', 'bar', app);
-  this.nameLine = part('div', 'name', bar);
-  this.numbersLine = part('div', 'numbers', bar);
+  if (this.gate && this.gate.found) this.makeCauses();
+  const bar = part('div', 'bar', app), said = this.causes ? part('div', 'said', bar) : bar;
+  this.nameLine = part('div', 'name', said);
+  this.numbersLine = part('div', 'numbers', said);
+  if (this.causes) {
+    bar.classList.add('two');
+    this.dots = bar.appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'svg'));
+    for (const [key, value] of [['class', 'dots'], ['data-part', 'dots'], ['role', 'img'], ['viewBox', '0 0 230 44']]) this.dots.setAttribute(key, value);
+  }
   const facts = part('details', 'facts', app);
   element('summary', {}, facts, 'About this ' + (header.kind === 'diff' ? 'comparison' : 'profile'));
-  const list = element('dl', {}, facts);
-  for (const [about, text] of header.facts.concat([['version', 'flameprofile ' + header.version]])) {
-    element('dt', {}, list, about);
-    element('dd', {}, list, text);
-  }
+  listFacts(facts, header.facts.concat([['version', 'flameprofile ' + header.version]]));
   facts.addEventListener('toggle', () => this.resize());
   this.tip = part('div', 'tip', app, undefined, { hidden: '', role: 'tooltip' });
   if (!this.base.count || !(this.weightsAll() > 0)) app.setAttribute('data-empty', '');
@@ -171,7 +205,9 @@ Viewer.prototype.help = function () {
   const box = this.helpBox = part('div', 'help', this.app, undefined, { role: 'dialog', 'aria-label': 'Keys', tabindex: '-1' });
   element('h2', {}, box, 'Keys');
   const table = element('table', {}, box);
-  for (const [keys, what] of KEYS) {
+  const more = this.base.isDiff ? [['w', 'the next kind of width']] : [];
+  if (this.causes) more.push(['l', 'the next scale'], ['e', 'the table of what changed; \u2191 \u2193 walk in it'], ['v', 'how the verdict came about']);
+  for (const [keys, what] of KEYS.concat(more)) {
     const row = element('tr', {}, table);
     element('kbd', {}, element('td', {}, row), keys);
     element('td', {}, row, what);

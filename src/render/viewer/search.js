@@ -93,14 +93,7 @@ Viewer.prototype.nextMatch = function (by) {
     const inside = this.foundNodes;
     if (!inside.length) return;
     this.foundAt = (this.foundAt + by + inside.length + (this.foundAt < 0 && by < 0 ? 1 : 0)) % inside.length;
-    const node = inside[this.foundAt];
-    let box = this.boxOf(node);
-    if (box < 0) {
-      this.go({ zoom: this.model.path(this.model.parent[node]) }, true);
-      box = this.boxOf(node);
-      if (box < 0) { this.go({ zoom: this.model.path(node) }, true); box = this.boxOf(node); }
-    }
-    if (box >= 0) { this.report(box); this.show(box); }
+    this.goTo(inside[this.foundAt]);
     this.tellPlace(this.foundAt + 1, inside.length);
     return;
   }
@@ -115,6 +108,16 @@ Viewer.prototype.nextMatch = function (by) {
   this.report(list[this.foundAt]);
   this.show(list[this.foundAt]);
   this.tellPlace(this.foundAt + 1, list.length);
+};
+// Shows a node of the flame graph; one that is too small to be drawn is zoomed to.
+Viewer.prototype.goTo = function (node) {
+  let box = this.boxOf(node);
+  if (box < 0) {
+    this.go({ zoom: this.model.path(this.model.parent[node]) }, true);
+    box = this.boxOf(node);
+    if (box < 0) { this.go({ zoom: this.model.path(node) }, true); box = this.boxOf(node); }
+  }
+  if (box >= 0) { this.report(box); this.show(box); }
 };
 Viewer.prototype.tellPlace = function (at, of) {
   this.match.textContent = this.match.textContent.replace(/ \u00b7 \d+ of \d+$/, '') + ' \u00b7 ' + at + ' of ' + of;

@@ -11,7 +11,7 @@ Viewer.prototype.writeHash = function (quiet) {
   if (state.focus !== initial.focus && state.focus !== null) put('focus', state.focus);
   state.terms.forEach(term => put('term', term));
   if (state.query) put('search', state.query);
-  for (const key of ['palette', 'split', 'width']) if (state[key] !== initial[key]) put(key, state[key]);
+  for (const key of ['palette', 'split', 'width', 'scale']) if (state[key] !== initial[key]) put(key, state[key]);
   if (state.plain) put('plain', 1);
   if (state.exact) put('case', 1);
   if (state.from !== null) put('time', Math.round(state.from) + '-' + Math.round(state.to));
@@ -55,7 +55,8 @@ Viewer.prototype.readHash = function () {
       case 'search': state.query = value; break;
       case 'palette': state.palette = oneOf(value, ['type', 'binary', 'hash', 'self', 'change'], state.palette); break;
       case 'split': state.split = oneOf(value, ['none', 'processes', 'threads'], state.split); break;
-      case 'width': state.width = oneOf(value, ['both', 'new', 'base'], state.width); break;
+      case 'width': state.width = oneOf(value, WIDTHS.map(width => width[0]), state.width); break;
+      case 'scale': if (this.gate && this.gate.found) state.scale = oneOf(value, SCALES, state.scale); break;
       case 'plain': state.plain = value === '1'; break;
       case 'case': state.exact = value === '1'; break;
       case 'time': { const found = range(); if (found && this.base.isTimed) [state.from, state.to] = found; break; }
@@ -73,7 +74,7 @@ Viewer.prototype.readHash = function () {
   }
   if (state.view === 'chart' && !this.base.isTimed) state.view = 'flame';
   if (state.split !== 'none' && !this.base.samples) state.split = 'none';
-  if (state.palette === 'change' && !this.base.isDiff) state.palette = 'type';
+  if (state.palette === 'change' && !this.base.isDiff && !this.gate) state.palette = 'type';
   state.terms = state.terms.slice(0, 7);
   this.state = state;
   this.input.value = state.query;

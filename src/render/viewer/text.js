@@ -115,11 +115,16 @@ function colourOf(palette, kind, name, image, heat) {
   // Self: the more of the frame is its own, the deeper.
   return rgb(48 - 30 * heat, 60 + 35 * heat, 90 - 27 * heat);
 }
-// Orange has grown, blue has shrunk; `change` is -1..1, 0 for what may be chance.
-function changeColour(change) {
-  if (change === 0) return '#e4e4e8';
+// Orange has grown, blue has shrunk; `change` is -1..1, 0 for what may be chance. The less sure it is, the less colour: 0..1.
+function changeColour(change, colour = 1) {
+  if (change === 0 || colour === 0) return '#e4e4e8';
   const size = 0.25 + 0.75 * Math.min(1, Math.abs(change));
-  return change > 0 ? rgb(30, 92, 92 - 32 * size) : rgb(212, 80, 93 - 25 * size);
+  return change > 0 ? rgb(30, 92 * colour, 92 - 32 * size) : rgb(212, 80 * colour, 93 - 25 * size);
+}
+// The bar at the edge of a frame: what it called.
+function edgeColour(change, colour) {
+  const size = Math.min(1, Math.abs(change));
+  return change === 0 || colour === 0 ? null : change > 0 ? rgb(22, 95 * colour, 52 - 16 * size) : rgb(216, 85 * colour, 60 - 18 * size);
 }
 // How much a frame has changed: relative to the larger side; 0 if it is within two standard deviations of the counts.
 function changeOf(value, base, samples, baseSamples, scale) {

@@ -77,7 +77,7 @@ class Weights {
 }
 
 function widthOf(value, base, mode) {
-  return mode === 'new' ? value : mode === 'base' ? base : Math.max(value, base);
+  return mode === 'new' ? value : mode === 'base' ? base : mode === 'delta' ? Math.abs(value - base) : Math.max(value, base);
 }
 
 // The tree as recorded.

@@ -3,14 +3,16 @@
 class Viewer {
   constructor(host, data, options) {
     this.base = this.model = new Model(data);
+    this.gate = this.base.header.comparison || this.base.header.changes ? new Gate(this.base) : null;
     this.options = options;
     this.id = 'flameprofile-' + document.querySelectorAll('[data-part=app]').length;
     const header = this.base.header;
     const view = header.view === 'reverse' ? 'bottom-up' : header.view === 'icicle' ? 'flame' : header.view || 'flame';
     this.initial = {
       view: view === 'chart' && !this.base.isTimed ? 'flame' : view, inverted: header.view === 'icicle', zoom: [], focus: header.focus || null, terms: [], query: '', plain: false, exact: false,
-      palette: this.base.isDiff ? 'change' : header.palette || 'type', split: this.base.samples && header.split || 'none', width: header.width || 'both',
-      from: null, to: null, threads: null, hidden: [], hiddenFunctions: [], only: null, span: null, theme: null
+      palette: this.base.isDiff || this.gate ? 'change' : header.palette || 'type', split: this.base.samples && header.split || 'none', width: header.width || 'both',
+      from: null, to: null, threads: null, hidden: [], hiddenFunctions: [], only: null, span: null, theme: null,
+      scale: this.gate ? this.gate.scaleName : null
     };
     this.state = Object.assign({}, this.initial);
     this.models = { none: this.base };
@@ -36,7 +38,7 @@ class Viewer {
   }
 
   reset() {
-    const kept = { theme: this.state.theme, palette: this.state.palette, view: this.state.view, inverted: this.state.inverted, width: this.state.width, focus: this.state.focus };
+    const kept = { theme: this.state.theme, palette: this.state.palette, view: this.state.view, inverted: this.state.inverted, width: this.state.width, scale: this.state.scale, focus: this.state.focus };
     this.input.value = '';
     this.go(Object.assign({}, this.initial, kept));
     this.report(-1);
@@ -50,7 +52,11 @@ class Viewer {
     const by = state.view === 'chart' ? 'none' : state.split;
     if (!this.models[by]) this.models[by] = split(this.base, by);
     this.model = this.models[by];
-    const filterKey = JSON.stringify([by, state.width, state.from, state.to, state.threads, state.hidden, state.hiddenFunctions, state.only]);
+    if (this.gate && this.gate.found) {
+      this.gate.setScale(state.scale);
+      if (this.base.isDiff) this.base.scale = this.gate.factor;
+    }
+    const filterKey = JSON.stringify([by, state.width, state.scale, state.from, state.to, state.threads, state.hidden, state.hiddenFunctions, state.only]);
     if (filterKey !== this.filterKey) {
       this.filterKey = filterKey;
       if (!this.weights || this.weights.model !== this.model) this.weights = new Weights(this.model);
@@ -249,13 +255,16 @@ class Viewer {
     const tree = this.drawnTrees[boxes.tree[box]], node = boxes.node[box], isAbove = this.isAbove(box);
     const func = tree ? tree.func(node) : this.model.func[node], matched = this.matches ? this.matches[func] : 0;
     context.globalAlpha = isAbove ? 0.55 : 1;
-    context.fillStyle = matched ? TERM_COLOURS[Math.min(TERM_COLOURS.length - 1, 31 - Math.clz32(matched & -matched))] : this.fillOf(tree, node, func);
+    const look = this.gate && this.state.palette === 'change' ? this.gate.look(tree, node, func, this.base.isDiff) : null;
+    context.fillStyle = matched ? TERM_COLOURS[Math.min(TERM_COLOURS.length - 1, 31 - Math.clz32(matched & -matched))] : look ? look.fill : this.fillOf(tree, node, func);
     context.fillRect(x, y, w > 1.5 ? w - 0.5 : w, HEIGHT);
+    if (look && look.edge) { context.fillStyle = look.edge; context.fillRect(x, y, w > 1.5 ? w - 0.5 : w, 3); }
     context.globalAlpha = 1;
+    if (look && look.mark === FATE_MARKS.regression && w > 3) { context.strokeStyle = INK; context.lineWidth = 1.5; context.strokeRect(x + 0.75, y + 0.75, w - 2, HEIGHT - 1.5); }
     if (this.base.isDiff && tree && w > 3) this.paintChange(context, tree, node, x, y, w);
     const room = Math.floor((w - 2 * INSET) / ADVANCE);
     if (room < 2) return;
-    const text = this.labelOf(tree, node, func, room);
+    const text = look ? room < 4 ? look.mark.trim() : look.mark + label(this.model.names[func], room - look.mark.length) : this.labelOf(tree, node, func, room);
     if (!text) return;
     context.fillStyle = isAbove && this.isDark() ? '#fff' : INK;
     context.fillText(text, x + INSET, y + 12.5);
