@@ -1,6 +1,6 @@
 # What a developer types. Each target is what .ci/run calls, so that both mean the same.
 
-.PHONY: check test tidy lint docs debug figures accuracy names agreement bench bpf bpf-check kernels bless
+.PHONY: check test tidy lint docs debug figures accuracy names agreement bench validate bpf bpf-check kernels bless
 
 # Format, lints as errors, docs as errors, tests (the tidy test is one of them).
 check: lint docs test debug
@@ -41,6 +41,10 @@ names:
 # Stacks frame by frame beside those of libdw (elfutils), on the same recordings.
 agreement:
 	cargo test --release --test unwound -- --nocapture --test-threads=1
+
+# Whether a gate on profiles tells changes from chance: an hour of recording (it goes on where it was broken off), then the table.
+validate:
+	cargo bench --bench validate
 
 # Goal and measured, a line each.
 bench:
