@@ -119,8 +119,11 @@ fn save(args: &SaveArgs) -> Result<String> {
     let commit = || COMMITS.into_iter().find_map(|name| std::env::var(name).ok().filter(|commit| !commit.is_empty()));
     let label = args.label.clone().or_else(commit).unwrap_or_default();
     if label.chars().count() > 200 || label.chars().any(char::is_control) {
-        return Err(Error::new(ErrorKind::Usage, "the label is longer than 200 letters, or has what is no letter in it")
-            .with_hint("a label says what was run: --label COMMIT"));
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "the label is longer than 200 letters, or has what is no letter in it",
+        )
+        .with_hint("a label says what was run: --label COMMIT"));
     }
     let mut files = Vec::new();
     for file in &args.files {

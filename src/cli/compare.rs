@@ -95,7 +95,8 @@ const SIDES: [Side; 2] = [Side::Base, Side::New];
 
 /// Runs, records and compares as the arguments say.
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let settings = args.gate.settings(Settings::default())?;
+    let demands = args.gate.demands()?;
+    let settings = demands.settings.clone();
     let kept = args.keep.as_deref().map(Kept::create).transpose()?;
     let mut record = RecordOptions::new(Target::Command(Vec::new()));
     record.event.clone_from(&args.event);
@@ -136,7 +137,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         None => compared.all(&settings)?,
         Some(most) => compared.until_decided(most, &settings)?,
     };
-    finish(&comparison, args)
+    finish(&comparison, &demands)
 }
 
 /// What has been run so far.
@@ -355,7 +356,7 @@ impl Kept {
 }
 
 /// Says what was found.
-fn finish(comparison: &Comparison, args: &CompareArgs) -> Result<ExitCode> {
+fn finish(comparison: &Comparison, demands: &super::gate::Demands) -> Result<ExitCode> {
     let mut text = format!("{}\n", comparison.verdict.outcome.name());
     for row in comparison.regressions() {
         let estimate = row.on(comparison.settings.scale);
@@ -366,7 +367,7 @@ fn finish(comparison: &Comparison, args: &CompareArgs) -> Result<ExitCode> {
         text += &format!("missing: {why}\n");
     }
     super::output::to_stdout(text.as_bytes())?;
-    Ok(args.gate.status(comparison))
+    Ok(ExitCode::from(demands.status(comparison)))
 }
 
 #[cfg(test)]
