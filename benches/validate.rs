@@ -19,10 +19,11 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
+use flameprofile::gate::Settings;
 use validate::cells::{Cell, Size, cells};
 use validate::found::Evaluate;
-use validate::pool::Pool;
-use validate::{load, naive, record, table};
+use validate::pool::{Pool, Run};
+use validate::{gate, load, naive, record, table};
 
 /// The false alarms that a gate allows itself.
 const ALPHA: f64 = 0.01;
@@ -100,6 +101,9 @@ fn run(asked: &Asked) -> std::io::Result<()> {
     }
     if asked.evaluates {
         println!("{}\n{}", heading(&pool), table::summary(&pool));
+        let settings = Settings::default();
+        let evaluate = |base: &[&Run], new: &[&Run]| gate::evaluate(&settings, base, new);
+        print_gate("profile diff --gate, alpha 1 %", &pool, &cells, &evaluate);
         print_gate("a share of 0.5 % or more that grew by 10 %, for comparison", &pool, &cells, &naive::evaluate);
     }
     Ok(())

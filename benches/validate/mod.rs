@@ -4,6 +4,7 @@ pub mod cells;
 pub mod comparisons;
 pub mod dice;
 pub mod found;
+pub mod gate;
 pub mod load;
 pub mod naive;
 pub mod planted;

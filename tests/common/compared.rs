@@ -118,6 +118,7 @@ fn row(name: &str, part: Part, fate: Fate, p: f64, totals: &[f64; 10]) -> Row {
         part,
         base,
         new,
+        share: base / all,
         samples: [base / PERIOD as f64, new / PERIOD as f64],
         by_scale: [change - 1.0, change / (all_new / all) - 1.0, change / FACTOR - 1.0].map(estimate),
         of_total: (new - base) / all,
