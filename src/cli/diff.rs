@@ -19,6 +19,7 @@ use flameprofile::render::name::printable;
 use flameprofile::render::number::{count_of, grouped, percent, quantity};
 use flameprofile::render::top::TopOptions;
 use flameprofile::render::{self, Difference, PictureOptions, diff, html, stats_json, svg, warnings};
+use flameprofile::symbolize::SymbolizeOptions;
 use flameprofile::{Error, ErrorKind, Result};
 use serde_json::json;
 
@@ -26,6 +27,7 @@ use super::from::kind_parser;
 use super::gate::{self, GateArgs};
 use super::progress::ProgressLine;
 use super::render::{Format, Outlet, OutputArgs, PictureView};
+use super::report_files::ReportFiles;
 use super::runs::{self, RunFile};
 use super::signals;
 use super::style::{self, Paint};
@@ -108,7 +110,8 @@ pub enum DiffWidth {
 /// The views that a difference has.
 const VIEWS: [PictureView; 3] = [PictureView::Flame, PictureView::Icicle, PictureView::Chart];
 /// The formats that a difference has.
-const FORMATS: [Format; 5] = [Format::Svg, Format::Html, Format::Folded, Format::Top, Format::Json];
+const FORMATS: [Format; 8] =
+    [Format::Svg, Format::Html, Format::Folded, Format::Top, Format::Json, Format::Md, Format::Junit, Format::Sarif];
 
 /// Lists no views but those that a difference has; others are refused with what there is instead.
 pub fn only_views(arg: Arg) -> Arg {
@@ -158,7 +161,9 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
         )
         .with_hint("-f html has the bottom-up view and the callers and callees of each function in it"));
     }
-    let outlet = Outlet::open(&args.output)?;
+    // A verdict is read by people, in the log of a job too.
+    let otherwise = if args.gate.is_asked_for(Format::Top) { Format::Top } else { Format::Svg };
+    let outlet = Outlet::open_or(&args.output, otherwise)?;
     refuse_format(outlet.format())?;
     let mut sides = vec![Side::find("base", &args.base)?];
     sides.extend(args.new.as_ref().map(|new| Side::find("new", new)).transpose()?);
@@ -166,17 +171,22 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     for side in &sides {
         outlet.refuse_inputs(&side.files)?;
     }
+    let inputs = sides.iter().flat_map(|side| &side.files).map(PathBuf::as_path);
+    let others: Vec<&Path> = inputs.chain(args.output.output.as_deref()).chain(args.output.stats.as_deref()).collect();
+    let reports = ReportFiles::open(&args.gate.reports, &others)?;
+    let is_of_runs = args.gate.is_asked_for(outlet.format());
     let options = ImportOptions {
         from: args.from,
-        names: outlet.names(),
+        // A finding is shown where it stands.
+        names: SymbolizeOptions { lines: outlet.names().lines || is_of_runs, ..outlet.names() },
         event: args.event.clone(),
         debug_dirs: args.debug_dir.clone(),
         sysroot: args.sysroot.clone(),
         ..ImportOptions::default()
     };
     signals::set_on_signal(&options.stop)?;
-    if args.gate.is_asked_for(outlet.format()) {
-        return gated(args, outlet, &sides, &options);
+    if is_of_runs {
+        return gated(args, (outlet, reports), &sides, &options);
     }
     let base = sides[0].read(&options, args)?;
     let (base, new) = match sides.get(1) {
@@ -202,9 +212,15 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
 }
 
 /// Tells changes from chance: each file is a run.
-fn gated(args: &DiffArgs, outlet: Outlet<'_>, sides: &[Side], options: &ImportOptions) -> Result<ExitCode> {
+fn gated(
+    args: &DiffArgs,
+    (outlet, reports): (Outlet<'_>, ReportFiles),
+    sides: &[Side],
+    options: &ImportOptions,
+) -> Result<ExitCode> {
     let demands = args.gate.demands()?;
-    let mut runs = Runs::new(args.gate.matching.clone(), gate::needs_profiles(outlet.format()));
+    let mut runs =
+        Runs::new(args.gate.matching.clone(), gate::needs_profiles(reports.formats().chain([outlet.format()])));
     let mut progress = ProgressLine::new(!args.output.quiet, None);
     let work = |side: RunSide| args.work.map(|work| work[side as usize]);
     if let [both] = sides {
@@ -244,7 +260,7 @@ fn gated(args: &DiffArgs, outlet: Outlet<'_>, sides: &[Side], options: &ImportOp
         output: &args.output,
         width: args.width.into(),
     };
-    compared.finish(outlet)
+    compared.finish(outlet, reports)
 }
 
 type OfRun<'a> = (&'a RunFile, &'a (String, flameprofile::model::Unit));

@@ -17,7 +17,9 @@ use flameprofile::render::top::TopOptions;
 use flameprofile::render::{self, Difference, diff, html, svg};
 use flameprofile::{Error, ErrorKind, Result};
 
+use super::ci::Job;
 use super::render::{Format, Outlet, OutputArgs};
+use super::report_files::{ReportArgs, ReportFiles};
 use super::style::{self, Paint};
 
 /// What a gate demands.
@@ -65,6 +67,8 @@ pub struct GateArgs {
     /// What relabellings are drawn by, where there are too many to take all [default: 1]
     #[arg(long, value_name = "NUMBER", help_heading = "Gate")]
     pub seed: Option<u64>,
+    #[command(flatten)]
+    pub reports: ReportArgs,
 }
 
 /// A scale, as it is typed.
@@ -103,8 +107,9 @@ fn share(text: &str) -> std::result::Result<f64, String> {
 
 impl GateArgs {
     /// Whether runs are compared, and not sums.
-    pub fn is_asked_for(&self, _format: Format) -> bool {
-        self.gate || self.explain.is_some()
+    pub fn is_asked_for(&self, format: Format) -> bool {
+        let is_of_runs = matches!(format, Format::Md | Format::Junit | Format::Sarif);
+        self.gate || self.explain.is_some() || is_of_runs || !self.reports.reports.is_empty()
     }
 
     /// The settings: what is typed, before what the file says, before what is usual.
@@ -211,13 +216,13 @@ pub struct Compared<'a> {
 }
 
 /// Whether profiles of whole sides are needed for what is written.
-pub fn needs_profiles(format: Format) -> bool {
-    matches!(format, Format::Svg | Format::Html | Format::Folded)
+pub fn needs_profiles(mut formats: impl Iterator<Item = Format>) -> bool {
+    formats.any(|format| matches!(format, Format::Svg | Format::Html | Format::Folded))
 }
 
 impl Compared<'_> {
     /// Compares, writes what is asked for, and says the verdict on standard error where it is not what was written.
-    pub fn finish(mut self, outlet: Outlet<'_>) -> Result<ExitCode> {
+    pub fn finish(mut self, outlet: Outlet<'_>, reports: ReportFiles) -> Result<ExitCode> {
         let mut comparison = self.runs.compare(&self.demands.settings, self.history.as_ref());
         comparison.work_unit.clone_from(&self.work_unit);
         if !self.missing.is_empty() {
@@ -225,7 +230,14 @@ impl Compared<'_> {
             comparison.verdict.missing.splice(0..0, self.missing.iter().cloned());
         }
         let status = self.demands.status(&comparison);
-        let options = ReportOptions { command: command_line(), exit_status: status, ..ReportOptions::default() };
+        let job = Job::here();
+        let here = || std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned());
+        let options = ReportOptions {
+            command: command_line(),
+            name: self.output.title.clone().unwrap_or_default(),
+            exit_status: status,
+            workspace: job.workspace.clone().or_else(here),
+        };
         let merged = self.runs.merged();
         let written = Written { comparison: &comparison, merged: merged.as_ref(), options: &options, of: &self };
         let (format, to_terminal) = (outlet.format(), outlet.is_to_terminal());
@@ -245,6 +257,21 @@ impl Compared<'_> {
             }
             text = String::from_utf8_lossy(&table).into_owned();
         }
+        let said_of_reports = reports.write(&mut |format, out| written.render(format, false, out))?;
+        if !self.output.quiet {
+            text += &said_of_reports;
+        }
+        let (annotations, summarized) = job.tell(&comparison, &options);
+        if let Err(error) = summarized {
+            let hint = error.hint().map_or_else(String::new, |hint| format!(" ({hint})"));
+            text += &format!(
+                "{} {}\n",
+                Paint::new(std::io::IsTerminal::is_terminal(&std::io::stderr())).yellow("warning:"),
+                printable(&format!("{error}{hint}"))
+            );
+        }
+        // A runner reads the commands in both streams, and standard output may be the result.
+        text += &annotations;
         let is_explained = self.gate.explain.is_some() && format == Format::Top;
         outlet.write_other(
             &mut |out| match is_explained {
@@ -270,6 +297,9 @@ impl Written<'_> {
     fn render(&self, format: Format, to_terminal: bool, mut out: &mut dyn Write) -> Result<()> {
         match (format, self.merged) {
             (Format::Json, _) => report::json::write(self.comparison, self.options, &mut out),
+            (Format::Sarif, _) => report::sarif::write(self.comparison, self.options, &mut out),
+            (Format::Md, _) => text(report::md::comment(self.comparison, self.options), out),
+            (Format::Junit, _) => text(report::junit::report(self.comparison, self.options), out),
             (Format::Svg | Format::Html | Format::Folded, Some([base, new])) => self.picture(format, base, new, out),
             _ => report::text::write(self.comparison, self.options, &style_of(to_terminal), &mut out),
         }
@@ -289,6 +319,10 @@ impl Written<'_> {
             _ => svg::write_diff(&difference, &options, &mut out),
         }
     }
+}
+
+fn text(text: String, out: &mut dyn Write) -> Result<()> {
+    out.write_all(text.as_bytes()).map_err(|error| Error::io("cannot write", error))
 }
 
 fn style_of(to_terminal: bool) -> TopOptions {

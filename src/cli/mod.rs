@@ -2,7 +2,6 @@
 
 mod args;
 mod baseline;
-#[allow(dead_code, reason = "wired by the next commit")]
 mod ci;
 mod compare;
 mod debuginfod;
@@ -17,7 +16,6 @@ mod perf_data;
 mod progress;
 mod record;
 mod render;
-#[allow(dead_code, reason = "wired by the next commit")]
 mod report_files;
 mod runs;
 mod signals;

@@ -208,10 +208,15 @@ pub struct Outlet<'a> {
 impl<'a> Outlet<'a> {
     /// Decides on the format and opens the files.
     pub fn open(args: &'a OutputArgs) -> Result<Outlet<'a>> {
+        Outlet::open_or(args, Format::Svg)
+    }
+
+    /// The same; where nothing says a format and nobody reads at a terminal, it is `otherwise`.
+    pub fn open_or(args: &'a OutputArgs, otherwise: Format) -> Result<Outlet<'a>> {
         let named = args.output.as_deref().filter(|path| !output::is_stdout(path));
         let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
         let of_one = args.callers.is_some() || args.callees.is_some();
-        let default = if to_terminal || of_one { Format::Top } else { Format::Svg };
+        let default = if to_terminal || of_one { Format::Top } else { otherwise };
         let format = args.format.or_else(|| Format::of_path(named?)).unwrap_or(default);
         if of_one && format != Format::Top {
             return Err(Error::new(ErrorKind::Usage, "--callers and --callees are of the table")
