@@ -108,8 +108,7 @@ impl Store {
         profile.stats.run = Some(mark);
         let mut bytes = Vec::new();
         pprof::write(profile, &mut bytes)?;
-        let hash: String = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let path = folder.join(format!("{}-{hash}.pb.gz", time(profile.stats.started_unix)));
+        let path = folder.join(format!("{}-{}.pb.gz", time(profile.stats.started_unix), hash(&bytes)));
         if path.exists() {
             return Ok((path, false));
         }
@@ -178,12 +177,17 @@ impl Store {
                 .with_source(error)
                 .with_hint(format!("remove it, or take it from where it was copied from: rm {path}"))
         };
-        let input = vec![Input::Path(stored.path.clone())];
+        let other = |what: &str| damaged(Error::new(ErrorKind::Malformed, what));
+        let name = stored.path.display().to_string();
+        let bytes = fs::read(&stored.path).map_err(|error| Error::io(format!("cannot read {name}"), error))?;
+        if !name.ends_with(&format!("-{}.pb.gz", hash(&bytes))) {
+            return Err(other("its contents are not those whose hash its name has"));
+        }
+        let input = vec![Input::Stream { name, reader: Box::new(io::Cursor::new(bytes)) }];
         let profile = import(input, &ImportOptions::default(), &mut |_| {}).map_err(damaged)?;
         match profile.stats.run.clone() {
             Some(mark) => Ok((profile, mark)),
-            // That stands at its end.
-            None => Err(damaged(Error::new(ErrorKind::Malformed, "what says which run it is is missing"))),
+            None => Err(other("it does not say which run it is")),
         }
     }
 
@@ -255,6 +259,11 @@ impl History {
 /// As [`Store::open`] and [`Store::history`].
 pub fn load(folder: &Path, key: &str, matching: &Matching) -> Result<History> {
     Store::open(folder)?.history(key, matching)
+}
+
+/// What a run's name has of its contents.
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A time in seconds since 1970 as names of files have it, ISO 8601 without separators: their order is that of time.

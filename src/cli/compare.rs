@@ -10,19 +10,24 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use flameprofile::export::pprof;
-use flameprofile::gate::{Comparison, Outcome, RunInput, Runs, Settings, Side};
+use flameprofile::gate::{Outcome, RunInput, Runs, Settings, Side};
 use flameprofile::model::{Profile, RunMark};
+use flameprofile::render::name::printable;
+use flameprofile::render::number::count_of;
 use flameprofile::sampler::{Sampling, Target};
 use flameprofile::session::{
     RecordOptions, Series, SeriesCommand, SeriesOptions, SeriesProgress, SeriesRun, Stop, UseBpf,
 };
+use flameprofile::symbolize::SymbolizeOptions;
 use flameprofile::{Error, ErrorKind, Result};
 
 use super::args::Unwind;
-use super::gate::GateArgs;
+use super::diff::{self, DiffWidth};
+use super::gate::{self, GateArgs};
 use super::output::OutputFile;
 use super::progress::ProgressLine;
-use super::render::OutputArgs;
+use super::render::{Format, OutputArgs};
+use super::report_files::ReportFiles;
 use super::signals;
 use super::words::split_words;
 use super::work::{Stream, Work, number_behind};
@@ -85,6 +90,12 @@ pub struct CompareArgs {
     #[arg(long, value_enum, default_value_t = Unwind::Auto, help_heading = "How")]
     pub unwind: Unwind,
 
+    /// What the widths of frames are, in pictures
+    #[arg(long, value_enum, default_value_t = DiffWidth::Both, help_heading = "Output")]
+    pub width: DiffWidth,
+    /// A folder of debug files or binaries by build id, of perf's or the distribution's layout; may be repeated
+    #[arg(long, value_name = "FOLDER", help_heading = "How")]
+    pub debug_dir: Vec<PathBuf>,
     #[command(flatten)]
     pub gate: GateArgs,
     #[command(flatten)]
@@ -95,19 +106,20 @@ const SIDES: [Side; 2] = [Side::Base, Side::New];
 
 /// Runs, records and compares as the arguments say.
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let demands = args.gate.demands()?;
-    let settings = demands.settings.clone();
-    let kept = args.keep.as_deref().map(Kept::create).transpose()?;
+    let mut demands = args.gate.demands()?;
+    let outlet = diff::open_outlet(&args.output, Format::Top)?;
+    let others: Vec<&Path> =
+        [&args.output.output, &args.output.stats].into_iter().flatten().map(PathBuf::as_path).collect();
+    let reports = ReportFiles::open(&args.gate.reports, &others)?;
     let mut record = RecordOptions::new(Target::Command(Vec::new()));
     record.event.clone_from(&args.event);
     record.sampling = Some(Sampling::Frequency(args.freq));
     record.user_stacks = args.unwind.into();
     // Loading BPF programs takes 0.2 s a run; for a command of a few threads stacks are as whole without.
     record.bpf = UseBpf::Never;
-    record.names.inlines = !args.output.no_inline;
-    record.names.lines = true;
-    record.names.demangle = !args.output.no_demangle;
-    record.names.full_names = args.output.full_names;
+    // Which lines changed is said of each cause.
+    record.names = SymbolizeOptions { lines: true, ..outlet.names() };
+    record.debug_dirs.clone_from(&args.debug_dir);
     let command = |name: &str, text: &OsString, folder: &Option<PathBuf>| {
         let words = split_words(text).map_err(|error| of_side(name, error))?;
         Ok(SeriesCommand { name: name.to_owned(), words, folder: folder.clone() })
@@ -124,24 +136,53 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     };
     let stop = Stop::new().map_err(|error| Error::io("cannot make a pipe", error))?;
     signals::press_on_signal(&stop)?;
-    let mut compared = Compared {
+    let series = Series::new(options)?;
+    let kept = args.keep.as_deref().map(Kept::create).transpose()?;
+    let mut recorded = Recorded {
         args,
         work,
         kept,
         stop,
-        series: Series::new(options)?,
-        runs: Runs::new(args.gate.matching.clone(), true),
+        series,
+        runs: Runs::new(args.gate.matching.clone(), gate::needs_profiles(reports.formats().chain([outlet.format()]))),
         rounds: 0,
+        is_stopped: false,
     };
-    let comparison = match args.until_decided {
-        None => compared.all(&settings)?,
-        Some(most) => compared.until_decided(most, &settings)?,
+    let count = args.until_decided.unwrap_or(args.count);
+    demands.settings = match args.until_decided {
+        None => {
+            recorded.up_to(count)?;
+            demands.settings
+        }
+        Some(most) => recorded.until_decided(most, &demands.settings)?,
     };
-    finish(&comparison, &demands)
+    let missing = match recorded.is_stopped {
+        true => vec![format!("it was stopped after {} of each", count_of(recorded.rounds.into(), "run"))],
+        false => Vec::new(),
+    };
+    let compared = gate::Compared {
+        runs: recorded.runs,
+        demands,
+        history: None,
+        work_unit: work_unit(&recorded.work),
+        missing,
+        gate: &args.gate,
+        output: &args.output,
+        width: args.width.into(),
+    };
+    compared.finish(outlet, reports)
+}
+
+/// What one unit of work is called.
+fn work_unit(work: &Work) -> String {
+    match work {
+        Work::Known(units) if *units == [1.0; 2] => "run".to_owned(),
+        _ => "unit of work".to_owned(),
+    }
 }
 
 /// What has been run so far.
-struct Compared<'a> {
+struct Recorded<'a> {
     args: &'a CompareArgs,
     work: Work,
     kept: Option<Kept>,
@@ -149,28 +190,20 @@ struct Compared<'a> {
     series: Series,
     runs: Runs,
     rounds: u32,
+    is_stopped: bool,
 }
 
-impl Compared<'_> {
-    /// All runs that are asked for, compared once.
-    fn all(&mut self, settings: &Settings) -> Result<Comparison> {
-        let count = self.args.count;
-        let is_whole = self.record_up_to(count)?;
-        // What was stopped has not what was asked for.
-        let demanded = if is_whole { settings.runs } else { settings.runs.max(count) };
-        Ok(self.runs.compare(&Settings { runs: demanded, ..settings.clone() }, None))
-    }
-
-    /// Looks again and again, until something can be said.
-    fn until_decided(&mut self, most: u32, settings: &Settings) -> Result<Comparison> {
+impl Recorded<'_> {
+    /// Looks again and again, until something can be said; what was demanded at the last look.
+    fn until_decided(&mut self, most: u32, settings: &Settings) -> Result<Settings> {
         let looks = looks(most, settings.alpha);
         let (last, part) = (looks.len() - 1, looks.len() as f64);
         for (look, count) in looks.iter().enumerate() {
-            let is_whole = self.record_up_to(*count)?;
+            let is_whole = self.up_to(*count)?;
             let settings = Settings {
                 alpha: settings.alpha / part,
                 warn_alpha: settings.warn_alpha / part,
-                runs: if is_whole { settings.runs.min(*count) } else { *count },
+                runs: settings.runs.min(*count),
                 ..settings.clone()
             };
             let comparison = self.runs.compare(&settings, None);
@@ -185,24 +218,22 @@ impl Compared<'_> {
                 comparison.verdict.missing.first().map(|why| format!(": {why}")).unwrap_or_default()
             ));
             if outcome != Outcome::Inconclusive || look == last || !is_whole {
-                return Ok(comparison);
+                return Ok(settings);
             }
         }
         Err(Error::new(ErrorKind::Usage, "there is nothing to look at"))
     }
 
     /// Records until there are so many runs a side; whether there are.
-    fn record_up_to(&mut self, count: u32) -> Result<bool> {
+    fn up_to(&mut self, count: u32) -> Result<bool> {
         let mut line = ProgressLine::new(!self.args.output.quiet, None);
-        let mut added = Vec::new();
-        let Compared { args, work, kept, runs, .. } = self;
+        let Recorded { args, work, kept, runs, .. } = self;
         let made = self.series.run(
             count - self.rounds,
             &self.stop,
             &mut |progress| line.show_series(&progress_text(progress, count)),
             &mut |run| {
                 let index = run.command;
-                added.push(index);
                 let work = units(work, &run, args)?;
                 let SeriesRun { round, order, mut profile, .. } = run;
                 if profile.samples.is_empty() {
@@ -224,8 +255,8 @@ impl Compared<'_> {
         let made = made?;
         self.rounds += made;
         if self.rounds < count {
-            let of = if self.rounds == 1 { "run" } else { "runs" };
-            self.say(&format!("stopped: {} {of} of each, of {count}", self.rounds));
+            self.is_stopped = true;
+            self.say(&format!("stopped: {} of each, of {count}", count_of(self.rounds.into(), "run")));
         }
         if self.rounds == 0 {
             return Err(Error::new(ErrorKind::Io, "stopped before both commands had run")
@@ -237,7 +268,7 @@ impl Compared<'_> {
     fn say(&self, text: &str) {
         if !self.args.output.quiet {
             // With standard error closed there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", printable(text));
         }
     }
 }
@@ -353,21 +384,6 @@ impl Kept {
         let path = self.folders[side as usize].join(format!("run-{order:04}.pb.gz"));
         OutputFile::create(&path)?.finish_with(&mut |mut out| pprof::write(profile, &mut out))
     }
-}
-
-/// Says what was found.
-fn finish(comparison: &Comparison, demands: &super::gate::Demands) -> Result<ExitCode> {
-    let mut text = format!("{}\n", comparison.verdict.outcome.name());
-    for row in comparison.regressions() {
-        let estimate = row.on(comparison.settings.scale);
-        let name = if row.function.name.is_empty() { "everything" } else { &row.function.name };
-        text += &format!("{name} {:+.1} % p {:.4}\n", estimate.change * 100.0, estimate.p);
-    }
-    for why in &comparison.verdict.missing {
-        text += &format!("missing: {why}\n");
-    }
-    super::output::to_stdout(text.as_bytes())?;
-    Ok(ExitCode::from(demands.status(comparison)))
 }
 
 #[cfg(test)]

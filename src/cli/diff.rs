@@ -146,6 +146,21 @@ fn refuse_relatives(args: &OutputArgs) -> Result<()> {
         ))
 }
 
+/// Where a difference goes; what is of one profile is refused.
+pub fn open_outlet(args: &OutputArgs, otherwise: Format) -> Result<Outlet<'_>> {
+    refuse_relatives(args)?;
+    if !VIEWS.contains(&args.view) {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "a difference is drawn as a flame graph, an icicle graph or a flame chart",
+        )
+        .with_hint("-f html has the bottom-up view and the callers and callees of each function in it"));
+    }
+    let outlet = Outlet::open_or(args, otherwise)?;
+    refuse_format(outlet.format())?;
+    Ok(outlet)
+}
+
 /// Reads both sides and writes what changed.
 pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     if !args.more.is_empty() {
@@ -153,18 +168,9 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
         let hint = "several files of one side are a folder of them, or @LIST, a file with a path a line";
         return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
     }
-    refuse_relatives(&args.output)?;
-    if !VIEWS.contains(&args.output.view) {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            "a difference is drawn as a flame graph, an icicle graph or a flame chart",
-        )
-        .with_hint("-f html has the bottom-up view and the callers and callees of each function in it"));
-    }
     // A verdict is read by people, in the log of a job too.
     let otherwise = if args.gate.is_asked_for(Format::Top) { Format::Top } else { Format::Svg };
-    let outlet = Outlet::open_or(&args.output, otherwise)?;
-    refuse_format(outlet.format())?;
+    let outlet = open_outlet(&args.output, otherwise)?;
     let mut sides = vec![Side::find("base", &args.base)?];
     sides.extend(args.new.as_ref().map(|new| Side::find("new", new)).transpose()?);
     refuse_twice(&sides)?;
