@@ -248,7 +248,7 @@ fn help_lists_what_is_taken() {
         ("- icicle:", true),
         ("- html:", true),
         ("- reverse:", false),
-        ("- chart:", false),
+        ("- chart:", true),
         ("- sandwich:", false),
         ("- pprof:", false),
         ("- perf-data:", false),

@@ -39,8 +39,8 @@ fn the_still_picture_has_verdict_marks_and_causes() {
     let compared = compared();
     for picture in [compared.svg(&PictureOptions::default()), compared.html(&PictureOptions::default())] {
         let still = still(&picture);
-        assert!(still.contains("regression: 1 function · total +"), "{still}");
-        assert!(still.contains("5 vs 5 runs · alpha 1 % · scale work"));
+        assert!(still.contains("1 regression · total +"), "{still}");
+        assert!(still.contains("5 vs 5 runs · α 1 % · scale work"));
         assert!(still.contains("grey: cannot be told from chance"));
         for mark in [">▲ crc<", ">⇄ scan<", ">▼ hash<", ">△ render<", ">⇄ parse<"] {
             assert!(still.contains(mark), "{mark}");
@@ -55,10 +55,15 @@ fn the_still_picture_has_verdict_marks_and_causes() {
         let (handle, after) = frame(still, "handle");
         assert!(handle.contains("fill=\"#e4e4e8\"") && after.starts_with("<path"));
         assert!(handle.contains("explained by crc"), "{handle}");
-        assert!(frame(still, "scan").0.contains("moved from parse within handle"));
-        assert!(frame(still, "parse").0.contains("moved to scan within handle"));
-        for said in ["What changed", "▲ regression: crc: ", "△ suspect: render: ", "252 relabellings", "kernels differ"]
-        {
+        assert!(frame(still, "scan").0.contains("moved: scan +182 ms ⇆ parse, within handle"));
+        assert!(frame(still, "parse").0.contains("moved: scan +182 ms ⇆ parse, within handle"));
+        for said in [
+            "What changed",
+            "▲ regression: crc: ",
+            "△ suspect: it would be a regression at α 5 %: render: ",
+            "252 relabellings",
+            "kernels differ",
+        ] {
             assert!(still.contains(said), "{said}");
         }
         assert!(!picture.contains("<script>window.hit") && !still.contains('\u{202e}') && !still.contains("]]>"));
@@ -114,7 +119,7 @@ fn charts_of_both_sides() {
     let at = |lane: &str| still.find(lane).unwrap();
     assert!(at("base: main-7") < at("new: main-7") && at("new: main-7") < at("base: worker-8"));
     assert!(still.contains("of the base side the first run is drawn, base/0.data"));
-    assert!(still.contains("▲ crc") && still.contains("regression: 1 function"));
+    assert!(still.contains("▲ crc") && still.contains("1 regression · total"));
     assert!(frame(still, "layout").0.contains("#e4e4e8"));
     let header = header(&picture);
     assert_eq!((&header["view"], &header["kind"]), (&"chart".into(), &serde_json::Value::Null));
@@ -123,6 +128,11 @@ fn charts_of_both_sides() {
     let mut out = Vec::new();
     flameprofile::render::html::write_diff(&plain, &options, &mut out).unwrap();
     assert!(!self::header(std::str::from_utf8(&out).unwrap())["changes"].as_array().unwrap().is_empty());
+    // Folded stacks have no times.
+    let mut folded = self::compared();
+    folded.new.samples.change(|sample| sample.time = flameprofile::model::Timestamp::UNKNOWN);
+    let error = flameprofile::render::svg::write_diff(&folded.difference(), &options, &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("samples without times cannot be drawn as a flame chart: those of the new side"));
 }
 
 #[test]
@@ -156,4 +166,51 @@ fn the_same_bytes_each_time() {
     let options = PictureOptions::default();
     assert_eq!(compared().svg(&options), compared().svg(&options));
     assert_eq!(compared().html(&options), compared().html(&options));
+}
+
+/// A run of a program whose names have another hash in each build; `more` samples of a hundred are added to one function.
+fn run(build: u64, number: u64, more: u64) -> flameprofile::model::Profile {
+    let mut s = sketch::Sketch::new();
+    let mut dice = sketch::Dice(build * 77 + number * 3 + 1);
+    let named = |name: &str| format!("server::{name}::h{build:016x}");
+    let [main, parse, crc] = ["main", "parse", "crc"].map(|name| s.frame(&named(name)));
+    let lines = [(named("step"), "/src/step.rs", 7), (named("hash"), "/src/hash.rs", 3)];
+    let lines: Vec<(&str, &str, u32)> = lines.iter().map(|(name, file, line)| (name.as_str(), *file, *line)).collect();
+    let hash = s.frame_in(s.image, &lines);
+    s.sample(&[main, parse], 300 + dice.below(12));
+    s.sample(&[main, crc], (300 + dice.below(12)) * (100 + more) / 100);
+    s.sample(&[main, hash], 300 + dice.below(12));
+    s.finish()
+}
+
+/// What the gate calls a function and what the tree calls it are one name.
+#[test]
+fn runs_that_are_compared_are_drawn_with_their_evidence() {
+    use flameprofile::analyze::{DiffTree, View};
+    use flameprofile::gate::{Matching, Outcome, RunInput, Runs, Settings, Side};
+    let mut runs = Runs::new(Matching::default(), true);
+    for number in 0..5 {
+        for (side, build, more, turn) in [(Side::Base, 1, 0, 0), (Side::New, 2, 40, 1)] {
+            let label = format!("{}-{number}.data", side.name());
+            let order = Some(2 * number as u32 + if number % 2 == 0 { turn } else { 1 - turn });
+            runs.add(side, RunInput { label, profile: run(build, number, more), work: 1.0, order });
+        }
+    }
+    let comparison = runs.compare(&Settings::default(), None);
+    let [base, new] = runs.merged().unwrap();
+    let diff = DiffTree::build(&base, &new, &View::default(), false);
+    let difference =
+        flameprofile::render::Difference { base: &base, new: &new, diff: &diff, comparison: Some(&comparison) };
+    let mut out = Vec::new();
+    flameprofile::render::svg::write_diff(&difference, &PictureOptions::default(), &mut out).unwrap();
+    let picture = String::from_utf8(out).unwrap();
+    let still = still(&picture);
+    assert_eq!(comparison.verdict.outcome, Outcome::Regression, "{still}");
+    for (name, fate) in [("server::crc", "regression: "), ("server::parse", "not told from chance: ")] {
+        let (of, _) = frame(still, name);
+        assert!(of.contains(&format!("<title>{name}\n{fate}")) && of.contains("5 vs 5 runs"), "{of}");
+    }
+    assert!(still.contains(">▲ server::crc<") && !frame(still, "server::parse").0.contains("stroke"));
+    // Inlined into another function it is tested as what it is.
+    assert!(frame(still, "server::step").0.contains("not told from chance: "), "{}", frame(still, "server::step").0);
 }

@@ -39,7 +39,8 @@ pub(super) fn pack(difference: &Difference<'_>, comparison: &Comparison) -> Valu
         std::iter::once(&comparison.total).chain(rows).map(|row| pack_row(row, comparison)).collect();
     let moved = comparison.moved.iter().map(|moved| {
         let from: Vec<_> = moved.from.iter().map(|name| printable(name)).collect();
-        json!([printable(&moved.to), from, printable(&moved.within), short(moved.rise), short(moved.rest)])
+        let words = verdict::moved(moved, comparison);
+        json!([printable(&moved.to), from, printable(&moved.within), short(moved.rise), short(moved.rest), words])
     });
     let runs = comparison.runs.iter().map(|(side, run)| {
         json!([u8::from(*side == Side::New), printable(&run.label), short(run.work), run.samples, printable(&run.host)])
@@ -93,7 +94,7 @@ fn pack_row(row: &Row, comparison: &Comparison) -> Value {
         [change, low, high, p, p_less].map(|number| short(*number))
     });
     let fate = verdict::fate_name(&row.fate);
-    let words = verdict::fate(&row.fate, comparison);
+    let words = verdict::fate(row, comparison);
     json!([
         printable(&row.function.name),
         kind,

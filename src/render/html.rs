@@ -14,6 +14,7 @@ use super::evidence::{Evidence, Known};
 use super::name::{base_name, printable, shorten};
 use super::number::{count_of, grouped, percent, quantity};
 use super::picture::{PictureOptions, Shape, Subject};
+use super::report::words;
 use super::svg::{Still, Text, of_difference};
 use super::{verdict, viewer};
 use crate::analyze::{CallTree, DiffTop, Top, View};
@@ -157,14 +158,13 @@ fn table_of_causes(out: &mut String, evidence: &Evidence<'_>) {
     out.push_str("<table><tr><th>What became of it</th><th>Change</th><th>Adjusted p</th><th>Function</th></tr>\n");
     for row in causes.iter().take(STILL_FUNCTIONS) {
         let estimate = row.on(comparison.settings.scale);
-        let p = if estimate.change < 0.0 { estimate.p_less } else { estimate.p };
         let said = verdict::sentence(&Known::only(row), comparison, comparison.settings.scale).unwrap_or_default();
         out.push_str(&format!(
             "<tr><td>{}</td><td title=\"{}\">{}</td><td>{}</td><td>{}</td></tr>\n",
-            Text(&verdict::fate(&row.fate, comparison)),
+            Text(&verdict::fate(row, comparison)),
             Text(&said),
-            Text(&verdict::signed(estimate.change)),
-            Text(&verdict::p_text(p)),
+            Text(&words::change(estimate.change)),
+            Text(&verdict::chance(estimate)),
             Text(&verdict::row_name(row)),
         ));
     }

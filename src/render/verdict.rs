@@ -1,90 +1,15 @@
-//! A comparison in words, as pictures have them: the verdict, a row, and what it was made with.
+//! A comparison as pictures say it: the verdict, a function, and what it was made with; in the words of reports.
 //!
-//! The script says rows in the same words (`viewer/gate.js`); the browser's tests compare both.
+//! The script says functions in the same words (`viewer/gate.js`); the browser's tests compare both.
 
 use super::evidence::Known;
-use super::name::{printable, shorten};
+use super::name::printable;
 use super::number::{count_of, grouped, percent, quantity, utc};
-use crate::gate::{Comparison, Estimate, Fate, Level, Method, Outcome, Row, Scale, Side, Which};
-use crate::model::Unit;
+use super::report::words::{self, PLAIN};
+use crate::gate::{Comparison, Estimate, Fate, Level, Moved, Row, Scale, Side};
 
-/// Longest name in a sentence, in columns.
-const LONGEST: usize = 120;
 /// So many names of a list are told.
 const MOST_NAMES: usize = 8;
-
-/// A change with its sign: `+20.8 %`.
-pub(super) fn signed(change: f64) -> String {
-    let sign = if change < 0.0 { '−' } else { '+' };
-    let size = change.abs() * 100.0;
-    match change {
-        change if change.is_nan() => "?".to_owned(),
-        change if change.is_infinite() => format!("{sign}∞"),
-        _ if size < 0.095 && size > 0.0 => format!("{sign}{size:.2} %"),
-        _ => format!("{sign}{size:.1} %"),
-    }
-}
-
-/// A part of all as percent, with no more digits than it needs: `1 %`, `0.2 %`.
-pub(super) fn part(share: f64) -> String {
-    let text = format!("{:.3}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// A p with two digits: `0.0042`.
-pub(super) fn p_text(p: f64) -> String {
-    match p {
-        p if p.is_nan() => "?".to_owned(),
-        p if p < 1e-4 => "<0.0001".to_owned(),
-        p => {
-            let digits = (1.0 - p.log10().floor()).clamp(0.0, 6.0) as usize;
-            let text = format!("{p:.digits$}");
-            if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-        }
-    }
-}
-
-/// A value per unit of work; of what is counted there may be parts.
-fn amount(value: f64, unit: Unit) -> String {
-    let value = if value.is_finite() { value.max(0.0) } else { 0.0 };
-    match unit {
-        _ if value < 99.95 && value.fract() > 0.005 => {
-            let text = format!("{value:.2}");
-            let text = text.trim_end_matches('0').trim_end_matches('.');
-            match unit {
-                Unit::Nanoseconds => format!("{text} ns"),
-                Unit::Bytes => format!("{text} B"),
-                Unit::Count => text.to_owned(),
-            }
-        }
-        _ => quantity(value.round() as u64, unit),
-    }
-}
-
-/// A name from outside in a sentence.
-fn named(name: &str) -> String {
-    shorten(&printable(name), LONGEST).into_owned()
-}
-
-fn list<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
-    let rest = names.len().saturating_sub(MOST_NAMES);
-    let mut names: Vec<String> = names.take(MOST_NAMES).map(|name| named(name)).collect();
-    if rest > 0 {
-        names.push(format!("{} more", grouped(rest as u64)));
-    }
-    names.join(", ")
-}
-
-/// `+20.8 %, 95 % +15.0 % .. +27.0 %`; what has come or gone has no interval that says more.
-fn change(estimate: &Estimate) -> String {
-    if estimate.change == f64::INFINITY {
-        return "new".to_owned();
-    }
-    if estimate.change <= -1.0 {
-        return "gone".to_owned();
-    }
-    format!("{}, 95 % {} .. {}", signed(estimate.change), signed(estimate.low), signed(estimate.high))
-}
 
 /// A row's values on a scale, base and new: shares on that of shares, else values per unit of work.
 fn values(row: &Row, comparison: &Comparison, scale: Scale) -> (f64, f64) {
@@ -97,10 +22,11 @@ fn values(row: &Row, comparison: &Comparison, scale: Scale) -> (f64, f64) {
 
 fn from_to(row: &Row, comparison: &Comparison, scale: Scale) -> String {
     let (base, new) = values(row, comparison, scale);
-    match scale {
-        Scale::Share => format!("{} → {}", percent(base.max(0.0)), percent(new.max(0.0))),
-        _ => format!("{} → {}", amount(base, comparison.unit), amount(new, comparison.unit)),
-    }
+    let text = |number: f64| match scale {
+        Scale::Share => words::share(number),
+        _ => words::value(number, comparison.unit),
+    };
+    words::arrow(text(base), text(new))
 }
 
 /// How much of all that the base takes a row changed by.
@@ -110,83 +36,56 @@ fn of_total(row: &Row, comparison: &Comparison, scale: Scale) -> f64 {
 }
 
 /// How many runs there are: `5 vs 5 runs`.
-pub(super) fn runs(comparison: &Comparison) -> String {
-    let [base, new] = [Side::Base, Side::New].map(|side| comparison.count(side));
-    format!("{base} vs {new} run{}", if base == 1 && new == 1 { "" } else { "s" })
+fn runs(comparison: &Comparison) -> String {
+    let [base, new] = words::counts(comparison);
+    if base == 1 && new == 1 { "1 run a side".to_owned() } else { format!("{base} vs {new} runs") }
 }
 
-/// What is known of a function, without its name: `390 ms → 471 ms per run (+20.8 %, 95 % +15.0 % .. +27.0 %), ...`.
+/// The p of the direction in which it changed.
+pub(super) fn chance(estimate: &Estimate) -> String {
+    words::chance(if estimate.change < 0.0 { estimate.p_less } else { estimate.p })
+}
+
+/// What is known of a function, without its name: `390 → 471 ms per run (+20.8 %, 95 % [+15.0, +27.0]), adjusted p 0.004, ...`.
 pub(super) fn sentence(known: &Known<'_>, comparison: &Comparison, scale: Scale) -> Option<String> {
     let row = known.inclusive.or(known.own)?;
-    let per = if scale == Scale::Share { "all".to_owned() } else { named(&comparison.work_unit) };
-    let per = if scale == Scale::Share { format!(" of {per}") } else { format!(" per {per}") };
-    let estimate = row.on(scale);
-    let p = |estimate: &Estimate| p_text(if estimate.change < 0.0 { estimate.p_less } else { estimate.p });
-    let mut text = format!(
-        "{}{per} ({}), adjusted p {}, {} of total",
-        from_to(row, comparison, scale),
-        change(estimate),
-        p(estimate),
-        signed(of_total(row, comparison, scale))
-    );
-    match (known.inclusive, known.own) {
-        (Some(_), Some(own)) => {
-            let estimate = own.on(scale);
-            let (values, p) = (from_to(own, comparison, scale), p(estimate));
-            text += &format!("; self {values} ({}), adjusted p {p}", change(estimate));
-        }
-        (None, Some(_)) => text.insert_str(0, "self "),
-        _ => {}
+    let per = match scale {
+        Scale::Share => " of all".to_owned(),
+        _ => format!(" per {}", words::work_unit(comparison, PLAIN)),
+    };
+    let change = |row: &Row, per: &str| {
+        let estimate = row.on(scale);
+        let (values, change) = (from_to(row, comparison, scale), words::change(estimate.change));
+        format!("{values}{per} ({change}, 95 % {}), adjusted p {}", words::interval(estimate), chance(estimate))
+    };
+    let self_ = if known.inclusive.is_none() { "self " } else { "" };
+    let total = words::signed(of_total(row, comparison, scale));
+    let mut text = format!("{self_}{}, {total} % of total", change(row, &per));
+    if let (Some(_), Some(own)) = (known.inclusive, known.own) {
+        text += &format!("; self {}", change(own, ""));
     }
     Some(format!("{text}; {}", runs(comparison)))
 }
 
-/// What became of a row: `moved within handle from parse`.
-pub(super) fn fate(fate: &Fate, comparison: &Comparison) -> String {
-    let settings = &comparison.settings;
-    match fate {
-        Fate::Regression => "regression".to_owned(),
-        Fate::Explained(by) if by.is_empty() => "explained by what it calls".to_owned(),
-        Fate::Explained(by) => format!("explained by {}", list(by.iter())),
+/// What became of a row: `moved: scan +182 ms ⇆ parse, within handle, which changed by -10 ms`.
+pub(super) fn fate(row: &Row, comparison: &Comparison) -> String {
+    match &row.fate {
         Fate::Moved(at) => match comparison.moved.get(*at) {
+            Some(moved) => self::moved(moved, comparison),
             None => "moved".to_owned(),
-            Some(moved) => {
-                let from =
-                    if moved.from.is_empty() { String::new() } else { format!(" from {}", list(moved.from.iter())) };
-                format!("moved{from}{}", within(&moved.within))
-            }
         },
-        Fate::Allowed(at) => match settings.allowed.get(*at) {
-            None => "allowed".to_owned(),
-            Some(entry) => {
-                format!("allowed up to {} until {}: {}", signed(entry.up_to), entry.until, named(&entry.reason))
-            }
-        },
-        Fate::Ignored(at) => match settings.rules.get(*at) {
-            None => "ignored".to_owned(),
-            Some(rule) => format!("ignored by the rule for {}", which(&rule.which)),
-        },
-        Fate::Suspect => "suspect".to_owned(),
-        Fate::Small => "small".to_owned(),
-        Fate::Improved => "improved".to_owned(),
-        Fate::Unchanged => "unchanged".to_owned(),
+        _ => words::fate(comparison, row, PLAIN),
     }
 }
 
-fn within(name: &str) -> String {
-    if name.is_empty() { String::new() } else { format!(" within {}", named(name)) }
+/// Cost that changed its place, as both its ends say it.
+pub(super) fn moved(moved: &Moved, comparison: &Comparison) -> String {
+    format!("moved: {}", words::moved(moved, comparison.unit, PLAIN))
 }
 
-fn which(which: &Which) -> String {
-    let parts = [("function", &which.function), ("module", &which.module), ("file", &which.file)];
-    let parts = parts.iter().filter_map(|(what, pattern)| Some(format!("{what} {}", named(pattern.as_deref()?))));
-    parts.collect::<Vec<_>>().join(", ")
-}
-
-/// Where to a function's cost moved, for one that fell: `moved to checksum within handle`.
-pub(super) fn moved_to(name: &str, comparison: &Comparison) -> Option<String> {
-    let moved = comparison.moved.iter().find(|moved| moved.from.iter().any(|from| from == name))?;
-    Some(format!("moved to {}{}", named(&moved.to), within(&moved.within)))
+/// The move of which a function is an end that fell.
+pub(super) fn moved_from<'a>(name: &str, comparison: &'a Comparison) -> Option<&'a Moved> {
+    comparison.moved.iter().find(|moved| moved.from.iter().any(|from| from == name))
 }
 
 /// One word for a fate; the script tells rows by it.
@@ -206,67 +105,45 @@ pub(super) fn fate_name(fate: &Fate) -> &'static str {
 
 /// What a row is about: a function's name, or everything.
 pub(super) fn row_name(row: &Row) -> String {
-    if row.function.kind.is_none() && row.function.name.is_empty() {
-        "everything".into()
-    } else {
-        named(&row.function.name)
+    match row.function.kind {
+        None if row.function.name.is_empty() => "everything".into(),
+        _ => words::shown(&row.function.name, 120),
     }
 }
 
-/// The verdict in one line: `regression: 1 function, total +4.8 % (95 % +2.7 % .. +6.9 %) · 5 vs 5 runs · alpha 1 % · scale work`.
+/// The verdict in one line.
 pub(super) fn line(comparison: &Comparison) -> String {
-    let Comparison { settings, verdict, total, .. } = comparison;
-    let mut text = verdict.outcome.name().to_owned();
-    let functions = comparison.rows.iter().filter(|row| row.fate == Fate::Regression).map(|row| &row.function.name);
-    let functions: std::collections::BTreeSet<&String> = functions.collect();
-    if verdict.outcome == Outcome::Inconclusive && !verdict.missing.is_empty() {
-        text += &format!(": {}", printable(&verdict.missing.join("; ")));
-    }
-    if !functions.is_empty() {
-        let found = count_of(functions.len() as u64, "function");
-        text += &match verdict.outcome {
-            Outcome::Regression => format!(": {found}"),
-            _ => format!("; {found} would fail"),
-        };
-    }
-    if total.fate == Fate::Regression {
-        text += if functions.is_empty() { ": the whole" } else { " and the whole" };
-    }
-    let estimate = total.on(settings.scale);
-    let [all, low, high] = [estimate.change, estimate.low, estimate.high].map(signed);
-    text += &format!(" · total {all} (95 % {low} .. {high})");
-    text += &format!(" · {} · alpha {} · scale {}", runs(comparison), part(settings.alpha), settings.scale.name());
-    if let (Outcome::Inconclusive, Some(more)) = (verdict.outcome, verdict.more_runs) {
-        text += &format!(" · {} a side would probably do", count_of(more.into(), "more run"));
-    }
-    text
+    let (outcome, why) = (words::outcome(comparison), words::why(comparison, PLAIN));
+    let more = words::more_runs(comparison).filter(|_| !why.is_empty()).map(|more| format!(" · {more}"));
+    format!("{outcome}{why} · {}{}", words::headline(comparison, PLAIN), more.unwrap_or_default())
 }
 
 /// What is to be warned of before the numbers are read.
 pub(super) fn warnings(comparison: &Comparison) -> Vec<String> {
     let weighty = comparison.checks.iter().filter(|check| check.level >= Level::Warning);
-    weighty.map(|check| printable(&format!("{}: {}", check.what, check.text)).into_owned()).collect()
+    weighty.map(|check| format!("{}: {}", check.what, words::shown(&check.text, 240))).collect()
 }
 
 /// What the comparison was made with and of, each with what it is about.
 pub(super) fn facts(comparison: &Comparison) -> Vec<(String, String)> {
-    let Comparison { settings, verdict, .. } = comparison;
+    let settings = &comparison.settings;
     let mut facts: Vec<(String, String)> = Vec::new();
     let mut fact = |about: &str, text: String| facts.push((about.to_owned(), printable(&text).into_owned()));
-    for missing in &verdict.missing {
+    for missing in &comparison.verdict.missing {
         fact("inconclusive", missing.clone());
     }
-    let config = settings.config.as_ref().map(|path| format!(", {}", path.display())).unwrap_or_default();
+    let config = settings.config.as_ref().map(|path| format!("; from {}", path.display())).unwrap_or_default();
+    let whole = settings.total_max.unwrap_or(settings.min_relative);
     fact(
         "settings",
         format!(
-            "alpha {}, warned of up to {}; a function fails from {} of itself and {} of the total, the whole from {}; scale {}; {} a side demanded; \
-             seed {}; {}, {} allowed{config}",
-            part(settings.alpha),
-            part(settings.warn_alpha),
-            signed(settings.min_relative),
-            signed(settings.min_absolute),
-            signed(settings.total_max.unwrap_or(settings.min_relative)),
+            "α {}, warned of up to {}; a function fails from +{} of itself and +{} of the whole on, the whole from +{} on; scale {}; \
+             {} a side demanded; seed {}; {}, {} allowed{config}",
+            words::share(settings.alpha),
+            words::share(settings.warn_alpha),
+            words::share(settings.min_relative),
+            words::share(settings.min_absolute),
+            words::share(whole),
             settings.scale.name(),
             count_of(settings.runs.into(), "run"),
             settings.seed,
@@ -274,39 +151,34 @@ pub(super) fn facts(comparison: &Comparison) -> Vec<(String, String)> {
             grouped(settings.allowed.len() as u64),
         ),
     );
-    fact("method", method(&comparison.method));
-    fact("noise", format!("between runs {}, beside that of counting", part(comparison.noise)));
-    fact(
-        "visible",
-        format!(
-            "a rise of the whole from {} on would have been seen in four of five comparisons",
-            signed(comparison.total.visible)
-        ),
-    );
-    fact("robust", format!("the new side is divided by {:.4} on the robust scale", comparison.robust_factor));
+    fact("method", words::method(&comparison.method));
+    fact("noise", format!("between runs {}, beside that of counting", words::share(comparison.noise)));
+    fact("not seen", words::visible(comparison, PLAIN));
+    fact("scales", Scale::ALL.map(|scale| words::scale_name(comparison, scale)).join(", "));
     for check in &comparison.checks {
-        fact(check.what, check.text.clone());
+        fact("check", words::check(check, PLAIN));
+    }
+    for rule in &settings.rules {
+        fact("rule", words::rule(comparison, rule, PLAIN));
+    }
+    for entry in &settings.allowed {
+        fact("allowed", words::allowed(comparison, entry, PLAIN));
     }
     for moved in &comparison.moved {
-        let (rise, rest) = (amount(moved.rise, comparison.unit), amount(moved.rest.abs(), comparison.unit));
-        let from = if moved.from.is_empty() { String::new() } else { format!(" ⇆ {}", list(moved.from.iter())) };
-        let sign = if moved.rest < 0.0 { '−' } else { '+' };
-        fact("moved", format!("{} +{rise}{from}{} ({sign}{rest})", named(&moved.to), within(&moved.within)));
+        fact("moved", words::moved(moved, comparison.unit, PLAIN));
     }
     for renamed in &comparison.renamed {
-        fact("renamed?", format!("{} → {}: {}", named(&renamed.from), named(&renamed.to), renamed.why));
+        fact("renamed?", words::renamed(renamed, PLAIN));
     }
-    for (about, names) in ["gone", "come"].into_iter().zip(&comparison.one_sided) {
+    for (side, about) in ["gone", "come"].into_iter().enumerate() {
+        let names: Vec<String> =
+            words::one_sided(comparison, side).into_iter().map(|(name, _)| name.to_owned()).collect();
         if !names.is_empty() {
-            fact(about, list(names.iter()));
+            fact(about, words::list(&names, MOST_NAMES, PLAIN));
         }
     }
-    let matched: Vec<String> = comparison
-        .matched
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(step, count)| format!("{step} {}", grouped(*count)))
-        .collect();
+    let matched = comparison.matched.iter().filter(|(_, count)| *count > 0);
+    let matched: Vec<String> = matched.map(|(step, count)| format!("{step} {}", grouped(*count))).collect();
     if !matched.is_empty() {
         fact("names", format!("normalised: {}", matched.join(", ")));
     }
@@ -324,7 +196,7 @@ pub(super) fn facts(comparison: &Comparison) -> Vec<(String, String)> {
 /// What a side is of: its runs, what they have, where and when they were made.
 fn runs_of(comparison: &Comparison, side: Side) -> String {
     let runs: Vec<_> = comparison.runs.iter().filter(|(of, _)| *of == side).map(|(_, run)| run).collect();
-    let labels: Vec<&String> = runs.iter().map(|run| &run.label).collect();
+    let labels: Vec<String> = runs.iter().map(|run| run.label.clone()).collect();
     let value = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.value));
     let samples = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.samples));
     let mut text = format!(
@@ -332,13 +204,13 @@ fn runs_of(comparison: &Comparison, side: Side) -> String {
         count_of(runs.len() as u64, "run"),
         quantity(value, comparison.unit),
         count_of(samples, "sample"),
-        list(labels.into_iter())
+        words::list(&labels, MOST_NAMES, PLAIN)
     );
-    let mut hosts: Vec<&String> = runs.iter().map(|run| &run.host).filter(|host| !host.is_empty()).collect();
+    let mut hosts: Vec<String> = runs.iter().map(|run| run.host.clone()).filter(|host| !host.is_empty()).collect();
     hosts.sort();
     hosts.dedup();
     if !hosts.is_empty() {
-        text += &format!("; on {}", list(hosts.into_iter()));
+        text += &format!("; on {}", words::list(&hosts, MOST_NAMES, PLAIN));
     }
     let times = || runs.iter().map(|run| run.started_unix).filter(|time| *time > 0);
     if let (Some(first), Some(last)) = (times().min(), times().max()) {
@@ -348,48 +220,4 @@ fn runs_of(comparison: &Comparison, side: Side) -> String {
         }
     }
     text
-}
-
-fn method(method: &Method) -> String {
-    match method {
-        Method::Relabelled { relabellings, is_exact, least_p } => format!(
-            "the largest moderated t under {} relabellings of the runs{}; the smallest p there can be is {}",
-            grouped((*relabellings).into()),
-            if *is_exact { ", which are all" } else { ", drawn" },
-            p_text(*least_p)
-        ),
-        Method::Holm => "moderated t, corrected as Holm does: too few runs a side for relabellings".to_owned(),
-        Method::OneRun { noise, history_runs } => format!(
-            "one run a side: counting noise and {} between runs ({}), corrected as Holm does",
-            part(*noise),
-            match history_runs {
-                0 => "assumed".to_owned(),
-                runs => format!("of a history of {}", count_of((*runs).into(), "run")),
-            }
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        let check = |text: String, expected: &str| assert_eq!(text, expected);
-        check(signed(0.2084), "+20.8 %");
-        check(signed(-0.5), "−50.0 %");
-        check(signed(0.0002), "+0.02 %");
-        check(signed(f64::INFINITY), "+∞");
-        check(signed(f64::NAN), "?");
-        check(part(0.01), "1 %");
-        check(part(0.002), "0.2 %");
-        check(p_text(0.00397), "0.004");
-        check(p_text(0.0314), "0.031");
-        check(p_text(1.0), "1");
-        check(p_text(0.0), "<0.0001");
-        check(amount(471_200_000.0, Unit::Nanoseconds), "471 ms");
-        check(amount(0.25, Unit::Count), "0.25");
-        check(amount(f64::NAN, Unit::Bytes), "0 B");
-    }
 }

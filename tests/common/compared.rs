@@ -104,7 +104,9 @@ fn row(name: &str, part: Part, fate: Fate, p: f64, totals: &[f64; 10]) -> Row {
     let (all, all_new) = (mean(&totals[..5]), mean(&totals[5..]));
     let estimate = |change: f64| {
         let (p, p_less) = if change < 0.0 { (1.0, p) } else { (p, 1.0) };
-        Estimate { change, low: change - 0.055, high: change + 0.0612, t: 3.0, p, p_less }
+        // What is new has no upper end.
+        let low = if change.is_finite() { change - 0.055 } else { 3.0 };
+        Estimate { change, low, high: change + 0.0612, t: 3.0, p, p_less }
     };
     let change = if base > 0.0 { new / base } else { f64::INFINITY };
     Row {

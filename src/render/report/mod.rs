@@ -14,7 +14,7 @@ mod quote;
 pub mod sarif;
 pub mod source;
 pub mod text;
-mod words;
+pub(super) mod words;
 
 pub use explain::explain;
 

@@ -15,7 +15,7 @@ use crate::render::number::{count_of, grouped, quantity};
 ///
 /// A runner of GitHub Actions takes `##[` for a command wherever it stands in a line of output, and that of Azure `##vso[`
 /// (`ActionCommand.cs` in actions/runner), so two such signs do not follow each other.
-pub(super) fn shown(name: &str, width: usize) -> String {
+pub(in crate::render) fn shown(name: &str, width: usize) -> String {
     // Signs that take no column could make a name of any length.
     let ends = match (name.char_indices().nth(2 * width), name.char_indices().nth_back(2 * width)) {
         (Some((head, _)), Some((tail, _))) if head < tail => Some(format!("{}…{}", &name[..head], &name[tail..])),
@@ -26,7 +26,7 @@ pub(super) fn shown(name: &str, width: usize) -> String {
 
 /// How what comes from outside is written in a format: a name, or a sentence that may have one in it, in so many columns at most.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Quote {
+pub(in crate::render) struct Quote {
     /// A name.
     pub name: fn(&str, usize) -> String,
     /// A sentence.
@@ -34,7 +34,7 @@ pub(super) struct Quote {
 }
 
 /// As text that nothing reads but people.
-pub(super) const PLAIN: Quote = Quote { name: shown, sentence: shown };
+pub(in crate::render) const PLAIN: Quote = Quote { name: shown, sentence: shown };
 
 /// How wide names are shown.
 const NAME: usize = 100;
@@ -52,7 +52,8 @@ fn digits(share: f64) -> String {
     }
 }
 
-fn signed(share: f64) -> String {
+/// A change in percent, without its sign: `+4.8`.
+pub(in crate::render) fn signed(share: f64) -> String {
     let digits = digits(share);
     match share {
         _ if share.is_nan() => "?".to_owned(),
@@ -65,7 +66,7 @@ fn signed(share: f64) -> String {
 }
 
 /// A relative change: `+4.8 %`, `new`, `gone`.
-pub(super) fn change(change: f64) -> String {
+pub(in crate::render) fn change(change: f64) -> String {
     match change {
         f64::INFINITY => "new".to_owned(),
         -1.0 => "gone".to_owned(),
@@ -75,7 +76,7 @@ pub(super) fn change(change: f64) -> String {
 }
 
 /// The 95 % interval of a change, in percent: `[+2.7, +6.9]`.
-pub(super) fn interval(estimate: &Estimate) -> String {
+pub(in crate::render) fn interval(estimate: &Estimate) -> String {
     format!("[{}, {}]", signed(estimate.low), signed(estimate.high))
 }
 
@@ -85,7 +86,7 @@ pub(super) fn with_interval(estimate: &Estimate) -> String {
 }
 
 /// A share that has no sign: `3 %`, `0.2 %`.
-pub(super) fn share(share: f64) -> String {
+pub(in crate::render) fn share(share: f64) -> String {
     let percent = share * 100.0;
     if !percent.is_finite() {
         return "?".to_owned();
@@ -100,7 +101,7 @@ pub(super) fn share(share: f64) -> String {
 }
 
 /// A chance: `0.004`, `<0.0001`.
-pub(super) fn chance(p: f64) -> String {
+pub(in crate::render) fn chance(p: f64) -> String {
     match p {
         _ if p.is_nan() => "?".to_owned(),
         _ if p < 0.0001 => "<0.0001".to_owned(),
@@ -111,7 +112,7 @@ pub(super) fn chance(p: f64) -> String {
 }
 
 /// A mean value in its unit: `390 ms`, `0.35`.
-pub(super) fn value(value: f64, unit: Unit) -> String {
+pub(in crate::render) fn value(value: f64, unit: Unit) -> String {
     match value {
         _ if !value.is_finite() => "?".to_owned(),
         0.0 => "0".to_owned(),
@@ -134,7 +135,11 @@ pub(super) fn value(value: f64, unit: Unit) -> String {
 
 /// Base and new value; the unit is said once where both have it: `390 → 471 ms`.
 pub(super) fn from_to(row: &Row, unit: Unit) -> String {
-    let (base, new) = (value(row.base, unit), value(row.new, unit));
+    arrow(value(row.base, unit), value(row.new, unit))
+}
+
+/// What it was and what it is.
+pub(in crate::render) fn arrow(base: String, new: String) -> String {
     match (base.rsplit_once(' '), new.rsplit_once(' ')) {
         (Some((number, of_base)), Some((_, of_new))) if of_base == of_new => format!("{number} → {new}"),
         _ => format!("{base} → {new}"),
@@ -172,7 +177,7 @@ pub(super) fn measure(comparison: &Comparison, quote: Quote) -> String {
 }
 
 /// What a unit of work is called.
-pub(super) fn work_unit(comparison: &Comparison, quote: Quote) -> String {
+pub(in crate::render) fn work_unit(comparison: &Comparison, quote: Quote) -> String {
     match comparison.work_unit.as_str() {
         "" => "run".to_owned(),
         unit => (quote.sentence)(unit, 40),
@@ -180,7 +185,7 @@ pub(super) fn work_unit(comparison: &Comparison, quote: Quote) -> String {
 }
 
 /// The outcome as it stands in a line: `2 regressions`, `no change`, `inconclusive`.
-pub(super) fn outcome(comparison: &Comparison) -> String {
+pub(in crate::render) fn outcome(comparison: &Comparison) -> String {
     match comparison.verdict.outcome {
         Outcome::Regression => count_of(comparison.regressions().count() as u64, "regression"),
         other => other.name().to_owned(),
@@ -188,7 +193,7 @@ pub(super) fn outcome(comparison: &Comparison) -> String {
 }
 
 /// The first reason for which there is no verdict, ` (3 runs a side, ..)`; nothing if there is one.
-pub(super) fn why(comparison: &Comparison, quote: Quote) -> String {
+pub(in crate::render) fn why(comparison: &Comparison, quote: Quote) -> String {
     match (comparison.verdict.outcome, comparison.verdict.missing.as_slice()) {
         (Outcome::Inconclusive, [only]) => format!(" ({})", (quote.sentence)(only, 160)),
         (Outcome::Inconclusive, [first, rest @ ..]) => {
@@ -199,7 +204,7 @@ pub(super) fn why(comparison: &Comparison, quote: Quote) -> String {
 }
 
 /// What stands behind the outcome in the first line: the total, the runs, the error rate, the scale; joined by ` · `.
-pub(super) fn headline(comparison: &Comparison, quote: Quote) -> String {
+pub(in crate::render) fn headline(comparison: &Comparison, quote: Quote) -> String {
     let settings = &comparison.settings;
     let total = &comparison.total;
     let [base, new] = counts(comparison);
@@ -215,7 +220,7 @@ pub(super) fn headline(comparison: &Comparison, quote: Quote) -> String {
 }
 
 /// Runs of the base and of the new side.
-pub(super) fn counts(comparison: &Comparison) -> [usize; 2] {
+pub(in crate::render) fn counts(comparison: &Comparison) -> [usize; 2] {
     [Side::Base, Side::New].map(|side| comparison.count(side))
 }
 
@@ -294,13 +299,13 @@ fn demand(rule: &Rule) -> String {
 }
 
 /// A rule in words: `profile.toml:12: function codec::**: self at most +5 %`.
-pub(super) fn rule(comparison: &Comparison, rule: &Rule, quote: Quote) -> String {
+pub(in crate::render) fn rule(comparison: &Comparison, rule: &Rule, quote: Quote) -> String {
     let line = config_line(comparison, rule.line, quote);
     format!("rule {line}: {}: {}", which(&rule.which, quote), demand(rule))
 }
 
 /// An accepted regression in words.
-pub(super) fn allowed(comparison: &Comparison, entry: &Allowed, quote: Quote) -> String {
+pub(in crate::render) fn allowed(comparison: &Comparison, entry: &Allowed, quote: Quote) -> String {
     let line = config_line(comparison, entry.line, quote);
     let (which, most) = (which(&entry.which, quote), share(entry.up_to));
     format!("allowed {line}: {which}: up to +{most} until {}{}", entry.until, reason(entry, quote))
@@ -314,7 +319,7 @@ fn reason(entry: &Allowed, quote: Quote) -> String {
 }
 
 /// Why a row is no regression, or is one, in words.
-pub(super) fn fate(comparison: &Comparison, row: &Row, quote: Quote) -> String {
+pub(in crate::render) fn fate(comparison: &Comparison, row: &Row, quote: Quote) -> String {
     let settings = &comparison.settings;
     match &row.fate {
         Fate::Regression => "regression".to_owned(),
@@ -347,7 +352,7 @@ fn within(name: &str, quote: Quote) -> String {
 }
 
 /// Names, `most` of them at most.
-fn list(names: &[String], most: usize, quote: Quote) -> String {
+pub(in crate::render) fn list(names: &[String], most: usize, quote: Quote) -> String {
     let listed = names.iter().take(most).map(|name| (quote.name)(name, 60));
     let rest = names.len().saturating_sub(most);
     let more = (rest > 0).then(|| format!("{} more", grouped(rest as u64)));
@@ -355,7 +360,7 @@ fn list(names: &[String], most: usize, quote: Quote) -> String {
 }
 
 /// A move in words: `a +190 ms ⇆ b, within c, which changed by -3 ms`.
-pub(super) fn moved(moved: &Moved, unit: Unit, quote: Quote) -> String {
+pub(in crate::render) fn moved(moved: &Moved, unit: Unit, quote: Quote) -> String {
     let from = if moved.from.is_empty() { "many".to_owned() } else { list(&moved.from, 5, quote) };
     format!(
         "{} {} ⇆ {from}, within {}, which changed by {}",
@@ -367,13 +372,13 @@ pub(super) fn moved(moved: &Moved, unit: Unit, quote: Quote) -> String {
 }
 
 /// A renaming that is suggested: `a → b: same callers`.
-pub(super) fn renamed(renamed: &Renamed, quote: Quote) -> String {
+pub(in crate::render) fn renamed(renamed: &Renamed, quote: Quote) -> String {
     let [from, to] = [&renamed.from, &renamed.to].map(|name| (quote.name)(name, NAME));
     format!("{from} → {to}: {}", (quote.sentence)(&renamed.why, SENTENCE))
 }
 
 /// What a check found, behind what it looked at.
-pub(super) fn check(check: &Check, quote: Quote) -> String {
+pub(in crate::render) fn check(check: &Check, quote: Quote) -> String {
     let level = match check.level {
         Level::Note => "",
         Level::Warning => " (warning)",
@@ -383,7 +388,7 @@ pub(super) fn check(check: &Check, quote: Quote) -> String {
 }
 
 /// How it was told what is chance.
-pub(super) fn method(method: &Method) -> String {
+pub(in crate::render) fn method(method: &Method) -> String {
     match method {
         Method::Relabelled { relabellings, is_exact, least_p } => format!(
             "largest moderated t under {} relabellings of the runs ({}), smallest p possible {}",
@@ -404,7 +409,7 @@ pub(super) fn method(method: &Method) -> String {
 }
 
 /// The smallest changes that would have been seen: of the whole, and of functions that take about 20, 5 and 1 % of it.
-pub(super) fn visible(comparison: &Comparison, quote: Quote) -> String {
+pub(in crate::render) fn visible(comparison: &Comparison, quote: Quote) -> String {
     let least = |visible: f64| match visible {
         of if !of.is_finite() => "any size".to_owned(),
         // At least what the gate demands anyway.
@@ -427,14 +432,14 @@ pub(super) fn visible(comparison: &Comparison, quote: Quote) -> String {
 }
 
 /// How many more runs would help; nothing if that is not known.
-pub(super) fn more_runs(comparison: &Comparison) -> Option<String> {
+pub(in crate::render) fn more_runs(comparison: &Comparison) -> Option<String> {
     let more = comparison.verdict.more_runs.filter(|more| *more > 0)?;
     let least = share(comparison.settings.total_max.unwrap_or(comparison.settings.min_relative));
     Some(format!("{} more a side would probably show +{least} of the whole", count_of(u64::from(more), "run")))
 }
 
 /// The robust scale with its factor: `robust (÷ 1.013)`.
-pub(super) fn scale_name(comparison: &Comparison, scale: Scale) -> String {
+pub(in crate::render) fn scale_name(comparison: &Comparison, scale: Scale) -> String {
     match scale {
         Scale::Robust if comparison.robust_factor.is_finite() => format!("robust (÷ {:.3})", comparison.robust_factor),
         _ => scale.name().to_owned(),
@@ -447,7 +452,7 @@ pub(super) fn rows<'a>(comparison: &'a Comparison, pass: impl Fn(&Fate) -> bool 
 }
 
 /// The functions of one side only, each with what it takes if it was tested: most first, then by name.
-pub(super) fn one_sided(comparison: &Comparison, side: usize) -> Vec<(&str, Option<f64>)> {
+pub(in crate::render) fn one_sided(comparison: &Comparison, side: usize) -> Vec<(&str, Option<f64>)> {
     let mut tested: HashMap<&str, f64> = HashMap::new();
     for row in &comparison.rows {
         let value = if side == 0 { row.base } else { row.new };

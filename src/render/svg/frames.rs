@@ -7,6 +7,7 @@ use super::escape::shown;
 use super::paint::{Mark, Painter, Sign};
 use super::palette;
 use crate::analyze::{CallTree, Node, NodeId};
+use crate::gate::Fate;
 use crate::model::FrameKind;
 use crate::render::comparison_data::beyond_noise;
 use crate::render::difference::Difference;
@@ -118,7 +119,7 @@ impl<'a> Frames<'a> {
         let (of_all, edge) = evidence.at_place(known.inclusive, total.0, total.1);
         // A function fails or wins at the places that did.
         let sign = Sign::of(known.own, own.1 - own.0).or(Sign::of(known.inclusive, total.1 - total.0));
-        let has_left = sign == Sign::Improved && verdict::moved_to(name, evidence.comparison).is_some();
+        let has_left = sign == Sign::Improved && verdict::moved_from(name, evidence.comparison).is_some();
         let sign = if has_left { Sign::Moved } else { sign };
         Look {
             fill: palette::change(change, strength),
@@ -193,8 +194,10 @@ pub(super) fn tell(out: &mut String, evidence: &Evidence<'_>, known: &Known<'_>,
     let comparison = evidence.comparison;
     match (known.telling(), verdict::sentence(known, comparison, comparison.settings.scale)) {
         (Some(row), Some(sentence)) => {
-            let left = verdict::moved_to(name, comparison).map(|to| format!("; {to}")).unwrap_or_default();
-            let _ = writeln!(out, "{}{left}: {sentence}", verdict::fate(&row.fate, comparison));
+            // Both ends of a move tell of it.
+            let left = verdict::moved_from(name, comparison).filter(|_| !matches!(row.fate, Fate::Moved(_)));
+            let left = left.map(|moved| format!("; {}", verdict::moved(moved, comparison))).unwrap_or_default();
+            let _ = writeln!(out, "{}{left}: {sentence}", verdict::fate(row, comparison));
         }
         _ => out.push_str("not tested: too few samples\n"),
     }

@@ -16,6 +16,7 @@ use crate::render::layout::{Content, Layout};
 use crate::render::name::{base_name, columns, head, shorten};
 use crate::render::number::{count_of, percent, quantity};
 use crate::render::picture::{Palette, Subject};
+use crate::render::report::words;
 use crate::render::verdict;
 
 /// Mean advance of a character in the fonts for text, in em; on the safe side.
@@ -227,8 +228,8 @@ pub(super) fn legend_of_changes(comparison: Option<&Comparison>) -> Block {
             keys: keys.map(|(change, text)| (of(change, Strength::Strong), text.to_owned())).into(),
         };
     };
-    let [alpha, warn] = [comparison.settings.alpha, comparison.settings.warn_alpha]
-        .map(|alpha| format!("p ≤ {}", verdict::part(alpha)));
+    let [alpha, warn] =
+        [comparison.settings.alpha, comparison.settings.warn_alpha].map(|alpha| format!("p ≤ {}", words::share(alpha)));
     let edge = palette::edge(0.5, Strength::Strong).unwrap_or_default();
     let keys = [
         (of(1.0, Strength::Strong), format!("self more, {alpha}")),
@@ -254,7 +255,7 @@ pub(super) fn causes(evidence: &Evidence<'_>) -> Vec<Block> {
         let (change, strength) = evidence.of_function(Some(row));
         let known = Known::only(row);
         let sentence = verdict::sentence(&known, comparison, comparison.settings.scale).unwrap_or_default();
-        let (name, fate) = (verdict::row_name(row), verdict::fate(&row.fate, comparison));
+        let (name, fate) = (verdict::row_name(row), verdict::fate(row, comparison));
         let text = format!("{}{fate}: {name}: {sentence}", Sign::of(Some(row), change).text());
         blocks.push(Block::Item { color: palette::change(change, strength), text });
     }

@@ -5,16 +5,24 @@ const FATE_MARKS = { regression: '\u25b2 ', suspect: '\u25b3 ', moved: '\u21c4 '
 const FATE_ORDER = ['regression', 'suspect', 'moved', 'allowed', 'explained', 'improved', 'ignored', 'small', 'unchanged'];
 const VERDICT_MARKS = { 'regression': '\u2716 ', 'no change': '\u2714 ', 'inconclusive': '? ' };
 
-function signedPercent(change) {
-  const sign = change < 0 ? '\u2212' : '+', size = Math.abs(change) * 100;
-  if (!isFinite(size)) return sign + '\u221e';
-  return sign + size.toFixed(size < 0.095 && size > 0 ? 2 : 1) + ' %';
+// Numbers as `report/words.rs` has them.
+function signedPart(share) {
+  const part = share * 100, size = Math.abs(part);
+  if (!isFinite(part)) return part > 0 ? '+\u221e' : part < 0 ? '-\u221e' : '?';
+  const digits = size >= 999.5 ? grouped(size) : size.toFixed(size >= 99.95 ? 0 : size >= 0.995 ? 1 : 2);
+  return digits === '0.00' ? '0' : (share < 0 ? '-' : '+') + digits;
 }
-function pText(p) { return p === null ? '?' : p < 1e-4 ? '<0.0001' : String(Number(p.toPrecision(2))); }
-function amount(value, unit) {
-  value = Math.max(0, value) || 0;
-  if (value < 99.95 && value % 1 > 0.005) return (String(Number(value.toFixed(2))) + ' ' + ({ ns: 'ns', bytes: 'B' }[unit] || '')).trim();
-  return quantity(Math.round(value), unit);
+function shareText(share) {
+  const short = String(Number((share * 100).toFixed(2)));
+  return short === '0' && share > 0 ? '<0.01 %' : isFinite(share) ? short + ' %' : '?';
+}
+function chanceText(p) { return p === null ? '?' : p < 1e-4 ? '<0.0001' : p.toFixed(p < 0.001 ? 4 : p < 0.1 ? 3 : 2); }
+function meanText(value, unit) {
+  if (!isFinite(value)) return '?';
+  if (value === 0) return '0';
+  if (value >= 999.5 || Number.isInteger(value)) return quantity(Math.max(0, Math.round(value)), unit);
+  const size = Math.abs(value), number = size >= 99.95 ? value.toFixed(0) : size >= 9.995 ? value.toFixed(1) : size >= 0.01 ? value.toFixed(2) : value.toExponential(1);
+  return (number + ' ' + ({ ns: 'ns', bytes: 'B' }[unit] || '')).trim();
 }
 
 class Gate {
@@ -101,28 +109,31 @@ class Gate {
 
   // ---- Words.
 
-  values(row, of) {
-    const [base, value] = of || [row.base, row.value];
+  values({ base, value }) {
     return this.scale === 1 ? [base / this.total.base, value / this.total.value] : this.scale === 2 ? [base, value / this.found.robust_factor] : [base, value];
   }
-  value(number) { return this.scale === 1 ? percent(Math.max(0, number)) : amount(number, this.unit); }
-  fromTo(row) { return this.values(row).map(value => this.value(value)).join(' \u2192 '); }
+  value(number) { return this.scale === 1 ? shareText(number) : meanText(number, this.unit); }
+  // The unit is said once where both have it.
+  fromTo(row) {
+    const [base, value] = this.values(row).map(number => this.value(number)), at = base.lastIndexOf(' '), unit = base.slice(at);
+    return (at > 0 && value.endsWith(unit) ? base.slice(0, at) : base) + ' \u2192 ' + value;
+  }
   change(row) {
     const { change, low, high } = this.estimate(row);
-    return change === Infinity ? 'new' : change <= -1 ? 'gone' : signedPercent(change) + ', 95 % ' + signedPercent(low) + ' .. ' + signedPercent(high);
+    return (change === Infinity ? 'new' : change === -1 ? 'gone' : signedPart(change) + ' %') + ', 95 % [' + signedPart(low) + ', ' + signedPart(high) + ']';
   }
-  p(row) { const estimate = this.estimate(row); return pText(estimate.change < 0 ? estimate.less : estimate.p); }
-  ofTotal(row) { const [base, value] = this.values(row); return signedPercent(this.scale === 1 ? value - base : (value - base) / this.total.base); }
+  p(row) { const estimate = this.estimate(row); return chanceText(estimate.change < 0 ? estimate.less : estimate.p); }
+  ofTotal(row) { const [base, value] = this.values(row); return signedPart(this.scale === 1 ? value - base : (value - base) / this.total.base) + ' %'; }
   runs() {
     const base = this.found.runs.filter(run => run[0] === 0).length, other = this.found.runs.length - base;
-    return base + ' vs ' + other + (base === 1 && other === 1 ? ' run' : ' runs');
+    return base === 1 && other === 1 ? '1 run a side' : base + ' vs ' + other + ' runs';
   }
   sentence(known) {
     const row = known[2] || known[1];
     if (!row) return null;
-    const per = this.scale === 1 ? ' of all' : ' per ' + begin(this.found.work_unit, 120);
-    const self = known[2] && known[1] ? '; self ' + this.fromTo(known[1]) + ' (' + this.change(known[1]) + '), adjusted p ' + this.p(known[1]) : '';
-    return (known[2] ? '' : 'self ') + this.fromTo(row) + per + ' (' + this.change(row) + '), adjusted p ' + this.p(row) + ', ' + this.ofTotal(row) + ' of total' + self + '; ' + this.runs();
+    const per = this.scale === 1 ? ' of all' : ' per ' + begin(this.found.work_unit || 'run', 40);
+    const change = (row, per) => this.fromTo(row) + per + ' (' + this.change(row) + '), adjusted p ' + this.p(row);
+    return (known[2] ? '' : 'self ') + change(row, per) + ', ' + this.ofTotal(row) + ' of total' + (known[2] && known[1] ? '; self ' + change(known[1], '') : '') + '; ' + this.runs();
   }
   telling(known) {
     const rows = known ? [known[1], known[2]].filter(Boolean) : [];
@@ -133,7 +144,7 @@ class Gate {
     if (!this.found) return [];
     const row = this.telling(known), moved = this.movedTo(name);
     if (!row) return ['not tested: too few samples'];
-    return [row.words + (moved ? '; moved to ' + begin(moved[0], 120) + (moved[2] ? ' within ' + begin(moved[2], 120) : '') : '') + ': ' + this.sentence(known)];
+    return [row.words + (moved && row.fate !== 'moved' ? '; ' + moved[5] : '') + ': ' + this.sentence(known)];
   }
 }
 
@@ -190,7 +201,7 @@ Viewer.prototype.drawCauses = function () {
     element('button', { type: 'button', title: 'Go to its frame' }, cell, name).addEventListener('click', () => this.goToRow(row));
     if (row.part === 1) cell.appendChild(document.createTextNode(' self'));
     element('td', { 'class': 'n wide' }, line, gate.fromTo(row));
-    element('td', { 'class': 'n' }, line, gate.change(row).replace(', 95 %', ','));
+    element('td', { 'class': 'n' }, line, gate.change(row).replace(', 95 %', ''));
     element('td', { 'class': 'n wide' }, line, gate.ofTotal(row));
     element('td', { 'class': 'n wide' }, line, gate.p(row));
   }
@@ -247,7 +258,7 @@ Viewer.prototype.drawDots = function (row) {
   const said = ['base', 'new'].map((side, n) => {
     const y = 9 + 14 * n, own = values.filter((_, at) => runs[at][0] === n), mean = own.reduce((a, b) => a + b, 0) / (own.length || 1);
     put('text', { x: 0, y: y + 4 }, side);
-    put('path', { d: 'M34 ' + y + 'h192', 'class': 'axis' });
+    put('path', { d: 'M34 ' + y + 'h192', 'class': 'track' });
     put('path', { d: 'M' + x(mean).toFixed(1) + ' ' + (y - 6) + 'v12', 'class': 'mean' });
     values.forEach((value, at) => {
       if (runs[at][0] !== n) return;

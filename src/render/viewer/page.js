@@ -51,7 +51,7 @@ display:flex;flex-direction:column;container-type:size;width:100%;height:100%;bo
 .flameprofile .two .numbers{white-space:normal;height:51px;overflow:auto}
 .flameprofile .dots{flex:none;width:230px;height:44px;font-size:10px}
 .flameprofile .dots text{fill:var(--ink)}
-.flameprofile .dots .axis{stroke:var(--line)}
+.flameprofile .dots .track{stroke:var(--line)}
 .flameprofile .dots .mean{stroke:var(--ink);stroke-width:1.5}
 .flameprofile .dots circle{fill:none;stroke:var(--ink);stroke-width:1.3}
 .flameprofile .dots circle.new{fill:var(--ink);fill-opacity:.55}
