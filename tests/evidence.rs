@@ -132,7 +132,9 @@ fn charts_of_both_sides() {
     let mut folded = self::compared();
     folded.new.samples.change(|sample| sample.time = flameprofile::model::Timestamp::UNKNOWN);
     let error = flameprofile::render::svg::write_diff(&folded.difference(), &options, &mut Vec::new()).unwrap_err();
-    assert!(error.to_string().contains("samples without times cannot be drawn as a flame chart: those of the new side"));
+    assert!(
+        error.to_string().contains("samples without times cannot be drawn as a flame chart: those of the new side")
+    );
 }
 
 #[test]

@@ -159,10 +159,10 @@ pub(super) fn facts(comparison: &Comparison) -> Vec<(String, String)> {
         fact("check", words::check(check, PLAIN));
     }
     for rule in &settings.rules {
-        fact("rule", words::rule(comparison, rule, PLAIN));
+        fact("rule", behind("rule ", words::rule(comparison, rule, PLAIN)));
     }
     for entry in &settings.allowed {
-        fact("allowed", words::allowed(comparison, entry, PLAIN));
+        fact("allowed", behind("allowed ", words::allowed(comparison, entry, PLAIN)));
     }
     for moved in &comparison.moved {
         fact("moved", words::moved(moved, comparison.unit, PLAIN));
@@ -191,6 +191,11 @@ pub(super) fn facts(comparison: &Comparison) -> Vec<(String, String)> {
         fact(side.name(), runs_of(comparison, side));
     }
     facts
+}
+
+/// A sentence without the word that stands before it already.
+fn behind(word: &str, sentence: String) -> String {
+    sentence.strip_prefix(word).map_or_else(|| sentence.clone(), str::to_owned)
 }
 
 /// What a side is of: its runs, what they have, where and when they were made.

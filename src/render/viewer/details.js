@@ -17,12 +17,13 @@ Viewer.prototype.describe = function (box) {
   const lines = [model.names[func]], numbers = [];
   const share = (part, whole) => whole > 0 ? percent(part / whole) : '0 %';
   if (this.base.isDiff) {
-    const base = tree.base(node), baseTotal = this.weights.base[0];
-    const points = (total > 0 ? value / total : 0) - (baseTotal > 0 ? base / baseTotal : 0);
+    // With runs all is held against the whole of the base, as `of total` is.
+    const base = tree.base(node), baseTotal = this.weights.base[0], whole = this.gate ? baseTotal : total;
+    const points = (whole > 0 ? value / whole : 0) - (baseTotal > 0 ? base / baseTotal : 0);
     const ratio = base > 0 ? ' (' + (value >= base ? '+' : '\u2212') + Math.abs((value / base - 1) * 100).toFixed(1) + ' %)' : '';
     numbers.push((base === 0 ? 'new' : value === 0 ? 'gone' : this.gate ? 'here' : this.change(tree, node) === 0 ? 'within noise' : value > base ? 'more' : 'less') + ratio);
-    numbers.push('total ' + share(base, baseTotal) + ' \u2192 ' + share(value, total) + ', ' + (points < 0 ? '\u2212' : '+') + Math.abs(points * 100).toFixed(2) + ' points');
-    numbers.push('self ' + share(tree.ownBase(node), baseTotal) + ' \u2192 ' + share(tree.own(node), total));
+    numbers.push('total ' + share(base, baseTotal) + ' \u2192 ' + share(value, whole) + ', ' + (points < 0 ? '\u2212' : '+') + Math.abs(points * 100).toFixed(2) + ' points');
+    numbers.push('self ' + share(tree.ownBase(node), baseTotal) + ' \u2192 ' + share(tree.own(node), whole));
     numbers.push(countOf(tree.baseSamples(node), 'sample') + ' \u2192 ' + grouped(samples));
     if (this.base.scale !== 1) numbers.push('base scaled by ' + this.base.scale.toPrecision(4));
   } else {
