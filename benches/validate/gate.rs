@@ -17,7 +17,7 @@ pub fn evaluate(settings: &Settings, base: &[&Run], new: &[&Run]) -> Found {
         let input = Input::Path(run.file.clone());
         let profile = import(vec![input], &ImportOptions::default(), &mut |_| ()).expect("a run that we recorded");
         let label = run.file.display().to_string();
-        runs.add(side, RunInput { label, profile, work: 1.0, order: Some(order as u32) });
+        runs.add(side, RunInput { label, profile, work: 1.0, order: Some(order as u32), series: String::new() });
     }
     Found::of(&runs.compare(settings, None))
 }

@@ -204,6 +204,7 @@ impl Recorded<'_> {
                 alpha: settings.alpha / part,
                 warn_alpha: settings.warn_alpha / part,
                 runs: settings.runs.min(*count),
+                looks: looks.len() as u32,
                 ..settings.clone()
             };
             let comparison = self.runs.compare(&settings, None);
@@ -247,7 +248,7 @@ impl Recorded<'_> {
                     kept.keep(&mut profile, SIDES[index], order, work)?;
                 }
                 let label = format!("{} {}", SIDES[index].name(), round + 1);
-                runs.add(SIDES[index], RunInput { label, profile, work, order: Some(order) });
+                runs.add(SIDES[index], RunInput { label, profile, work, order: Some(order), series: String::new() });
                 Ok(())
             },
         );

@@ -229,8 +229,10 @@ fn gated(
         Runs::new(args.gate.matching.clone(), gate::needs_profiles(reports.formats().chain([outlet.format()])));
     let mut progress = ProgressLine::new(!args.output.quiet, None);
     let work = |side: RunSide| args.work.map(|work| work[side as usize]);
+    let event;
     if let [both] = sides {
         let (base, new) = halves(both, both.read(options, args)?)?;
+        event = Some(drawn(&new));
         for (side, profile) in [(RunSide::Base, base), (RunSide::New, new)] {
             gate::add(&mut runs, side, format!("{} of {}", side.name(), both.named.display()), profile, work(side));
         }
@@ -255,11 +257,12 @@ fn gated(
                 }
             }
         })?;
+        event = first.map(|(_, event)| event);
     }
     let compared = gate::Compared {
         runs,
         demands,
-        history: None,
+        history: event.map(|(name, unit)| args.gate.noise(&name, unit)).transpose()?.flatten(),
         work_unit: if args.work.is_some() { "unit of work" } else { "run" }.to_owned(),
         missing: Vec::new(),
         gate: &args.gate,

@@ -7,10 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use flameprofile::analyze::{DiffTree, View};
+use flameprofile::baseline;
 use flameprofile::gate::{
     self, Comparison, Config, Day, Fate, Matching, Noise, Outcome, RunInput, Runs, Scale, Settings, Side,
 };
-use flameprofile::model::Profile;
+use flameprofile::model::{Profile, Unit};
 use flameprofile::render::name::printable;
 use flameprofile::render::report::{self, ReportOptions};
 use flameprofile::render::top::TopOptions;
@@ -64,6 +65,12 @@ pub struct GateArgs {
     /// Runs that were made as blocks, base then new, may pass; by default they are inconclusive
     #[arg(long, help_heading = "Gate")]
     pub any_order: bool,
+    /// Runs that were kept by `profile baseline save`, to learn from what runs differ by where there is one a side; with --key
+    #[arg(long, value_name = "FOLDER", requires = "key", help_heading = "Gate")]
+    pub history: Option<PathBuf>,
+    /// Which of the runs in --history
+    #[arg(long, value_name = "KEY", requires = "history", help_heading = "Gate")]
+    pub key: Option<String>,
     /// What relabellings are drawn by, where there are too many to take all [default: 1]
     #[arg(long, value_name = "NUMBER", help_heading = "Gate")]
     pub seed: Option<u64>,
@@ -158,6 +165,22 @@ impl GateArgs {
             is_gate: self.gate,
             warn_only: self.warn_only,
         })
+    }
+}
+
+impl GateArgs {
+    /// What the history says of the noise between runs of an event; nothing if there is none, or too little in it.
+    pub fn noise(&self, event: &str, unit: Unit) -> Result<Option<Noise>> {
+        let (Some(folder), Some(key)) = (&self.history, &self.key) else { return Ok(None) };
+        let noise = baseline::load(folder, key, &self.matching)?.noise(event, unit);
+        if noise.is_none() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("the history {key} in {} has fewer than three runs of {event} that can be compared", folder.display()),
+            )
+            .with_hint("profile baseline list FOLDER shows what is there; profile baseline save FOLDER FILE.. --key KEY adds runs"));
+        }
+        Ok(noise)
     }
 }
 
@@ -352,8 +375,9 @@ fn command_line() -> String {
 
 /// Adds a run: its units of work are those that were typed, else those that it was kept with.
 pub fn add(runs: &mut Runs, side: Side, label: String, profile: Profile, work: Option<f64>) {
-    let mark = profile.stats.run.as_ref();
-    let work = work.or(mark.map(|mark| mark.work)).unwrap_or(1.0);
-    let order = mark.and_then(|mark| mark.order);
-    runs.add(side, RunInput { label, profile, work, order });
+    let (mut order, mut series, mut kept) = (None, String::new(), None);
+    if let Some(mark) = &profile.stats.run {
+        (order, series, kept) = (mark.order, mark.key.clone(), Some(mark.work));
+    }
+    runs.add(side, RunInput { label, profile, work: work.or(kept).unwrap_or(1.0), order, series });
 }

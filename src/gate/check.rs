@@ -123,7 +123,7 @@ impl Found<'_> {
     /// When runs were made, in an order that both sides share; nothing if that is not known of all.
     fn places(&self) -> Option<Vec<(u64, Side, f64)>> {
         let runs = &self.table.runs;
-        let by_order = runs.iter().all(|run| run.facts.order.is_some());
+        let by_order = self.table.is_ordered;
         let by_time = runs.iter().all(|run| run.facts.started_unix > 0);
         if !by_order && !by_time {
             return None;

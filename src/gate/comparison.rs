@@ -297,7 +297,7 @@ pub struct Comparison {
     pub untested: u32,
     /// What those take together: share of the base, of the new side.
     pub untested_share: [f64; 2],
-    /// Names that are on one side only, whatever they take: gone, come.
+    /// Names that are on one side only, and take half of what would matter there at least: gone, come.
     pub one_sided: [Vec<String>; 2],
     /// What moved.
     pub moved: Vec<Moved>,

@@ -15,7 +15,7 @@ const DRAWN: usize = 9_999;
 #[derive(Clone, Debug)]
 pub(super) struct Relabellings {
     /// A bit for each run.
-    ways: Vec<u64>,
+    ways: Vec<u128>,
     pub is_exact: bool,
 }
 
@@ -23,12 +23,12 @@ impl Relabellings {
     /// Of `runs` runs, of which the first `base` are of the base.
     pub fn new(runs: usize, base: usize, seed: u64) -> Relabellings {
         let new = runs - base;
-        let seen = (base..runs).fold(0u64, |way, run| way | 1 << run);
+        let seen = (base..runs).fold(0u128, |way, run| way | 1 << run);
         if ways_to_choose(runs as u64, new as u64) <= MOST {
             let mut ways = vec![seen];
             // The next larger number with as many bits (Gosper).
-            let mut way = (1u64 << new) - 1;
-            while runs < 64 && way < 1 << runs {
+            let mut way = (1u128 << new) - 1;
+            while way < 1 << runs {
                 if way != seen {
                     ways.push(way);
                 }
@@ -42,7 +42,7 @@ impl Relabellings {
         let mut order: Vec<usize> = (0..runs).collect();
         let drawn = (0..DRAWN).map(|_| {
             random.shuffle(&mut order);
-            order[..new].iter().fold(0u64, |way, run| way | 1 << run)
+            order[..new].iter().fold(0u128, |way, run| way | 1 << run)
         });
         Relabellings { ways: std::iter::once(seen).chain(drawn).collect(), is_exact: false }
     }
@@ -59,7 +59,7 @@ impl Relabellings {
 }
 
 /// Runs that can be told apart here.
-pub(super) const MOST_RUNS: usize = 63;
+pub(super) const MOST_RUNS: usize = 127;
 
 fn ways_to_choose(of: u64, chosen: u64) -> u64 {
     let mut ways = 1u64;
@@ -121,7 +121,7 @@ impl Tests {
 
     /// What each row is under the labels that were seen.
     pub fn seen(&self) -> Vec<Seen> {
-        let way = (self.base..self.runs).fold(0u64, |way, run| way | 1 << run);
+        let way = (self.base..self.runs).fold(0u128, |way, run| way | 1 << run);
         let members = self.members(way);
         (0..self.count())
             .map(|row| {
@@ -131,7 +131,7 @@ impl Tests {
             .collect()
     }
 
-    fn members(&self, way: u64) -> Vec<u32> {
+    fn members(&self, way: u128) -> Vec<u32> {
         (0..self.runs as u32).filter(|run| way >> run & 1 == 1).collect()
     }
 
@@ -200,7 +200,7 @@ impl Tests {
     /// The t that the largest of `rows` exceeds with the chance `alpha`, if nothing has changed.
     pub fn critical(&self, relabellings: &Relabellings, rows: &[usize], alpha: f64) -> f64 {
         let parts = in_threads(&relabellings.ways, |ways| {
-            let largest = |way: &u64| {
+            let largest = |way: &u128| {
                 let members = self.members(*way);
                 let t = rows.iter().map(|row| {
                     let (difference, error) = self.row(*row, &members);
@@ -229,7 +229,7 @@ fn order(t: Vec<f64>) -> Vec<usize> {
 }
 
 /// Does parts of the work on all CPUs; the parts' results in their order.
-fn in_threads<T: Send>(ways: &[u64], work: impl Fn(&[u64]) -> T + Sync) -> Vec<T> {
+fn in_threads<T: Send>(ways: &[u128], work: impl Fn(&[u128]) -> T + Sync) -> Vec<T> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let size = ways.len().div_ceil(threads).max(1);
     if ways.len() < 1_000 {

@@ -20,8 +20,10 @@ pub struct RunInput {
     pub profile: Profile,
     /// Units of work that it did; 1 if a run is the unit.
     pub work: f64,
-    /// Which one of the series it was, from 0, if that is known.
+    /// Which one of its series it was, from 0, if that is known.
     pub order: Option<u32>,
+    /// What the series is called: orders of several series say nothing of each other.
+    pub series: String,
 }
 
 /// One run as it is compared.
@@ -32,6 +34,8 @@ pub(super) struct Run {
     /// Its number in the tree.
     pub row: usize,
     pub unit: Unit,
+    /// Which series its order is of.
+    pub series: String,
     /// The variance of counts within the run, as a multiple of that of independent samples; not below 1.
     pub dispersion: f64,
 }
@@ -55,13 +59,13 @@ impl Runs {
 
     /// Adds a run.
     pub fn add(&mut self, side: Side, run: RunInput) {
-        let RunInput { label, mut profile, work, order } = run;
+        let RunInput { label, mut profile, work, order, series } = run;
         let facts = facts(&profile, label, work, order);
         let unit = profile.events.get(profile.main.index()).map_or(Unit::Count, |event| event.unit);
         let dispersion = dispersion(&profile);
         self.names.apply(&mut profile);
         self.tree.add(&CallTree::build(&profile, &View::default()), &profile);
-        self.runs.push(Run { side, facts, row: self.tree.run_count() - 1, unit, dispersion });
+        self.runs.push(Run { side, facts, row: self.tree.run_count() - 1, unit, series, dispersion });
         if let Some(merged) = &mut self.merged {
             merged[side as usize].add(profile);
         }

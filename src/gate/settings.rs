@@ -46,6 +46,9 @@ pub struct Settings {
     pub scale: Scale,
     /// How many runs a side are demanded; with fewer the verdict is inconclusive.
     pub runs: u32,
+    /// How often it is looked whether there is a verdict, of which this is one: intervals hold over all looks together. Who looks divides the
+    /// alphas.
+    pub looks: u32,
     /// What relabellings are drawn by, where there are too many to take all.
     pub seed: u64,
     /// Whether runs that were recorded as blocks, base then new, can pass.
@@ -72,6 +75,7 @@ impl Default for Settings {
             total_max: None,
             scale: Scale::Work,
             runs: 5,
+            looks: 1,
             seed: 1,
             is_design_strict: true,
             assumed_noise: 0.05,

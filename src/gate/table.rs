@@ -32,6 +32,8 @@ pub(super) struct Table<'a> {
     pub runs: Vec<&'a Run>,
     /// How many are of the base.
     pub base: usize,
+    /// Whether the orders of the runs are places in one series.
+    pub is_ordered: bool,
     /// Everything, and then what is tested in order of name.
     pub lines: Vec<Line>,
     /// What one sample of each run is worth.
@@ -46,8 +48,11 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     pub fn new(runs: &'a Runs, settings: &Settings) -> Table<'a> {
         let mut columns: Vec<&Run> = runs.runs.iter().collect();
+        let is_of_first = |run: &&Run| run.series == columns[0].series && run.facts.order.is_some();
+        let is_ordered = !columns.is_empty() && columns.iter().all(is_of_first);
         columns.sort_by(|a, b| {
-            let key = |run: &Run| (run.side, run.facts.order.unwrap_or(u32::MAX), run.facts.started_unix);
+            let order = |run: &Run| run.facts.order.filter(|_| is_ordered);
+            let key = |run: &Run| (run.side, order(run), run.facts.started_unix);
             key(a).cmp(&key(b)).then_with(|| a.facts.label.cmp(&b.facts.label))
         });
         let tree = &runs.tree;
@@ -70,6 +75,7 @@ impl<'a> Table<'a> {
         };
         let mut table = Table {
             base,
+            is_ordered,
             lines: vec![everything],
             worth: totals.iter().map(|sum| if sum.samples > 0.0 { sum.value / sum.samples } else { 1.0 }).collect(),
             untested: 0,
@@ -79,6 +85,10 @@ impl<'a> Table<'a> {
             runs: columns,
         };
         let mut untested = [0.0; 2];
+        let totals_of = {
+            let sum = |sums: &[Sum]| sums.iter().map(|sum| sum.value).sum::<f64>();
+            [sum(&totals[..base]), sum(&totals[base..])]
+        };
         for (row, function) in tree.functions.iter().enumerate() {
             let is_note = matches!(function.kind, FrameKind::Note | FrameKind::Task | FrameKind::OffCpu);
             let facts = facts(tree, function);
@@ -87,7 +97,9 @@ impl<'a> Table<'a> {
             let value = |sums: &[Sum]| sums.iter().map(|sum| sum.value).sum::<f64>();
             let sides = |sums: &[Sum]| [value(&sums[..base]), value(&sums[base..])];
             let [before, after] = sides(&of_inclusive);
-            if !is_note && (before == 0.0) != (after == 0.0) {
+            // Half of what would matter: of what is rare nobody can tell whether it has gone.
+            let is_large = before + after >= settings.min_absolute / 2.0 * totals_of[usize::from(before == 0.0)];
+            if !is_note && is_large && (before == 0.0) != (after == 0.0) {
                 table.one_sided[usize::from(before == 0.0)].push(facts.name.clone());
             }
             let has_callees = value(&of_inclusive) > value(&of_own) * 1.001;
@@ -115,10 +127,8 @@ impl<'a> Table<'a> {
             names.sort();
             names.dedup();
         }
-        let total_of = |sums: &[Sum]| sums.iter().map(|sum| sum.value).sum::<f64>();
-        let of_sides = [total_of(&totals[..base]), total_of(&totals[base..])];
         for side in 0..2 {
-            table.untested_share[side] = if of_sides[side] > 0.0 { untested[side] / of_sides[side] } else { 0.0 };
+            table.untested_share[side] = if totals_of[side] > 0.0 { untested[side] / totals_of[side] } else { 0.0 };
         }
         let nothing = vec![0.0; table.runs.len()];
         table.offsets = [nothing.clone(), nothing.clone(), nothing];

@@ -187,7 +187,11 @@ pub(in crate::render) fn work_unit(comparison: &Comparison, quote: Quote) -> Str
 /// The outcome as it stands in a line: `2 regressions`, `no change`, `inconclusive`.
 pub(in crate::render) fn outcome(comparison: &Comparison) -> String {
     match comparison.verdict.outcome {
-        Outcome::Regression => count_of(comparison.regressions().count() as u64, "regression"),
+        // Everything is one only where no function is: else it has its causes.
+        Outcome::Regression => {
+            let causes = comparison.rows.iter().filter(|row| row.fate == Fate::Regression).count();
+            count_of(causes.max(1) as u64, "regression")
+        }
         other => other.name().to_owned(),
     }
 }
