@@ -19,7 +19,7 @@ use flameprofile::render::{self, Difference, diff, html, svg};
 use flameprofile::{Error, ErrorKind, Result};
 
 use super::ci::Job;
-use super::render::{Format, Outlet, OutputArgs};
+use super::render::{Format, Outlet, OutputArgs, PictureView};
 use super::report_files::{ReportArgs, ReportFiles};
 use super::style::{self, Paint};
 
@@ -336,6 +336,9 @@ impl Written<'_> {
         }
         let options = render::PictureOptions { diff_width: self.of.width, ..self.of.output.picture() };
         let diff = &DiffTree::build(base, new, &view, true);
+        // Runs have no time in common.
+        let first = self.of.runs.first().filter(|_| self.of.output.view == PictureView::Chart);
+        let [base, new] = first.unwrap_or([base, new]);
         let difference = Difference { base, new, diff, comparison: Some(self.comparison) };
         match format {
             Format::Html => html::write_diff(&difference, &options, &mut out),

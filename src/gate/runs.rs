@@ -48,13 +48,24 @@ pub struct Runs {
     pub(super) names: Normaliser,
     /// Of either side, if they are kept.
     merged: Option<[Merger; 2]>,
+    /// The first run of either side, and what makes it the first.
+    first: [Option<(Place, Profile)>; 2],
 }
+
+/// Which run of a side comes before another: its number, when it began, what it is called.
+type Place = (u32, u64, String);
 
 impl Runs {
     /// None yet; `keeps_profiles` if [`Runs::merged`] is to be asked for.
     pub fn new(matching: Matching, keeps_profiles: bool) -> Runs {
         let merged = keeps_profiles.then(|| [Merger::default(), Merger::default()]);
-        Runs { runs: Vec::new(), tree: RunTree::default(), names: Normaliser::new(matching), merged }
+        Runs {
+            runs: Vec::new(),
+            tree: RunTree::default(),
+            names: Normaliser::new(matching),
+            merged,
+            first: [None, None],
+        }
     }
 
     /// Adds a run.
@@ -67,6 +78,12 @@ impl Runs {
         self.tree.add(&CallTree::build(&profile, &View::default()), &profile);
         self.runs.push(Run { side, facts, row: self.tree.run_count() - 1, unit, series, dispersion });
         if let Some(merged) = &mut self.merged {
+            let facts = &self.runs[self.runs.len() - 1].facts;
+            let place = (facts.order.unwrap_or(u32::MAX), facts.started_unix, facts.label.clone());
+            let first = &mut self.first[side as usize];
+            if first.as_ref().is_none_or(|(of, _)| place < *of) {
+                *first = Some((place, profile.clone()));
+            }
             merged[side as usize].add(profile);
         }
     }
@@ -79,6 +96,13 @@ impl Runs {
     /// Compares them; the same for any order in which they were added.
     pub fn compare(&self, settings: &Settings, history: Option<&Noise>) -> Comparison {
         compare::compare(self, settings, history)
+    }
+
+    /// The first run of the base and of the new side, names made equal: what is drawn in order of time, as runs have none in common. Nothing if
+    /// they are not kept.
+    pub fn first(&self) -> Option<[&Profile; 2]> {
+        let [Some((_, base)), Some((_, new))] = &self.first else { return None };
+        Some([base, new])
     }
 
     /// All runs of the base as one profile, and all of the new side, names made equal; processes too, where either side has one of another
