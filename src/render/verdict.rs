@@ -6,10 +6,15 @@ use super::evidence::Known;
 use super::name::printable;
 use super::number::{count_of, grouped, percent, quantity, utc};
 use super::report::words::{self, PLAIN};
-use crate::gate::{Comparison, Estimate, Fate, Level, Moved, Row, Scale, Side};
+use crate::gate::{Comparison, Estimate, Fate, Level, Moved, Part, Row, Scale, Side};
 
 /// So many names of a list are told.
 const MOST_NAMES: usize = 8;
+
+/// The scale that a row is said on: the whole has no share, and its own change is what the robust scale takes away.
+fn scale_of(row: &Row, scale: Scale) -> Scale {
+    if row.part == Part::Everything { Scale::Work } else { scale }
+}
 
 /// A row's values on a scale, base and new: shares on that of shares, else values per unit of work.
 fn values(row: &Row, comparison: &Comparison, scale: Scale) -> (f64, f64) {
@@ -49,6 +54,7 @@ pub(super) fn chance(estimate: &Estimate) -> String {
 /// What is known of a function, without its name: `390 → 471 ms per run (+20.8 %, 95 % [+15.0, +27.0]), adjusted p 0.004, ...`.
 pub(super) fn sentence(known: &Known<'_>, comparison: &Comparison, scale: Scale) -> Option<String> {
     let row = known.inclusive.or(known.own)?;
+    let scale = scale_of(row, scale);
     let per = match scale {
         Scale::Share => " of all".to_owned(),
         _ => format!(" per {}", words::work_unit(comparison, PLAIN)),

@@ -99,7 +99,9 @@ fn words_and_colours_are_those_of_the_still_picture() {
         compared.comparison.settings.scale = scale;
         let still = compared.svg(&PictureOptions::default());
         let page = page(&browser, Format::Svg, "evidence_words", &compared, Shape::Flame);
-        for name in ["crc", "handle", "main", "scan", "parse", "hash", "retired", "arrived", "log", "tests::setup"] {
+        for name in
+            ["all", "crc", "handle", "main", "scan", "parse", "hash", "retired", "arrived", "log", "tests::setup"]
+        {
             let at = still.find(&format!("><title>{name}\n")).unwrap();
             let ours: Vec<&str> = still[at + 8..].split("</title>").next().unwrap().lines().collect();
             let theirs = said(&page, name);

@@ -61,7 +61,7 @@ class Gate {
     return this.known[func] = {};
   }
 
-  estimate(row) { const [change, low, high, p, less] = row.estimates.slice(this.scale * 5); return { change: change === null ? Infinity : change, low: low === null ? -Infinity : low, high: high === null ? Infinity : high, p: p, less: less }; }
+  estimate(row) { const [change, low, high, p, less] = row.estimates.slice(this.scaleOf(row) * 5); return { change: change === null ? Infinity : change, low: low === null ? -Infinity : low, high: high === null ? Infinity : high, p: p, less: less }; }
   // How much colour a change of that direction has: 1 if it is sure, 0 if it may be chance.
   strength(row, direction) {
     const estimate = this.estimate(row), p = direction > 0 ? estimate.p : direction < 0 ? estimate.less : null;
@@ -109,13 +109,16 @@ class Gate {
 
   // ---- Words.
 
-  values({ base, value }) {
-    return this.scale === 1 ? [base / this.total.base, value / this.total.value] : this.scale === 2 ? [base, value / this.found.robust_factor] : [base, value];
+  // The whole has no share, and its own change is what the robust scale takes away.
+  scaleOf(row) { return row.part === 0 ? 0 : this.scale; }
+  values(row) {
+    const { base, value } = row, scale = this.scaleOf(row);
+    return scale === 1 ? [base / this.total.base, value / this.total.value] : scale === 2 ? [base, value / this.found.robust_factor] : [base, value];
   }
-  value(number) { return this.scale === 1 ? shareText(number) : meanText(number, this.unit); }
+  value(number, scale = this.scale) { return scale === 1 ? shareText(number) : meanText(number, this.unit); }
   // The unit is said once where both have it.
   fromTo(row) {
-    const [base, value] = this.values(row).map(number => this.value(number)), at = base.lastIndexOf(' '), unit = base.slice(at);
+    const [base, value] = this.values(row).map(number => this.value(number, this.scaleOf(row))), at = base.lastIndexOf(' '), unit = base.slice(at);
     return (at > 0 && value.endsWith(unit) ? base.slice(0, at) : base) + ' \u2192 ' + value;
   }
   change(row) {
@@ -123,7 +126,7 @@ class Gate {
     return (change === Infinity ? 'new' : change === -1 ? 'gone' : signedPart(change) + ' %') + ', 95 % [' + signedPart(low) + ', ' + signedPart(high) + ']';
   }
   p(row) { const estimate = this.estimate(row); return chanceText(estimate.change < 0 ? estimate.less : estimate.p); }
-  ofTotal(row) { const [base, value] = this.values(row); return signedPart(this.scale === 1 ? value - base : (value - base) / this.total.base) + ' %'; }
+  ofTotal(row) { const [base, value] = this.values(row); return signedPart(this.scaleOf(row) === 1 ? value - base : (value - base) / this.total.base) + ' %'; }
   runs() {
     const base = this.found.runs.filter(run => run[0] === 0).length, other = this.found.runs.length - base;
     return base === 1 && other === 1 ? '1 run a side' : base + ' vs ' + other + ' runs';
@@ -131,7 +134,7 @@ class Gate {
   sentence(known) {
     const row = known[2] || known[1];
     if (!row) return null;
-    const per = this.scale === 1 ? ' of all' : ' per ' + begin(this.found.work_unit || 'run', 40);
+    const per = this.scaleOf(row) === 1 ? ' of all' : ' per ' + begin(this.found.work_unit || 'run', 40);
     const change = (row, per) => this.fromTo(row) + per + ' (' + this.change(row) + '), adjusted p ' + this.p(row);
     return (known[2] ? '' : 'self ') + change(row, per) + ', ' + this.ofTotal(row) + ' of total' + (known[2] && known[1] ? '; self ' + change(known[1], '') : '') + '; ' + this.runs();
   }
@@ -244,8 +247,8 @@ Viewer.prototype.drawDots = function (row) {
   dots.textContent = '';
   dots.setAttribute('aria-label', row ? 'Runs' : '');
   if (!row || !row.runs.length) return;
-  const values = row.runs.map((value, n) => {
-    const of = gate.scale === 1 ? value / gate.total.runs[n] : gate.scale === 2 && runs[n][0] ? value / gate.found.robust_factor : value;
+  const scale = gate.scaleOf(row), text = value => gate.value(value, scale), values = row.runs.map((value, n) => {
+    const of = scale === 1 ? value / gate.total.runs[n] : scale === 2 && runs[n][0] ? value / gate.found.robust_factor : value;
     return of || 0;
   });
   const least = Math.min(...values), most = Math.max(...values), x = value => 34 + (most > least ? (value - least) / (most - least) : 0.5) * 192;
@@ -263,12 +266,12 @@ Viewer.prototype.drawDots = function (row) {
     values.forEach((value, at) => {
       if (runs[at][0] !== n) return;
       const dot = put('circle', { cx: x(value).toFixed(1), cy: y, r: 3.5, 'class': side });
-      dot.appendChild(document.createElementNS(SVG, 'title')).textContent = begin(runs[at][1], 200) + ': ' + gate.value(value);
+      dot.appendChild(document.createElementNS(SVG, 'title')).textContent = begin(runs[at][1], 200) + ': ' + text(value);
     });
-    return side + ': ' + own.map(value => gate.value(value)).join(', ');
+    return side + ': ' + own.map(text).join(', ');
   });
-  put('text', { x: 34, y: 40 }, gate.value(least));
-  put('text', { x: 226, y: 40, 'text-anchor': 'end' }, gate.value(most));
+  put('text', { x: 34, y: 40 }, text(least));
+  put('text', { x: 226, y: 40, 'text-anchor': 'end' }, text(most));
   put('text', { x: 130, y: 40, 'text-anchor': 'middle' }, row.part === 1 ? 'self' : 'total');
   dots.setAttribute('aria-label', 'Runs of ' + (row.part ? begin(row.name, 200) : 'everything') + '. ' + said.join('; '));
 };
