@@ -195,7 +195,10 @@ fn runs_that_are_compared_are_drawn_with_their_evidence() {
         for (side, build, more, turn) in [(Side::Base, 1, 0, 0), (Side::New, 2, 40, 1)] {
             let label = format!("{}-{number}.data", side.name());
             let order = Some(2 * number as u32 + if number % 2 == 0 { turn } else { 1 - turn });
-            runs.add(side, RunInput { label, profile: run(build, number, more), work: 1.0, order, series: String::new() });
+            runs.add(
+                side,
+                RunInput { label, profile: run(build, number, more), work: 1.0, order, series: String::new() },
+            );
         }
     }
     let comparison = runs.compare(&Settings::default(), None);

@@ -14,8 +14,8 @@ use flameprofile::render::name::printable;
 use flameprofile::render::number::{count_of, grouped, quantity};
 use flameprofile::{Error, ErrorKind, Result};
 
-use super::diff::add_files;
 use super::output;
+use super::sides::add_files;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -166,7 +166,7 @@ fn list(args: &ListArgs) -> Result<String> {
         let mut rows = vec![["began", "label", "event", "value", "samples", "work", "host", "file"].map(str::to_owned)];
         for stored in &runs {
             let (profile, mark) = store.read(stored)?;
-            let (value, samples) = super::diff::total(&profile);
+            let (value, samples) = super::sides::total(&profile);
             let unit = profile.events.get(profile.main.index()).map(|event| event.unit);
             let file = stored.path.file_name().unwrap_or_default().to_string_lossy();
             rows.push([

@@ -1,18 +1,14 @@
 //! `profile diff`: two sides are read, and what changed is written.
 
-use std::collections::HashMap;
 use std::io::Write;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Args, ValueEnum};
 use flameprofile::analyze::{DiffTree, View};
 use flameprofile::gate::{Runs, Side as RunSide};
-use flameprofile::import::{ImportOptions, Input, Kind, import};
+use flameprofile::import::{ImportOptions, Kind};
 use flameprofile::model::{CaptureStats, Event, EventId, Profile};
 use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
@@ -29,6 +25,7 @@ use super::progress::ProgressLine;
 use super::render::{Format, Outlet, OutputArgs, PictureView};
 use super::report_files::ReportFiles;
 use super::runs::{self, RunFile};
+use super::sides::{Side, refuse_twice, total};
 use super::signals;
 use super::style::{self, Paint};
 
@@ -194,10 +191,10 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     if is_of_runs {
         return gated(args, (outlet, reports), &sides, &options);
     }
-    let base = sides[0].read(&options, args)?;
+    let base = sides[0].read(&options, args.output.quiet)?;
     let (base, new) = match sides.get(1) {
         Some(side) => {
-            let new = side.read(&options, args)?;
+            let new = side.read(&options, args.output.quiet)?;
             comparable(&sides, &base, &new)?;
             (base, new)
         }
@@ -231,7 +228,7 @@ fn gated(
     let work = |side: RunSide| args.work.map(|work| work[side as usize]);
     let event;
     if let [both] = sides {
-        let (base, new) = halves(both, both.read(options, args)?)?;
+        let (base, new) = halves(both, both.read(options, args.output.quiet)?)?;
         event = Some(drawn(&new));
         for (side, profile) in [(RunSide::Base, base), (RunSide::New, new)] {
             gate::add(&mut runs, side, format!("{} of {}", side.name(), both.named.display()), profile, work(side));
@@ -385,129 +382,12 @@ fn halves(side: &Side, both: Profile) -> Result<(Profile, Profile)> {
     Ok((base, new))
 }
 
-/// One side of the comparison.
-#[derive(Clone, Debug)]
-struct Side {
-    /// `base` or `new`.
-    name: &'static str,
-    /// As it was named.
-    named: PathBuf,
-    files: Vec<PathBuf>,
-}
-
-impl Side {
-    fn find(name: &'static str, named: &Path) -> Result<Side> {
-        let mut files = Vec::new();
-        match named.as_os_str().as_bytes().strip_prefix(b"@") {
-            None => add_files(named, &mut files)?,
-            Some(list) => {
-                let list = Path::new(std::ffi::OsStr::from_bytes(list));
-                let failed = |error| {
-                    Error::io(format!("cannot read the list {}", list.display()), error)
-                        .with_hint("@LIST is a file with a path a line; a file whose name begins with @ is ./@NAME")
-                };
-                let text = std::fs::read(list).map_err(failed)?;
-                let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-                for line in lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")) {
-                    add_files(Path::new(&std::ffi::OsString::from_vec(line.to_vec())), &mut files)?;
-                }
-            }
-        }
-        if files.is_empty() {
-            let message = format!("no files for the {name} side: {} names none", named.display());
-            return Err(Error::new(ErrorKind::NotFound, message)
-                .with_hint("name a file, a folder with files in it, or @LIST, a file with a path a line"));
-        }
-        Ok(Side { name, named: named.to_owned(), files })
-    }
-
-    fn read(&self, options: &ImportOptions, args: &DiffArgs) -> Result<Profile> {
-        let mut progress = ProgressLine::new(!args.output.quiet, None);
-        let input = |path: &PathBuf| if path == Path::new("-") { Input::stdin() } else { Input::Path(path.clone()) };
-        let profile = import(self.files.iter().map(input).collect(), options, &mut |state| progress.show_import(state));
-        progress.clear();
-        let profile = profile?;
-        if options.stop.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Io, "stopped before both sides were read")
-                .with_hint("part of a side says nothing; to compare a part of a recording: profile import --time"));
-        }
-        self.refuse_empty(&profile)?;
-        Ok(profile)
-    }
-
-    fn refuse_empty(&self, profile: &Profile) -> Result<()> {
-        if total(profile).0 == 0 {
-            let of = match profile.main_event() {
-                "" => String::new(),
-                event => format!(" of the event {}", printable(event)),
-            };
-            let named = self.named.display();
-            return Err(Error::new(ErrorKind::NotFound, format!("the {} side has no samples{of}: {named}", self.name))
-                .with_hint(format!("see what is in it: profile import {} -f top", self.files[0].display())));
-        }
-        Ok(())
-    }
-}
-
-/// A file, or all files of a folder that are not hidden, in order of name; what `perf record --threads` has written is one.
-pub fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    if !path.is_dir() || path.join("data").is_file() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    let failed = |error| Error::io(format!("cannot read the folder {}", path.display()), error);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if entry.path().is_file() && !entry.file_name().as_bytes().starts_with(b".") {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    files.append(&mut found);
-    Ok(())
-}
-
-/// What a profile's event has: value and samples.
-pub fn total(profile: &Profile) -> (u64, u64) {
-    let samples = profile.samples.iter().filter(|sample| sample.event == profile.main);
-    samples.fold((0, 0), |(value, samples), sample| {
-        (u64::saturating_add(value, sample.value), samples + u64::from(sample.count))
-    })
-}
-
 fn refuse_format(format: Format) -> Result<()> {
     if FORMATS.contains(&format) {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Usage, "this format holds one profile, and not the difference of two")
         .with_hint("-f svg, html, top, folded or json; `go tool pprof -diff_base A.pb.gz B.pb.gz` compares two itself"))
-}
-
-/// Refuses a file that is named twice: a side would be twice as large, or compared with itself.
-fn refuse_twice(sides: &[Side]) -> Result<()> {
-    let mut seen: HashMap<(u64, u64), &Side> = HashMap::new();
-    let mut stdin: Option<&Side> = None;
-    for side in sides {
-        for file in &side.files {
-            let before = match file == Path::new("-") {
-                true => stdin.replace(side),
-                false => match std::fs::metadata(file) {
-                    Ok(facts) => seen.insert((facts.dev(), facts.ino()), side),
-                    // Reading it says more.
-                    Err(_) => None,
-                },
-            };
-            let Some(before) = before else { continue };
-            let message = match before.name == side.name {
-                true => format!("{} is named twice on the {} side", file.display(), side.name),
-                false => format!("{} is on both sides", file.display()),
-            };
-            return Err(Error::new(ErrorKind::Usage, message)
-                .with_hint("name two different recordings: profile diff before.data after.data"));
-        }
-    }
-    Ok(())
 }
 
 fn event_name(profile: &Profile, event: &Event) -> String {

@@ -18,6 +18,7 @@ mod record;
 mod render;
 mod report_files;
 mod runs;
+mod sides;
 mod signals;
 mod style;
 mod words;
