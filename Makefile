@@ -58,6 +58,7 @@ bench:
 	cargo bench --bench bpf_tables
 	cargo bench --bench render
 	cargo bench --bench browser
+	cargo bench --bench gate
 	cargo bench --bench symbols
 
 # The BPF programs of src/sampler/bpf, for each processor, from their C: the bytes that are checked in. Which compiler makes them is

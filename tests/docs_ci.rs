@@ -71,7 +71,6 @@ fn scripts_are_read_by_the_shell() {
 }
 
 #[test]
-#[ignore = "until `profile compare` writes reports"]
 fn gate_finds_what_was_planted_and_writes_every_report() {
     let folder = tempfile::tempdir().unwrap();
     let (base, new) = two_programs(folder.path()).expect("a C compiler");

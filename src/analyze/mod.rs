@@ -12,7 +12,7 @@ mod function_rows;
 mod growth;
 mod leaves;
 #[cfg(test)]
-mod made;
+pub(crate) mod made;
 mod names_like;
 mod node;
 mod paths;

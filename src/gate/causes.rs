@@ -41,7 +41,9 @@ enum Rise {
 fn rise(row: &Row, settings: &Settings) -> Rise {
     let (of, limits) = (row.on(settings.scale), limits(row, settings));
     let matters = of.change >= limits.relative && row.of_total >= limits.absolute;
-    match (of.p, matters) {
+    // A caller that fails names no cause: it has to be twice as sure.
+    let p = if row.part == Part::Inclusive { 2.0 * of.p } else { of.p };
+    match (p, matters) {
         (p, true) if p <= settings.alpha => Rise::Sure,
         (p, true) if p <= settings.warn_alpha => Rise::Likely,
         (p, false) if p <= settings.alpha && of.change > 0.0 => Rise::Small,
@@ -141,11 +143,15 @@ fn callers(
     moved: &mut Vec<Moved>,
 ) {
     let is_risen = |at: usize| matches!(rises[at], Rise::Sure | Rise::Likely);
-    let causes: Vec<u32> = (1..rows.len())
-        .filter(|at| rows[*at].part == Part::Own && is_risen(*at))
-        .filter_map(|at| table.lines[at].function)
-        .collect();
-    let mut covered: Vec<bool> = look.nodes.iter().map(|node| causes.contains(&node.own)).collect();
+    let mut is_cause = vec![false; look.runs.tree.functions.len()];
+    for at in (1..rows.len()).filter(|at| rows[*at].part == Part::Own && is_risen(*at)) {
+        if let Some(function) = table.lines[at].function {
+            is_cause[function as usize] = true;
+        }
+    }
+    // The root is of no function.
+    let mut covered: Vec<bool> =
+        look.nodes.iter().enumerate().map(|(at, node)| at > 0 && is_cause[node.own as usize]).collect();
     let mut risen: Vec<usize> =
         (1..rows.len()).filter(|at| rows[*at].part == Part::Inclusive && is_risen(*at)).collect();
     risen.sort_by(|a, b| rows[*a].base.max(rows[*a].new).total_cmp(&rows[*b].base.max(rows[*b].new)).then(a.cmp(b)));

@@ -106,6 +106,9 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
     if base == 1 && new == 1 {
         return one_run(table, settings, history);
     }
+    if base == 0 || new == 0 {
+        return nothing(table);
+    }
     let can_relabel = base >= 2 && new >= 2 && runs <= MOST_RUNS;
     let relabellings = can_relabel.then(|| Relabellings::new(runs, base, settings.seed));
     // Too few runs to be surer than that by relabelling: what is assumed of t then has to do.
@@ -129,12 +132,10 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
             .collect();
         let tests = Tests::new(&rows, base);
         let seen = tests.seen();
-        // What functions take with all that they call are sums of what they take themselves.
-        let apart = 1 + table.lines.iter().filter(|line| line.part == Part::Own).count();
         let above = |row: usize, t: f64| t_above(t, tests.df(row));
         let p = match &relabellings {
-            Some(ways) => surest(tests.adjusted(ways), holm(&seen, apart, above)),
-            None => holm(&seen, seen.len(), above),
+            Some(ways) => tests.adjusted(ways),
+            None => holm(&seen, above),
         };
         if scale == settings.scale {
             (noise, used) = (prior.between.sqrt(), prior);
@@ -145,8 +146,7 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
                     let quiet: Vec<usize> =
                         (0..p.len()).filter(|row| p[*row].0.min(p[*row].1) > settings.alpha).collect();
                     let all: Vec<usize> = (0..p.len()).collect();
-                    let relabelled = tests.critical(ways, if quiet.is_empty() { &all } else { &quiet }, settings.alpha);
-                    relabelled.max(t_quantile(settings.alpha / apart as f64, prior.df + runs as f64 - 2.0))
+                    tests.critical(ways, if quiet.is_empty() { &all } else { &quiet }, settings.alpha)
                 }
                 None => t_quantile(settings.alpha / seen.len() as f64, prior.df + runs as f64 - 2.0),
             };
@@ -162,6 +162,21 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
     // Shares of everything are 1.
     estimates[Scale::Share as usize][0] = Estimate { p: 1.0, p_less: 1.0, ..Estimate::default() };
     Judged { method, noise, estimates, errors, df, critical, prior: used }
+}
+
+/// Of one side alone nothing can be said.
+fn nothing(table: &Table<'_>) -> Judged {
+    let lines = table.lines.len();
+    let estimate = Estimate { p: 1.0, p_less: 1.0, ..Estimate::default() };
+    Judged {
+        method: Method::Holm,
+        noise: 0.0,
+        estimates: [vec![estimate; lines], vec![estimate; lines], vec![estimate; lines]],
+        errors: vec![0.0; lines],
+        df: vec![f64::INFINITY; lines],
+        critical: f64::INFINITY,
+        prior: Prior { dispersion: 1.0, between: 0.0, df: 1.0 },
+    }
 }
 
 /// The prior of the variances of what functions took themselves.
@@ -203,14 +218,8 @@ fn with_nothing(mut estimates: Vec<Estimate>, table: &Table<'_>) -> Vec<Estimate
     estimates
 }
 
-/// The larger p of two ways. With five runs a side there are 252 relabellings, so that two of them are 0.8 %: where the largest t is no larger than
-/// Student's often are, that is the chance of a false alarm. Held against Student's t too, it is less, and what is found is found by both.
-fn surest(one: Vec<(f64, f64)>, other: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-    one.into_iter().zip(other).map(|(one, other)| (one.0.max(other.0), one.1.max(other.1))).collect()
-}
-
-/// Holm's adjusted p (1979) of each row, for a rise and for a fall, as if `tests` were made.
-fn holm(seen: &[Seen], tests: usize, above: impl Fn(usize, f64) -> f64) -> Vec<(f64, f64)> {
+/// Holm's adjusted p (1979) of each row, for a rise and for a fall.
+fn holm(seen: &[Seen], above: impl Fn(usize, f64) -> f64) -> Vec<(f64, f64)> {
     let adjusted = |sign: f64| {
         let raw: Vec<f64> = seen.iter().enumerate().map(|(row, of)| above(row, sign * of.t)).collect();
         let mut order: Vec<usize> = (0..raw.len()).collect();
@@ -218,7 +227,7 @@ fn holm(seen: &[Seen], tests: usize, above: impl Fn(usize, f64) -> f64) -> Vec<(
         let mut p = vec![1.0; raw.len()];
         let mut least = 0.0f64;
         for (rank, row) in order.iter().enumerate() {
-            least = least.max((raw[*row] * tests.saturating_sub(rank).max(1) as f64).min(1.0));
+            least = least.max((raw[*row] * (raw.len() - rank) as f64).min(1.0));
             p[*row] = least;
         }
         p
@@ -237,7 +246,7 @@ fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> J
         if scale == settings.scale {
             errors = seen.iter().map(|row| row.error).collect();
         }
-        let p = holm(&seen, seen.len(), |_, t| normal_above(t));
+        let p = holm(&seen, |_, t| normal_above(t));
         let reach = t_quantile(0.025, f64::INFINITY);
         seen.iter().zip(p).map(|(seen, p)| estimate(seen, reach, p)).collect()
     });

@@ -44,3 +44,6 @@ pub use names::{Matching, Step};
 pub use noise::{Noise, OwnCosts, noise_of};
 pub use runs::{RunInput, Runs};
 pub use settings::{Allowed, Day, Rule, Scale, Settings, Which};
+
+#[cfg(test)]
+mod tests;

@@ -215,6 +215,9 @@ fn dispersion(profile: &Profile) -> f64 {
     else {
         return 1.0;
     };
+    if first == last {
+        return 1.0;
+    }
     let span = u128::from(last - first) + 1;
     let mut counts: FxHashMap<u32, [u64; BLOCKS]> = FxHashMap::default();
     for sample in samples().filter(|sample| sample.stack.0 != 0) {

@@ -13,6 +13,7 @@ pub(super) fn verdict(of: &Comparison) -> Verdict {
     let mut missing: Vec<String> = Vec::new();
     let (base, new) = (of.count(Side::Base), of.count(Side::New));
     match of.method {
+        _ if runs == 0 => missing.push("a side has no runs".to_owned()),
         Method::OneRun { history_runs: 0, noise } => missing.push(format!(
             "one run a side: what varies from run to run is not known, and assumed to be {:.0} %; record {} runs a side, or use a history",
             noise * 100.0,

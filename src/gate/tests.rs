@@ -1,0 +1,301 @@
+//! Made runs with changes that are known, and what is said of them. Real ones are judged by `benches/validate.rs`.
+
+use super::*;
+use crate::analyze::made::profile;
+
+/// Functions with the samples that a run has of each, on average.
+type Costs = Vec<(&'static str, f64)>;
+
+/// A server: `handle` calls `parse`, `crc` and `compress`, and there is a tail of small functions.
+fn server() -> Costs {
+    let mut costs = vec![
+        ("main;handle;parse", 300.0),
+        ("main;handle;crc", 500.0),
+        ("main;handle;compress;find_matches", 800.0),
+        ("main;handle;compress;emit", 200.0),
+        ("main;reply", 100.0),
+        ("main;reply;format", 120.0),
+    ];
+    costs.extend(TAIL.iter().enumerate().map(|(row, path)| (*path, 90.0 - 3.0 * row as f64)));
+    costs
+}
+
+const TAIL: [&str; 24] = [
+    "main;idle;a",
+    "main;idle;b",
+    "main;idle;c",
+    "main;idle;d",
+    "main;idle;e",
+    "main;idle;f",
+    "main;idle;g",
+    "main;idle;h",
+    "main;load;i",
+    "main;load;j",
+    "main;load;k",
+    "main;load;l",
+    "main;load;m",
+    "main;load;n",
+    "main;load;o",
+    "main;load;p",
+    "main;tick;q",
+    "main;tick;r",
+    "main;tick;s",
+    "main;tick;t",
+    "main;tick;u",
+    "main;tick;v",
+    "main;tick;w",
+    "main;tick;x",
+];
+
+fn with(mut costs: Costs, path: &'static str, samples: f64) -> Costs {
+    match costs.iter_mut().find(|(known, _)| *known == path) {
+        Some(known) => known.1 = samples,
+        None => costs.push((path, samples)),
+    }
+    costs
+}
+
+/// One run: counting noise, 2 % of noise of each function, 1 % of the machine.
+fn run(costs: &Costs, program: &str, random: &mut Random) -> RunInput {
+    let machine = (0.01 * random.normal()).exp();
+    let lines: Vec<String> = costs
+        .iter()
+        .filter_map(|(path, samples)| {
+            let mean = samples * machine * (0.02 * random.normal()).exp();
+            let count = (mean + mean.sqrt() * random.normal()).round();
+            (count >= 1.0).then(|| format!("{program};{path} {count}"))
+        })
+        .collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    RunInput { label: String::new(), profile: profile(&lines), work: 1.0, order: None, series: "s".into() }
+}
+
+/// Runs of both, recorded in turn.
+fn runs(base: &Costs, new: &Costs, count: u32, seed: u64) -> Vec<(Side, RunInput)> {
+    let mut random = Random::new(seed);
+    let mut runs = Vec::new();
+    for row in 0..count {
+        for (side, costs, program) in [(Side::Base, base, "old"), (Side::New, new, "new")] {
+            let order = 2 * row + u32::from((side == Side::New) != (row % 2 == 1));
+            let of = run(costs, program, &mut random);
+            runs.push((side, RunInput { label: format!("{} {row:02}", side.name()), order: Some(order), ..of }));
+        }
+    }
+    runs
+}
+
+fn of_runs(inputs: Vec<(Side, RunInput)>, settings: &Settings) -> Comparison {
+    let mut runs = Runs::new(Matching::default(), false);
+    inputs.into_iter().for_each(|(side, run)| runs.add(side, run));
+    runs.compare(settings, None)
+}
+
+fn compared(base: &Costs, new: &Costs, seed: u64) -> Comparison {
+    of_runs(runs(base, new, 5, seed), &Settings::default())
+}
+
+fn row<'a>(of: &'a Comparison, name: &str, part: Part) -> &'a Row {
+    of.rows.iter().find(|row| row.function.name == name && row.part == part).expect("it is tested")
+}
+
+fn failed(of: &Comparison) -> Vec<(&str, Part)> {
+    of.regressions().filter(|row| row.part != Part::Everything).map(|row| (&row.function.name[..], row.part)).collect()
+}
+
+#[test]
+fn nothing_that_has_not_changed_fails() {
+    let mut flags = 0;
+    let (mut covered, mut all) = (0, 0);
+    for seed in 0..60 {
+        let of = compared(&server(), &server(), seed);
+        flags += usize::from(of.regressions().next().is_some());
+        for row in of.rows.iter().filter(|row| row.part == Part::Own) {
+            let on = row.on(Scale::Work);
+            covered += u32::from(on.low <= 0.0 && 0.0 <= on.high);
+            all += 1;
+        }
+    }
+    // 0.6 are expected at most.
+    assert!(flags <= 4, "{flags} of 60 comparisons of nothing failed");
+    let share = f64::from(covered) / f64::from(all);
+    assert!((0.93..=0.97).contains(&share), "95 % intervals hold nothing in {share}");
+}
+
+#[test]
+fn a_cause_is_named_and_its_callers_are_not() {
+    for seed in 0..10 {
+        let of = compared(&server(), &with(server(), "main;handle;crc", 650.0), seed);
+        assert_eq!(failed(&of), [("crc", Part::Own)], "seed {seed}");
+        assert_eq!(of.verdict.outcome, Outcome::Regression);
+        let crc = row(&of, "crc", Part::Own);
+        assert_eq!(crc.on(Scale::Work).p, 1.0 / 252.0);
+        assert!(crc.on(Scale::Work).low < 0.3 && 0.3 < crc.on(Scale::Work).high);
+        assert!((crc.of_total - 0.043).abs() < 0.02, "{}", crc.of_total);
+        let handle = row(&of, "handle", Part::Inclusive);
+        let is_explained = handle.fate == Fate::Explained(vec!["crc".to_owned()]);
+        assert!(is_explained || handle.fate == Fate::Unchanged, "{:?}", handle.fate);
+    }
+}
+
+#[test]
+fn many_small_rises_are_their_callers() {
+    let mut costs = server();
+    for path in &TAIL[..8] {
+        let samples = costs.iter().find(|(known, _)| known == path).unwrap().1;
+        costs = with(costs, path, samples * 1.2);
+    }
+    let found = (0..10).filter(|seed| failed(&compared(&server(), &costs, *seed)).contains(&("idle", Part::Inclusive)));
+    assert!(found.count() >= 8);
+}
+
+#[test]
+fn work_that_moved_within_a_caller_is_no_regression() {
+    for seed in 0..10 {
+        let half = with(with(server(), "main;handle;crc", 250.0), "main;handle;crc_rest", 250.0);
+        let of = compared(&server(), &half, seed);
+        assert_eq!(failed(&of), [], "seed {seed}");
+        assert_ne!(of.verdict.outcome, Outcome::Regression);
+        let moved: Vec<_> = of.moved.iter().map(|moved| (&moved.to[..], &moved.from[..], &moved.within[..])).collect();
+        assert_eq!(moved, [("crc_rest", &["crc".to_owned()][..], "handle")]);
+        assert_eq!(row(&of, "crc", Part::Own).fate, Fate::Moved(0));
+        // Outlined, and the other way round inlined.
+        let outlined = with(with(server(), "main;handle;parse", 100.0), "main;handle;parse;skip", 200.0);
+        assert_eq!(failed(&compared(&server(), &outlined, seed)), []);
+        assert_eq!(failed(&compared(&outlined, &server(), seed)), []);
+    }
+}
+
+#[test]
+fn a_rename_is_proposed() {
+    let mut renamed = server();
+    renamed.iter_mut().for_each(|(path, _)| {
+        if *path == "main;handle;crc" {
+            *path = "main;handle;crc32";
+        }
+    });
+    let of = compared(&server(), &renamed, 3);
+    assert_eq!(failed(&of), []);
+    assert_eq!(of.renamed.len(), 1);
+    assert_eq!((&of.renamed[0].from[..], &of.renamed[0].to[..]), ("crc", "crc32"));
+    assert_eq!(of.one_sided, [vec!["crc".to_owned()], vec!["crc32".to_owned()]]);
+    // Names that builds add to are one from the start.
+    let mut hashed = server();
+    hashed[1].0 = "main;handle;crc.constprop.0";
+    let of = compared(&server(), &hashed, 3);
+    assert_eq!((of.renamed.len(), of.matched), (0, vec![("clone", 1)]));
+}
+
+#[test]
+fn what_comes_from_nothing_fails_and_what_got_faster_does_not() {
+    let of = compared(&server(), &with(server(), "main;handle;validate", 60.0), 1);
+    assert_eq!(failed(&of), [("validate", Part::Own)]);
+    assert_eq!(row(&of, "validate", Part::Own).on(Scale::Work).change, f64::INFINITY);
+    for seed in 0..10 {
+        let of = compared(&server(), &with(server(), "main;handle;compress;find_matches", 400.0), seed);
+        assert_eq!(failed(&of), [], "work");
+        assert_eq!(row(&of, "find_matches", Part::Own).fate, Fate::Improved);
+        let robust = Settings { scale: Scale::Robust, ..Settings::default() };
+        let win = with(server(), "main;handle;compress;find_matches", 400.0);
+        assert_eq!(failed(&of_runs(runs(&server(), &win, 5, seed), &robust)), [], "robust");
+    }
+}
+
+#[test]
+fn rules_and_what_is_accepted() {
+    let slower = with(server(), "main;handle;crc", 650.0);
+    let which = || Which { function: Some("cr?".into()), ..Which::default() };
+    let rule = |self_max, ignore| Rule { which: which(), self_max, ignore, ..Rule::default() };
+    let day = |year| Day { year, month: 12, day: 31 };
+    let accept = |up_to, year| Allowed { which: which(), up_to, until: day(year), reason: "a fix".into(), line: 1 };
+    let usual = Settings { today: Some(day(2026)), total_max: Some(0.5), ..Settings::default() };
+    let check = |settings: Settings, expected: Fate| {
+        let of = of_runs(runs(&server(), &slower, 5, 2), &settings);
+        assert_eq!(row(&of, "crc", Part::Own).fate, expected);
+        assert_eq!(of.verdict.outcome == Outcome::Regression, expected == Fate::Regression);
+    };
+    check(usual.clone(), Fate::Regression);
+    check(Settings { rules: vec![rule(None, true)], ..usual.clone() }, Fate::Ignored(0));
+    check(Settings { rules: vec![rule(None, true), rule(Some(0.1), false)], ..usual.clone() }, Fate::Regression);
+    check(Settings { rules: vec![rule(Some(0.6), false)], ..usual.clone() }, Fate::Small);
+    check(Settings { allowed: vec![accept(0.6, 2026)], ..usual.clone() }, Fate::Allowed(0));
+    check(Settings { allowed: vec![accept(0.1, 2026)], ..usual.clone() }, Fate::Regression);
+    check(Settings { allowed: vec![accept(0.6, 2025), accept(0.6, 2027)], ..usual.clone() }, Fate::Allowed(1));
+    check(Settings { allowed: vec![accept(0.6, 2025)], ..usual }, Fate::Regression);
+}
+
+#[test]
+fn the_same_whatever_the_order_of_adding() {
+    let (base, new) = (server(), with(server(), "main;handle;crc", 560.0));
+    for count in [5, 9] {
+        let mut inputs = runs(&base, &new, count, 4);
+        let one = of_runs(runs(&base, &new, count, 4), &Settings::default());
+        Random::new(9).shuffle(&mut inputs);
+        assert_eq!(of_runs(inputs, &Settings::default()), one);
+    }
+}
+
+#[test]
+fn blocks_are_no_verdict() {
+    let order = |change: &dyn Fn(Side, u32) -> u32| {
+        let mut inputs = runs(&server(), &with(server(), "main;handle;crc", 650.0), 5, 4);
+        for (side, run) in &mut inputs {
+            run.order = Some(change(*side, run.order.unwrap()));
+        }
+        inputs
+    };
+    let blocks = order(&|side, order| order + 100 * side as u32);
+    let of = of_runs(blocks, &Settings::default());
+    assert_eq!(of.verdict.outcome, Outcome::Inconclusive);
+    assert!(of.verdict.missing[0].starts_with("all runs of the base were made before"), "{:?}", of.verdict);
+    assert_eq!(failed(&of), [("crc", Part::Own)], "it is shown all the same");
+    let swapped = order(&|side, order| order + 100 * u32::from(side == Side::Base));
+    assert!(of_runs(swapped, &Settings::default()).verdict.missing[0].contains("swapped?"));
+    let blocks = order(&|side, order| order + 100 * side as u32);
+    let any = Settings { is_design_strict: false, ..Settings::default() };
+    assert_eq!(of_runs(blocks, &any).verdict.outcome, Outcome::Regression);
+}
+
+#[test]
+fn few_runs_and_one() {
+    let slower = with(server(), "main;handle;crc", 900.0);
+    let of = |count| of_runs(runs(&server(), &slower, count, 4), &Settings::default());
+    let three = of(3);
+    assert_eq!((three.method, three.verdict.outcome), (Method::Holm, Outcome::Inconclusive));
+    assert_eq!(three.verdict.missing, ["3 and 3 runs, and 5 a side are demanded"]);
+    let one = of(1);
+    assert_eq!(one.method, Method::OneRun { noise: 0.05, history_runs: 0 });
+    assert_eq!(one.verdict.outcome, Outcome::Inconclusive);
+    let mut known = Runs::new(Matching::default(), false);
+    runs(&server(), &slower, 1, 4).into_iter().for_each(|(side, run)| known.add(side, run));
+    let of = known.compare(&Settings::default(), Some(&Noise { deviation: 0.025, runs: 40 }));
+    assert_eq!((of.verdict.outcome, failed(&of)), (Outcome::Regression, vec![("crc", Part::Own)]));
+}
+
+#[test]
+fn shares_rise_where_something_else_falls_and_work_does_not() {
+    let win = with(server(), "main;handle;compress;find_matches", 100.0);
+    let share = Settings { scale: Scale::Share, ..Settings::default() };
+    let of = of_runs(runs(&server(), &win, 8, 1), &share);
+    assert_eq!((of.total.on(Scale::Share).change, of.total.fate.clone()), (0.0, Fate::Unchanged));
+    assert!(failed(&of).len() > 3, "{:?}", failed(&of));
+    let of = of_runs(runs(&server(), &win, 8, 1), &Settings::default());
+    assert_eq!(failed(&of), []);
+}
+
+#[test]
+fn a_side_without_runs_is_no_verdict() {
+    let inputs = runs(&server(), &server(), 5, 1).into_iter().filter(|(side, _)| *side == Side::Base).collect();
+    let of = of_runs(inputs, &Settings::default());
+    assert_eq!(
+        (of.verdict.outcome, of.verdict.missing),
+        (Outcome::Inconclusive, vec!["a side has no runs".to_owned()])
+    );
+    let of = of_runs(Vec::new(), &Settings::default());
+    assert_eq!((of.verdict.outcome, of.rows.len()), (Outcome::Inconclusive, 0));
+}
+
+#[test]
+fn very_many_runs() {
+    let of = of_runs(runs(&server(), &with(server(), "main;handle;crc", 560.0), 70, 4), &Settings::default());
+    assert_eq!((of.method, failed(&of)), (Method::Holm, vec![("crc", Part::Own)]));
+}
