@@ -107,7 +107,10 @@ pub fn rows(pool: &Pool, cells: &[Cell], alpha: f64, evaluate: &Evaluate) -> Vec
         let found: Vec<Found> = comparisons(pool, cell, k, design).iter().map(evaluate).collect();
         if cell.kind == Kind::Planted && std::env::var_os("VALIDATE_SHOW").is_some() {
             for (block, of) in found.iter().enumerate() {
-                eprintln!("{}, k = {k}, block {block}: {:?} {:?} moved {:?}", cell.name, of.verdict, of.gated, of.moved);
+                eprintln!(
+                    "{}, k = {k}, block {block}: {:?} {:?} moved {:?}",
+                    cell.name, of.verdict, of.gated, of.moved
+                );
             }
         }
         if cell.kind == Kind::Same && design == Design::Interleaved && found.iter().any(|of| !of.intervals.is_empty()) {

@@ -20,6 +20,8 @@ pub struct RunFunction {
     pub file: StringId,
     /// The first line seen in it; 0 if unknown.
     pub line: u32,
+    /// Whether file and line are of a preferred run.
+    is_preferred: bool,
 }
 
 /// A function where it was called from one particular stack.
@@ -52,7 +54,7 @@ impl std::ops::AddAssign for Sum {
 }
 
 /// What ended in a node, in one run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ended {
     node: u32,
     value: u64,
@@ -75,8 +77,8 @@ pub struct RunTree {
 }
 
 impl RunTree {
-    /// Adds a run: the tree of its profile. Runs are numbered from 0.
-    pub fn add(&mut self, tree: &CallTree, profile: &Profile) {
+    /// Adds a run: the tree of its profile. Runs are numbered from 0. Where functions stand is said of preferred runs, if they have them.
+    pub fn add(&mut self, tree: &CallTree, profile: &Profile, is_preferred: bool) {
         if self.nodes.is_empty() {
             self.nodes.push(RunNode { parent: 0, function: 0, own: 0, is_outermost: true });
         }
@@ -90,7 +92,7 @@ impl RunTree {
             if id > 0 {
                 let place = finder.place(node);
                 if place.is_new {
-                    functions.push(self.function(tree, profile, id as NodeId, place.group, &mut names));
+                    functions.push(self.function(tree, profile, (id as NodeId, place.group), is_preferred, &mut names));
                 }
                 let parent = at[node.parent as usize];
                 let ends = node.self_value > 0 || node.self_samples > 0;
@@ -125,8 +127,8 @@ impl RunTree {
         &mut self,
         tree: &CallTree,
         profile: &Profile,
-        node: NodeId,
-        kind: FrameKind,
+        (node, kind): (NodeId, FrameKind),
+        is_preferred: bool,
         known: &mut [Option<StringId>],
     ) -> u32 {
         let name = self.name(tree, tree.nodes[node as usize].name, known);
@@ -136,14 +138,24 @@ impl RunTree {
         let next = self.functions.len() as u32;
         let row = *self.rows.entry((name, kind)).or_insert(next);
         if row == next {
-            self.functions.push(RunFunction { name, kind, module, file, line: lines.0 });
+            self.functions.push(RunFunction { name, kind, module, file, line: lines.0, is_preferred });
+            return row;
         }
+        // Of several the first in order of name and line, so that the order of the runs has no say.
+        let of = &self.functions[row as usize];
+        let text = |id: StringId| self.names.get(id);
+        let rank = |file: StringId, line: u32, is_preferred: bool| {
+            (text(file).is_empty(), !is_preferred, text(file).to_owned(), line)
+        };
+        let is_better = rank(file, lines.0, is_preferred) < rank(of.file, of.line, of.is_preferred);
+        let is_better_module = (text(module).is_empty(), !is_preferred, text(module))
+            < (text(of.module).is_empty(), !of.is_preferred, text(of.module));
         let of = &mut self.functions[row as usize];
-        if self.names.get(of.module).is_empty() {
+        if is_better_module {
             of.module = module;
         }
-        if self.names.get(of.file).is_empty() {
-            (of.file, of.line) = (file, lines.0);
+        if is_better {
+            (of.file, of.line, of.is_preferred) = (file, lines.0, is_preferred);
         }
         row
     }
@@ -151,6 +163,11 @@ impl RunTree {
     /// How many runs there are.
     pub fn run_count(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Whether two runs have the same in each node.
+    pub fn is_same(&self, run: usize, other: usize) -> bool {
+        self.runs[run] == self.runs[other]
     }
 
     /// Everything in `run`.
@@ -203,7 +220,7 @@ mod tests {
         let mut tree = RunTree::default();
         for lines in [["old;main;a;b 3", "old;main;b;b 2"], ["new;main;c 4", "new;main;a;b 1"]] {
             let profile = profile(&lines);
-            tree.add(&CallTree::build(&profile, &View::default()), &profile);
+            tree.add(&CallTree::build(&profile, &View::default()), &profile, false);
         }
         assert_eq!(tree.run_count(), 2);
         let name = |row: usize| tree.names.get(tree.functions[row].name).to_owned();

@@ -96,7 +96,7 @@ pub struct PruneArgs {
 }
 
 fn units(text: &str) -> std::result::Result<f64, String> {
-    let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= 1e18);
+    let number = text.parse().ok().filter(|number| (1e-18..=1e18).contains(number));
     number.ok_or_else(|| "units of work are a number above 0: 1000".to_owned())
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use flameprofile::export::pprof;
 use flameprofile::gate::{Outcome, RunInput, Runs, Settings, Side};
-use flameprofile::model::{Profile, RunMark};
+use flameprofile::model::{Profile, RunMark, Unit};
 use flameprofile::render::name::printable;
 use flameprofile::render::number::count_of;
 use flameprofile::sampler::{Sampling, Target};
@@ -147,6 +147,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         runs: Runs::new(args.gate.matching.clone(), gate::needs_profiles(reports.formats().chain([outlet.format()]))),
         rounds: 0,
         is_stopped: false,
+        event: None,
     };
     let count = args.until_decided.unwrap_or(args.count);
     demands.settings = match args.until_decided {
@@ -156,6 +157,10 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         }
         Some(most) => recorded.until_decided(most, &demands.settings)?,
     };
+    let history = match recorded.event.take() {
+        Some((event, unit)) => args.gate.noise(&event, unit)?,
+        None => None,
+    };
     let missing = match recorded.is_stopped {
         true => vec![format!("it was stopped after {} of each", count_of(recorded.rounds.into(), "run"))],
         false => Vec::new(),
@@ -163,7 +168,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let compared = gate::Compared {
         runs: recorded.runs,
         demands,
-        history: None,
+        history,
         work_unit: work_unit(&recorded.work),
         missing,
         gate: &args.gate,
@@ -191,6 +196,8 @@ struct Recorded<'a> {
     runs: Runs,
     rounds: u32,
     is_stopped: bool,
+    /// The event of the runs, and what it counts.
+    event: Option<(String, Unit)>,
 }
 
 impl Recorded<'_> {
@@ -203,7 +210,7 @@ impl Recorded<'_> {
             let settings = Settings {
                 alpha: settings.alpha / part,
                 warn_alpha: settings.warn_alpha / part,
-                runs: settings.runs.min(*count),
+                runs: settings.runs.min(most),
                 looks: looks.len() as u32,
                 ..settings.clone()
             };
@@ -228,7 +235,7 @@ impl Recorded<'_> {
     /// Records until there are so many runs a side; whether there are.
     fn up_to(&mut self, count: u32) -> Result<bool> {
         let mut line = ProgressLine::new(!self.args.output.quiet, None);
-        let Recorded { args, work, kept, runs, .. } = self;
+        let Recorded { args, work, kept, runs, event, .. } = self;
         let made = self.series.run(
             count - self.rounds,
             &self.stop,
@@ -244,6 +251,8 @@ impl Recorded<'_> {
                         args.freq
                     )));
                 }
+                let of = profile.events.get(profile.main.index());
+                *event = of.map(|of| (profile.main_event().to_owned(), of.unit));
                 if let Some(kept) = kept {
                     kept.keep(&mut profile, SIDES[index], order, work)?;
                 }

@@ -39,12 +39,14 @@ Examples:
 
 Counts of the base are scaled to the total of the new side, so that shares are compared; --raw compares them as they are.
 On a terminal without -o the table of functions is printed, else an SVG.
-Exit status: 0 done, 2 failed.";
+With --gate each file is a run: profile diff base/ new/ --gate --report report.md
+Exit status: 0 done, 2 failed; with --gate 1 for a regression, 3 for inconclusive with --fail-on inconclusive.";
 
 /// Which two sides to compare, and where to write it.
 #[derive(Args, Debug)]
 pub struct DiffArgs {
-    /// What it was before: a file, a folder (all files in it), or @LIST, a file with a path a line; several are merged
+    /// What it was before: a file, a folder (all files in it), a pattern, or @LIST, a file with a path a line; several are merged, and with
+    /// --gate each is a run
     pub base: PathBuf,
     /// What it is now, named likewise; without it BASE is a file that has both: folded stacks of two columns, or a picture of a
     /// difference
@@ -58,7 +60,7 @@ pub struct DiffArgs {
     #[arg(short, long, help_heading = "What")]
     pub event: Option<String>,
     /// Counts as they are, without making both sides' totals equal
-    #[arg(long, help_heading = "What")]
+    #[arg(long, conflicts_with = "gate", help_heading = "What")]
     pub raw: bool,
     /// What the widths of frames are, in pictures
     #[arg(long, value_enum, default_value_t = DiffWidth::Both, help_heading = "What")]
@@ -82,7 +84,8 @@ pub struct DiffArgs {
 fn work(text: &str) -> std::result::Result<[f64; 2], String> {
     let units = |text: &str| -> Option<f64> {
         let units: f64 = text.trim().parse().ok()?;
-        (units.is_finite() && units > 0.0).then_some(units)
+        // So that neither they nor what is divided by them leaves the numbers that there are.
+        (1e-18..=1e18).contains(&units).then_some(units)
     };
     let (base, new) = text.split_once(',').unwrap_or((text, text));
     units(base)

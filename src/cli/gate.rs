@@ -57,10 +57,10 @@ pub struct GateArgs {
     #[arg(long, value_name = "FUNCTION", help_heading = "Gate")]
     pub explain: Option<String>,
     /// What else makes the exit status other than 0: inconclusive (3), change (1 for improvements too)
-    #[arg(long, value_enum, value_delimiter = ',', help_heading = "Gate")]
+    #[arg(long, value_enum, value_delimiter = ',', requires = "gate", help_heading = "Gate")]
     pub fail_on: Vec<FailOn>,
     /// Exit with 0 whatever the verdict is
-    #[arg(long, help_heading = "Gate")]
+    #[arg(long, requires = "gate", help_heading = "Gate")]
     pub warn_only: bool,
     /// Runs that were made as blocks, base then new, may pass; by default they are inconclusive
     #[arg(long, help_heading = "Gate")]
@@ -116,7 +116,10 @@ impl GateArgs {
     /// Whether runs are compared, and not sums.
     pub fn is_asked_for(&self, format: Format) -> bool {
         let is_of_runs = matches!(format, Format::Md | Format::Junit | Format::Sarif);
-        self.gate || self.explain.is_some() || is_of_runs || !self.reports.reports.is_empty()
+        let is_demanded =
+            [self.alpha, self.min_relative, self.min_absolute, self.max_total].iter().any(Option::is_some)
+                || (self.runs.is_some() || self.scale.is_some() || self.config.is_some() || self.history.is_some());
+        self.gate || self.explain.is_some() || is_of_runs || is_demanded || !self.reports.reports.is_empty()
     }
 
     /// The settings: what is typed, before what the file says, before what is usual.
@@ -207,9 +210,13 @@ impl Demands {
     /// The exit status that a verdict has.
     pub fn status(&self, comparison: &Comparison) -> u8 {
         let fails = |what: gate::FailOn| self.fail_on.contains(&what);
+        let Settings { scale, min_relative, min_absolute, .. } = self.settings;
         let has_improved = || {
             let mut rows = comparison.rows.iter().chain([&comparison.total]);
-            rows.any(|row| row.fate == Fate::Improved)
+            rows.any(|row| {
+                let is_large = row.on(scale).change <= -min_relative && row.of_total <= -min_absolute;
+                row.fate == Fate::Improved && is_large
+            })
         };
         match comparison.verdict.outcome {
             _ if self.warn_only || !self.is_gate => 0,
@@ -252,7 +259,11 @@ impl Compared<'_> {
             comparison.verdict.outcome = Outcome::Inconclusive;
             comparison.verdict.missing.splice(0..0, self.missing.iter().cloned());
         }
-        let status = self.demands.status(&comparison);
+        // Whoever stopped it knows; whoever reads the status of a job does not.
+        let status = match self.missing.is_empty() || !self.gate.gate || self.gate.warn_only {
+            true => self.demands.status(&comparison),
+            false => 2,
+        };
         let job = Job::here();
         let here = || std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned());
         let options = ReportOptions {
@@ -266,19 +277,20 @@ impl Compared<'_> {
         let (format, to_terminal) = (outlet.format(), outlet.is_to_terminal());
         let stats = report_json(&comparison, &options)?;
         let style = style_of(to_terminal);
-        let said = match (&self.gate.explain, format) {
-            (Some(name), _) => report::explain(&comparison, name, &options, &style)?,
-            _ => String::new(),
-        };
+        // What cannot be explained is said when all else is written.
+        let explained = self.gate.explain.as_ref().map(|name| report::explain(&comparison, name, &options, &style));
         let mut text = String::new();
-        if !matches!(format, Format::Top) || self.gate.explain.is_some() {
+        if format != Format::Top {
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
             let mut table = Vec::new();
             let options_of_text = TopOptions { limit: Some(10), ..style_of(is_terminal) };
-            if !self.output.quiet && self.gate.explain.is_none() {
+            if !self.output.quiet {
                 report::text::write(&comparison, &options, &options_of_text, &mut table)?;
             }
             text = String::from_utf8_lossy(&table).into_owned();
+            if let Some(Ok(said)) = &explained {
+                text += said;
+            }
         }
         let said_of_reports = reports.write(&mut |format, out| written.render(format, false, out))?;
         if !self.output.quiet {
@@ -295,15 +307,17 @@ impl Compared<'_> {
         }
         // A runner reads the commands in both streams, and standard output may be the result.
         text += &annotations;
-        let is_explained = self.gate.explain.is_some() && format == Format::Top;
         outlet.write_other(
-            &mut |out| match is_explained {
-                true => out.write_all(said.as_bytes()).map_err(|error| Error::io("cannot write", error)),
-                false => written.render(format, to_terminal, out),
+            &mut |out| match (&explained, format) {
+                (Some(Ok(said)), Format::Top) => {
+                    out.write_all(said.as_bytes()).map_err(|error| Error::io("cannot write", error))
+                }
+                _ => written.render(format, to_terminal, out),
             },
             &stats,
             text,
         )?;
+        explained.transpose()?;
         Ok(ExitCode::from(status))
     }
 }

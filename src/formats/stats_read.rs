@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
             key: self.text("run.key"),
             label: self.text("run.label"),
             order: self.count("run.order").and_then(|order| u32::try_from(order).ok()),
-            work: self.number("run.work", MOST_WORK).filter(|work| *work > 0.0).unwrap_or(1.0),
+            work: self.number("run.work", MOST_WORK).filter(|work| *work >= 1.0 / MOST_WORK).unwrap_or(1.0),
         })
     }
 

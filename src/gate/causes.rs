@@ -105,6 +105,7 @@ pub(super) fn decide(
         rows[at].fate = fate;
     }
     callers(&mut look, table, judged, settings, rows, &rises, &mut moved);
+    everything(&look, table, judged, settings, rows);
     for (to, from) in fallen {
         for row in rows.iter_mut().filter(|row| row.part == Part::Own && row.fate == Fate::Improved) {
             if from.contains(&row.function.name) {
@@ -124,7 +125,9 @@ fn accepted(row: &Row, settings: &Settings) -> Option<Fate> {
     if let Some(rule) = row.rule.filter(|rule| settings.rules[*rule].ignore) {
         return Some(Fate::Ignored(rule));
     }
+    // What came from nothing has no relative change: it counts as one of everything there is.
     let change = row.on(settings.scale).change;
+    let change = if change.is_finite() { change } else { row.of_total };
     let is_over = |of: &Allowed| settings.today.is_some_and(|today| of.expired(today));
     let allowed = settings.allowed.iter();
     let allowed = allowed.map(|of| !is_over(of) && change <= of.up_to && of.which.matches(&row.function));
@@ -144,7 +147,9 @@ fn callers(
 ) {
     let is_risen = |at: usize| matches!(rises[at], Rise::Sure | Rise::Likely);
     let mut is_cause = vec![false; look.runs.tree.functions.len()];
-    for at in (1..rows.len()).filter(|at| rows[*at].part == Part::Own && is_risen(*at)) {
+    // What a rule lets rise further is a cause all the same: its callers rise with it.
+    let is_let = |at: usize| rises[at] == Rise::Small && rows[at].rule.is_some();
+    for at in (1..rows.len()).filter(|at| rows[*at].part == Part::Own && (is_risen(*at) || is_let(*at))) {
         if let Some(function) = table.lines[at].function {
             is_cause[function as usize] = true;
         }
@@ -167,10 +172,10 @@ fn callers(
             && judged.seen(table, &rest, settings).t >= judged.critical
             && left >= limits(&rows[at], settings).relative * rows[at].share;
         rows[at].fate = if !is_left {
-            match (names.is_empty(), rises[at]) {
-                (false, _) => Fate::Explained(names),
+            match names.is_empty() {
+                false => Fate::Explained(names),
                 // Nothing below it rose enough to be named, nor did it without them.
-                (true, _) => Fate::Suspect,
+                true => Fate::Suspect,
             }
         } else if let Some(of) = look.offset(at, rows, judged) {
             moved.push(of);
@@ -184,6 +189,43 @@ fn callers(
         }
     }
 }
+
+/// Everything fails for what is left of it without what is accepted, ignored, or let rise by a rule.
+fn everything(look: &Look<'_>, table: &Table<'_>, judged: &Judged, settings: &Settings, rows: &mut [Row]) {
+    let is_let = |row: &Row| match row.fate {
+        Fate::Allowed(_) | Fate::Ignored(_) => true,
+        Fate::Small => row.rule.is_some(),
+        _ => false,
+    };
+    let accepted: Vec<usize> = (1..rows.len()).filter(|at| is_let(&rows[*at])).collect();
+    if accepted.is_empty() || !matches!(rows[0].fate, Fate::Regression | Fate::Suspect) {
+        return;
+    }
+    let mut covered = vec![false; look.nodes.len()];
+    for at in &accepted {
+        let Some(function) = table.lines[*at].function else { continue };
+        match rows[*at].part {
+            Part::Inclusive => {
+                covered.iter_mut().zip(look.under(function)).for_each(|(covered, under)| *covered |= under)
+            }
+            _ => {
+                covered.iter_mut().zip(look.nodes).skip(1).for_each(|(covered, node)| *covered |= node.own == function)
+            }
+        }
+    }
+    let rest = look.sums(|node| !covered[node]);
+    let seen = judged.seen(table, &rest, settings);
+    let limits = limits(&rows[0], settings);
+    if seen.t < judged.critical || seen.difference.exp_m1() < limits.relative {
+        let mut names: Vec<String> = accepted.iter().map(|at| rows[*at].function.name.clone()).collect();
+        names.dedup();
+        names.truncate(MOST_NAMED);
+        rows[0].fate = Fate::Explained(names);
+    }
+}
+
+/// Causes that are named at most.
+const MOST_NAMED: usize = 5;
 
 /// A caller with this share of the base is the last one in which cost is followed: beyond, something else falls by chance.
 const WIDEST: f64 = 0.6;
@@ -249,7 +291,6 @@ impl<'a> Look<'a> {
 
     /// The causes among what is `under` a row, those that rose most first, by name.
     fn explained_by(&self, under: &[bool], rows: &[Row], rises: &[Rise], found: &[String]) -> Vec<String> {
-        const MOST: usize = 5;
         let mut changes = vec![0.0; self.runs.tree.functions.len()];
         let mut is_below = vec![false; self.runs.tree.functions.len()];
         for node in (1..self.nodes.len()).filter(|node| under[*node]) {
@@ -267,7 +308,7 @@ impl<'a> Look<'a> {
         causes.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         let mut names: Vec<String> = Vec::new();
         for (_, name) in causes {
-            if !names.contains(&name) && names.len() < MOST {
+            if !names.contains(&name) && names.len() < MOST_NAMED {
                 names.push(name);
             }
         }
@@ -290,6 +331,9 @@ impl<'a> Look<'a> {
                 }
                 _ => continue,
             };
+            if values == [0.0; 2] {
+                continue;
+            }
             while up > 0 {
                 let caller = self.nodes[up];
                 // Once for each function on the way, however often it is there.
@@ -320,7 +364,13 @@ impl<'a> Look<'a> {
                 * judged.errors[other]
                 * caller.share.max(caller.share + caller.of_total);
             if caller.of_total.abs() + error < 0.5 * rise {
-                let from = self.fallen(self.table.lines[other].function?, rise);
+                let of_caller = self.table.lines[other].function?;
+                let from = self.fallen(of_caller, rise);
+                // Two functions that have nothing to do with each other, one of which became slower and the other faster, are no move.
+                if row.base > 0.0 && of_caller != function && !from.iter().any(|of| self.is_related(*of, function)) {
+                    continue;
+                }
+                let from = from.into_iter().map(|of| self.name(of).to_owned()).collect();
                 return Some(Moved {
                     to: row.function.name.clone(),
                     from,
@@ -337,18 +387,31 @@ impl<'a> Look<'a> {
     }
 
     /// The functions below `caller` that fell by a tenth of `rise` at least, those that fell most first.
-    fn fallen(&self, caller: u32, rise: f64) -> Vec<String> {
+    fn fallen(&self, caller: u32, rise: f64) -> Vec<u32> {
         const MOST: usize = 4;
         let under = self.under(caller);
         let mut changes = vec![0.0; self.runs.tree.functions.len()];
         for node in (1..self.nodes.len()).filter(|node| under[*node]) {
             changes[self.nodes[node].own as usize] += self.own[node][1] - self.own[node][0];
         }
-        let mut fallen: Vec<(f64, &str)> = (0..changes.len())
-            .filter(|function| changes[*function] <= -0.1 * rise)
-            .map(|function| (changes[function], self.name(function as u32)))
-            .collect();
-        fallen.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
-        fallen.into_iter().take(MOST).map(|(_, name)| name.to_owned()).collect()
+        let mut fallen: Vec<u32> =
+            (0..changes.len() as u32).filter(|function| changes[*function as usize] <= -0.1 * rise).collect();
+        let change = |function: u32| changes[function as usize];
+        fallen.sort_by(|a, b| change(*a).total_cmp(&change(*b)).then_with(|| self.name(*a).cmp(self.name(*b))));
+        fallen.truncate(MOST);
+        fallen
+    }
+
+    /// Whether one of them has gone, or one calls the other: cost of one can become cost of the other without anybody doing more.
+    fn is_related(&self, fallen: u32, risen: u32) -> bool {
+        let mut is_there = false;
+        for (node, sums) in self.nodes.iter().zip(&self.inclusive).skip(1) {
+            is_there |= node.function == fallen && sums[1] > 0.0;
+            let pair = (self.nodes[node.parent as usize].function, node.function);
+            if node.parent > 0 && (pair == (fallen, risen) || pair == (risen, fallen)) {
+                return true;
+            }
+        }
+        !is_there
     }
 }

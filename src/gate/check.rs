@@ -4,6 +4,7 @@ use super::comparison::{Check, Level, RunFacts, Side};
 use super::math::{median, normal_above};
 use super::settings::Settings;
 use super::table::Table;
+use crate::analyze::RunTree;
 
 /// Points by which shares of cut stacks or of nameless frames may differ between the sides.
 const POINTS: f64 = 0.05;
@@ -11,8 +12,8 @@ const POINTS: f64 = 0.05;
 const LOST: f64 = 0.001;
 
 /// All findings, those that matter most first.
-pub(super) fn checks(table: &Table<'_>, settings: &Settings) -> Vec<Check> {
-    let mut found = Found { checks: Vec::new(), table };
+pub(super) fn checks(table: &Table<'_>, tree: &RunTree, settings: &Settings) -> Vec<Check> {
+    let mut found = Found { checks: Vec::new(), table, tree };
     found.same("event", Level::Cap, |run| Some(run.event.clone()).filter(|event| !event.is_empty()));
     found.same("rate", Level::Warning, |run| run.rate.map(|rate| format!("{rate} Hz")));
     found.same("period", Level::Warning, |run| run.period.map(|period| format!("a sample is worth {period}")));
@@ -42,6 +43,7 @@ pub(super) fn too_few_names(checks: &mut Vec<Check>, table: &Table<'_>) {
 struct Found<'a> {
     checks: Vec<Check>,
     table: &'a Table<'a>,
+    tree: &'a RunTree,
 }
 
 impl Found<'_> {
@@ -111,8 +113,9 @@ impl Found<'_> {
 
     fn lost(&mut self) {
         for side in [Side::Base, Side::New] {
-            let (lost, samples) = self.facts(side).fold((0, 0), |sum, run| (sum.0 + run.lost, sum.1 + run.samples));
-            let share = lost as f64 / (lost + samples).max(1) as f64;
+            let (lost, samples) =
+                self.facts(side).fold((0.0, 0.0), |sum, run| (sum.0 + run.lost as f64, sum.1 + run.samples as f64));
+            let share = lost / (lost + samples).max(1.0);
             if share >= LOST {
                 let text = format!("the kernel lost {:.2} % of the samples of the {} side", share * 100.0, side.name());
                 self.add(Level::Warning, "loss", text);
@@ -125,7 +128,7 @@ impl Found<'_> {
         let runs = &self.table.runs;
         let by_order = self.table.is_ordered;
         let by_time = runs.iter().all(|run| run.facts.started_unix > 0);
-        if !by_order && !by_time {
+        if (!by_order && !by_time) || self.table.base == 0 || self.table.base == runs.len() {
             return None;
         }
         let total = self.table.per_work(&self.table.lines[0].sums);
@@ -156,6 +159,17 @@ impl Found<'_> {
         };
         let ((base_first, base_last), (new_first, new_last)) = (ends(Side::Base), ends(Side::New));
         let cap = if settings.is_design_strict { Level::Cap } else { Level::Warning };
+        // How likely a run of the new side is later than one of the base: a half where they were made in turn.
+        let later: usize = places
+            .iter()
+            .enumerate()
+            .map(|(at, place)| match place.1 {
+                Side::New => places[..at].iter().filter(|other| other.1 == Side::Base).count(),
+                Side::Base => 0,
+            })
+            .sum();
+        let count = |side: Side| places.iter().filter(|place| place.1 == side).count();
+        let later = later as f64 / (count(Side::Base) * count(Side::New)).max(1) as f64;
         if places.len() > 2 && base_last < new_first {
             let text = format!(
                 "all runs of the base were made before those of the new side{}: whatever drifted with time would be taken for a change; \
@@ -166,6 +180,13 @@ impl Found<'_> {
         } else if new_last < base_first {
             let text = "all runs of the new side were made before those of the base: are the sides swapped?".to_owned();
             self.add(if places.len() > 2 { cap } else { Level::Warning }, WHAT, text);
+        } else if places.len() > 4 && (later - 0.5).abs() > 0.35 {
+            let (early, late) = if later > 0.5 { ("base", "new side") } else { ("new side", "base") };
+            let text = format!(
+                "nearly all runs of the {early} were made before those of the {late}: whatever drifted with time would be taken for a change; \
+                 record them in turn, as profile compare does"
+            );
+            self.add(cap, WHAT, text);
         } else if let Some(drift) = self.drift(&places) {
             self.add(
                 Level::Warning,
@@ -203,20 +224,16 @@ impl Found<'_> {
 
     /// A recording that is there twice is no second run.
     fn copies(&mut self) {
-        let mut seen: Vec<&RunFacts> = Vec::new();
+        /// Fewer samples may be the same by chance.
+        const LEAST_SAMPLES: u64 = 100;
+        let runs = &self.table.runs;
         let mut texts = Vec::new();
-        for run in &self.table.runs {
-            let facts = &run.facts;
-            let same = seen.iter().find(|other| {
-                facts.started_unix > 0
-                    && (facts.started_unix, facts.samples, facts.value)
-                        == (other.started_unix, other.samples, other.value)
-                    && facts.order == other.order
-            });
-            if let Some(other) = same {
-                texts.push(format!("{} and {} seem to be one recording", other.label, facts.label));
+        for (at, run) in runs.iter().enumerate().filter(|(_, run)| run.facts.samples >= LEAST_SAMPLES) {
+            let key = |of: &RunFacts| (of.samples, of.value);
+            let mut before = runs[..at].iter().filter(|other| key(&other.facts) == key(&run.facts));
+            if let Some(other) = before.find(|other| self.tree.is_same(other.row, run.row)) {
+                texts.push(format!("{} and {} are one recording", other.facts.label, run.facts.label));
             }
-            seen.push(facts);
         }
         for text in texts {
             self.add(Level::Cap, "copies", text);

@@ -3,7 +3,7 @@
 use super::causes;
 use super::check;
 use super::comparison::{Comparison, Estimate, Fate, Method, Part, Row, Verdict};
-use super::math::{normal_above, t_above, t_quantile};
+use super::math::{t_above, t_quantile};
 use super::moderate::Prior;
 use super::noise::Noise;
 use super::relabel::{MOST_RUNS, Relabellings, Seen, Tests};
@@ -24,7 +24,7 @@ pub(super) fn compare(runs: &Runs, settings: &Settings, history: Option<&Noise>)
     let judged = judge(&table, settings, history);
     let mut rows: Vec<Row> =
         table.lines.iter().enumerate().map(|(at, line)| row(&table, line, at, &judged, settings)).collect();
-    let mut checks = check::checks(&table, settings);
+    let mut checks = check::checks(&table, &runs.tree, settings);
     let renamed = rename::renamed(&table);
     let moved = causes::decide(runs, &table, &judged, settings, &mut rows);
     for (at, of) in rows.iter_mut().enumerate() {
@@ -238,6 +238,8 @@ fn holm(seen: &[Seen], above: impl Fn(usize, f64) -> f64) -> Vec<(f64, f64)> {
 /// One run a side: the variance of counting, and noise between runs that is known of a history or assumed.
 fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Judged {
     let noise = history.map_or(settings.assumed_noise, |noise| noise.deviation);
+    // Few runs do not know it well.
+    let df = history.map_or(f64::INFINITY, |noise| f64::from(noise.runs.max(2) - 1));
     let mut errors = Vec::new();
     let estimates = Scale::ALL.map(|scale| {
         let logs = table.logarithms(scale);
@@ -246,15 +248,15 @@ fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> J
         if scale == settings.scale {
             errors = seen.iter().map(|row| row.error).collect();
         }
-        let p = holm(&seen, |_, t| normal_above(t));
-        let reach = t_quantile(0.025, f64::INFINITY);
+        let p = holm(&seen, |_, t| t_above(t, df));
+        let reach = t_quantile(0.025, df);
         seen.iter().zip(p).map(|(seen, p)| estimate(seen, reach, p)).collect()
     });
-    let critical = t_quantile(settings.alpha / table.lines.len() as f64, f64::INFINITY);
+    let critical = t_quantile(settings.alpha / table.lines.len() as f64, df);
     let estimates = estimates.map(|estimates| with_nothing(estimates, table));
     let prior = Prior { dispersion: 1.0, between: noise * noise, df: 1.0 };
     let method = Method::OneRun { noise, history_runs: history.map_or(0, |noise| noise.runs) };
-    Judged { method, noise, estimates, df: vec![f64::INFINITY; errors.len()], errors, critical, prior }
+    Judged { method, noise, estimates, df: vec![df; errors.len()], errors, critical, prior }
 }
 
 fn one_run_seen(table: &Table<'_>, logs: &[f64], sums: &[Sum], noise: f64) -> Seen {

@@ -257,7 +257,7 @@ pub enum Method {
         /// The smallest p that there can be.
         least_p: f64,
     },
-    /// Moderated t and Holm's correction: too few runs a side for relabellings.
+    /// Moderated t and Holm's correction: too few runs a side for relabellings to be as sure as demanded, or more than can be relabelled.
     Holm,
     /// One run a side: counting noise and this noise between runs (standard deviation of the logarithm), Holm's correction.
     OneRun {

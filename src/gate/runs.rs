@@ -1,5 +1,7 @@
 //! The runs of both sides, as they come: each is read, its names are made equal, and what is needed of it is kept.
 
+use std::time::Duration;
+
 use rustc_hash::FxHashMap;
 
 use super::compare;
@@ -75,7 +77,7 @@ impl Runs {
         let unit = profile.events.get(profile.main.index()).map_or(Unit::Count, |event| event.unit);
         let dispersion = dispersion(&profile);
         self.names.apply(&mut profile);
-        self.tree.add(&CallTree::build(&profile, &View::default()), &profile);
+        self.tree.add(&CallTree::build(&profile, &View::default()), &profile, side == Side::New);
         self.runs.push(Run { side, facts, row: self.tree.run_count() - 1, unit, series, dispersion });
         if let Some(merged) = &mut self.merged {
             let facts = &self.runs[self.runs.len() - 1].facts;
@@ -110,8 +112,11 @@ impl Runs {
     pub fn merged(&mut self) -> Option<[Profile; 2]> {
         let [base, new] = self.merged.take()?.map(Merger::finish);
         let (mut base, mut new) = (base, new);
-        base.summarize();
-        new.summarize();
+        for side in [&mut base, &mut new] {
+            side.summarize();
+            // What it cost to read them is another thing each time.
+            (side.stats.own_cpu, side.stats.peak_rss_bytes) = (Duration::ZERO, 0);
+        }
         pair_processes(&base, &mut new);
         Some([base, new])
     }
@@ -142,6 +147,14 @@ fn pair_processes(base: &Profile, new: &mut Profile) {
                 new.threads[row].name = gone;
             }
         }
+    }
+}
+
+/// An event's name without how precise its addresses are (`perf-list(1)`): it counts the same.
+fn plain(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((event, modifiers)) if modifiers.bytes().all(|letter| matches!(letter, b'p' | b'P')) => event,
+        _ => name,
     }
 }
 
@@ -180,7 +193,7 @@ fn facts(profile: &Profile, label: String, work: f64, order: Option<u32>) -> Run
     found_by.sort_by_key(|(way, count)| (std::cmp::Reverse(*count), *way));
     RunFacts {
         label,
-        event: profile.main_event().to_owned(),
+        event: plain(profile.main_event()).to_owned(),
         rate: stats.rate,
         period: event.and_then(|event| event.period),
         samples,

@@ -10,6 +10,9 @@ use crate::model::FrameKind;
 /// A function needs so many samples a run, on average over all runs, to be tested.
 const LEAST_SAMPLES: f64 = 10.0;
 
+/// Rows that are tested at most, those that take most: each is looked at under each relabelling.
+const MOST_LINES: usize = 6_000;
+
 /// One thing that is tested.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
@@ -109,8 +112,18 @@ impl<'a> Table<'a> {
                 }
                 let share = value(&sums) / all;
                 let samples = mean(sums.iter().map(|sum| sum.samples));
+                // What one side alone has is in as many runs as that side has: of so many runs those that have most of it count, whichever
+                // side they are of.
+                let most = base.min(sums.len() - base).max(1);
+                let of_most = |mut values: Vec<f64>| {
+                    values.sort_by(|a, b| b.total_cmp(a));
+                    mean(values.into_iter().take(2 * most))
+                };
+                let seen_share =
+                    of_most(sums.iter().zip(&totals).map(|(sum, all)| sum.value / all.value.max(1e-300)).collect());
+                let seen_samples = of_most(sums.iter().map(|sum| sum.samples).collect());
                 // What rises by the least that matters from nothing has half of it over both sides.
-                if share >= settings.min_absolute / 2.0 && samples >= LEAST_SAMPLES {
+                if seen_share >= settings.min_absolute / 2.0 && seen_samples >= LEAST_SAMPLES {
                     let facts = facts.clone();
                     table.lines.push(Line { function: Some(row as u32), part, facts, sums, share, samples });
                 } else if part == Part::Own && value(&sums) > 0.0 {
@@ -120,6 +133,11 @@ impl<'a> Table<'a> {
                     untested[1] += after;
                 }
             }
+        }
+        if table.lines.len() > MOST_LINES {
+            table.lines[1..].sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.facts.name.cmp(&b.facts.name)));
+            let left_out = table.lines.split_off(MOST_LINES);
+            table.untested += left_out.iter().filter(|line| line.part == Part::Own).count() as u32;
         }
         table.lines[1..]
             .sort_by(|a, b| (&a.facts.name, a.facts.kind, a.part).cmp(&(&b.facts.name, b.facts.kind, b.part)));

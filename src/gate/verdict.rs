@@ -1,7 +1,8 @@
 //! The verdict: regression, no change, or that nothing can be said.
 
 use super::causes::limits;
-use super::comparison::{Comparison, Level, Method, Outcome, Side, Verdict};
+use super::comparison::{Comparison, Level, Method, Outcome, Part, Side, Verdict};
+use super::settings::Scale;
 
 /// More runs than this a side are not proposed.
 const MOST_RUNS: f64 = 100.0;
@@ -29,7 +30,28 @@ pub(super) fn verdict(of: &Comparison) -> Verdict {
     let limit = limits(&of.total, settings).relative;
     let total = of.total.on(settings.scale);
     let has_regression = of.regressions().next().is_some();
-    let is_wide = total.high >= limit;
+    // What is no number is no pass either.
+    let is_wide = settings.scale != Scale::Share && (total.high >= limit || !total.high.is_finite());
+    let untested = of.untested_share[0].max(of.untested_share[1]);
+    if runs > 0 && !has_regression && (of.rows.is_empty() || untested >= 0.5) {
+        missing.push(format!(
+            "{:.0} % of the samples are in functions with too few of them to be tested",
+            untested * 100.0
+        ));
+    }
+    // Shares of everything say nothing: there what takes most is looked at.
+    let largest = of.rows.iter().filter(|row| row.part == Part::Own).max_by(|a, b| a.share.total_cmp(&b.share));
+    if let Some(row) = largest.filter(|_| settings.scale == Scale::Share && missing.is_empty() && !has_regression) {
+        let (high, limit) = (row.on(Scale::Share).high, limits(row, settings).relative);
+        if high >= limit || !high.is_finite() {
+            missing.push(format!(
+                "the share of {} may have grown by up to {:.1} %, and {:.1} % would matter",
+                row.function.name,
+                high * 100.0,
+                limit * 100.0
+            ));
+        }
+    }
     if missing.is_empty() && !has_regression && is_wide {
         missing.push(format!(
             "everything together may have grown by up to {:.1} %, and {:.1} % would matter",
@@ -42,7 +64,9 @@ pub(super) fn verdict(of: &Comparison) -> Verdict {
     let needed = (runs.max(1) as f64 * (half / (0.8 * limit.ln_1p())).powi(2)).ceil();
     let is_enough = (runs as u32) >= settings.runs && (!is_wide || has_regression);
     let needed = needed.max(f64::from(settings.runs));
-    let more_runs = (!is_enough && needed > runs as f64 && needed <= MOST_RUNS).then(|| needed as u32 - runs as u32);
+    let is_known = matches!(of.method, Method::OneRun { history_runs: 1.., .. });
+    let more_runs =
+        (!is_enough && !is_known && needed > runs as f64 && needed <= MOST_RUNS).then(|| needed as u32 - runs as u32);
     let outcome = match (missing.is_empty(), has_regression) {
         (false, _) => Outcome::Inconclusive,
         (true, true) => Outcome::Regression,

@@ -228,7 +228,7 @@ impl Page<'_> {
                 code(&run.label, 60),
                 grouped(run.samples),
                 words::plain(run.work),
-                run.order.map_or_else(String::new, |order| (order + 1).to_string()),
+                run.order.map_or_else(String::new, |order| (u64::from(order) + 1).to_string()),
                 if run.started_unix == 0 { String::new() } else { utc(run.started_unix) },
                 grouped(run.lost),
                 words::share(run.truncated),
