@@ -117,9 +117,25 @@ impl Runs {
             // What it cost to read them is another thing each time.
             (side.stats.own_cpu, side.stats.peak_rss_bytes) = (Duration::ZERO, 0);
         }
+        for (side, profile) in [Side::Base, Side::New].into_iter().zip([&mut base, &mut new]) {
+            let of: Vec<&str> =
+                self.runs.iter().filter(|run| run.side == side).map(|run| &run.facts.target[..]).collect();
+            if let Some(name) = name_of(&of) {
+                profile.stats.target = name;
+            }
+        }
         pair_processes(&base, &mut new);
         Some([base, new])
     }
+}
+
+/// What several recordings of files are called together: their folder. Nothing if they have none in common, or are one.
+fn name_of(targets: &[&str]) -> Option<String> {
+    let folder = |target: &str| target.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    let first = folder(targets.first()?)?;
+    let is_of_files = targets.windows(2).any(|two| two[0] != two[1]);
+    let is_one = targets.iter().all(|target| folder(target).as_ref() == Some(&first));
+    (is_of_files && is_one).then(|| format!("{first}/ ({} runs)", targets.len()))
 }
 
 /// Gives the processes of `new` whose name is not in `base` the name of the one there which is not in `new`, if there is one each.
