@@ -93,11 +93,13 @@ pub(super) fn decide(
             (Part::Everything, Rise::Likely) => Fate::Suspect,
             // Callers are looked at when all causes are known.
             (Part::Inclusive, _) => continue,
-            (Part::Own, rise) => match look.offset(at, rows, judged) {
+            (Part::Own, rise) => match look.offset(at, rows, judged).or_else(|| look.offset_of_whole(at, rows, judged))
+            {
                 Some(of) => {
-                    moved.push(of);
-                    fallen.push((moved.len() - 1, moved[moved.len() - 1].from.clone()));
-                    Fate::Moved(moved.len() - 1)
+                    let from = of.from.clone();
+                    let place = place(&mut moved, of);
+                    fallen.push((place, from));
+                    Fate::Moved(place)
                 }
                 None => accepted(row, settings).unwrap_or(failed(rise)),
             },
@@ -114,6 +116,15 @@ pub(super) fn decide(
         }
     }
     moved
+}
+
+/// The place of a move in the list; a function itself and with all that it calls can be one.
+fn place(moved: &mut Vec<Moved>, of: Moved) -> usize {
+    let is_same = |known: &Moved| known.to == of.to && known.within == of.within;
+    moved.iter().position(is_same).unwrap_or_else(|| {
+        moved.push(of);
+        moved.len() - 1
+    })
 }
 
 fn failed(rise: Rise) -> Fate {
@@ -178,8 +189,7 @@ fn callers(
                 true => Fate::Suspect,
             }
         } else if let Some(of) = look.offset(at, rows, judged) {
-            moved.push(of);
-            Fate::Moved(moved.len() - 1)
+            Fate::Moved(place(moved, of))
         } else {
             accepted(&rows[at], settings).unwrap_or(failed(rises[at]))
         };
@@ -384,6 +394,15 @@ impl<'a> Look<'a> {
             }
         }
         None
+    }
+
+    /// The same of all that a function calls, if it came from nothing: what it took itself came with it.
+    fn offset_of_whole(&mut self, at: usize, rows: &[Row], judged: &Judged) -> Option<Moved> {
+        let lines = &self.table.lines;
+        let is_whole =
+            |other: &usize| lines[*other].part == Part::Inclusive && lines[*other].function == lines[at].function;
+        let whole = (1..rows.len()).find(is_whole).filter(|_| rows[at].base == 0.0)?;
+        self.offset(whole, rows, judged)
     }
 
     /// The functions below `caller` that fell by a tenth of `rise` at least, those that fell most first.
