@@ -226,7 +226,7 @@ fn what_is_stopped_keeps_whole_pairs() {
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let output = finish(Ok(child));
     let said = stderr(&output);
-    assert_eq!(status(&output), 3, "{said}");
+    assert_eq!(status(&output), 2, "{said}");
     assert_eq!(count("base"), count("new"));
     assert!(said.contains(&format!("stopped: {} runs of each, of 900", count("base"))), "{said}");
     assert!(stdout(&output).contains("it was stopped after"), "{}", stdout(&output));

@@ -53,7 +53,7 @@ impl Work {
                     stdout:requests, stderr:requests";
         let number = |text: &str| {
             let number: f64 = text.trim().parse().map_err(|_| hint.to_owned())?;
-            match number >= 1.0 / MOST && number <= MOST {
+            match (1.0 / MOST..=MOST).contains(&number) {
                 true => Ok(number),
                 false => Err("units of work are more than 0, and less than 1e18".to_owned()),
             }

@@ -53,7 +53,7 @@ fn what_is_chance_is_grey_and_the_verdict_is_said() {
             assert_eq!(fill(name), json!([0xe4, 0xe4, 0xe8]), "{name}");
         }
         // More is orange, less is blue; half as sure has less colour.
-        let [crc, hash, render] = ["crc", "hash", "render"].map(|name| fill(name));
+        let [crc, hash, render] = ["crc", "hash", "render"].map(fill);
         let spread = |of: &Value| of[0].as_i64().unwrap() - of[2].as_i64().unwrap();
         assert!(spread(&crc) > 30 && spread(&hash) < -30, "{crc} {hash}");
         assert!(spread(&render) > 0 && spread(&render) * 2 < spread(&crc), "{render} {crc}");

@@ -203,7 +203,7 @@ pub fn compared_as(names: &dyn Fn(&str) -> String) -> Compared {
             from: vec!["parse".into()],
             within: "handle".into(),
             rise: 18.0 * period,
-            rest: -1.0 * period,
+            rest: -period,
         }],
         renamed: Vec::new(),
         robust_factor: FACTOR,
