@@ -26,8 +26,10 @@ const ERROR_GOAL: f64 = 0.03;
 /// Nanoseconds of error of one wait.
 const ERROR_OF_A_WAIT: f64 = 1e6;
 
-/// Nanoseconds of one wait that a thread is on its way off the CPU and back: it counts them, and they are no wait. Measured with
-/// `perf sched record` beside: 18 to 25 us.
+/// Nanoseconds of one wait that the kernel counts as its thread's time on the CPU, and that are none: the thread is on its way off
+/// it, or the CPU on its way out of idling. A thread that wakes up on an idle CPU is on it, for `sched_info` and its CPU clock, from
+/// the wake-up on, as the clock of the run queue is not read again until the switch (`rq_clock_skip_update` in kernel/sched/core.c);
+/// the tracepoint is at the switch. Measured: 14 to 25 us, the same with `perf sched record` beside.
 const ERROR_OF_A_SWITCH: f64 = 5e4;
 
 /// Nanoseconds of error of one wait by perf events: the kernel copies the stack after it has stopped the thread's clock.
@@ -290,25 +292,27 @@ fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
             thread.runnable as f64 / 1e6,
             perf.unwrap_or_default().runnable as f64 / 1e6,
         );
-        let mut compare = |what: &str, ours: u64, theirs: u64, room: f64| {
-            if (ours as f64 - theirs as f64).abs() > room {
+        let mut compare = |what: &str, ours: u64, theirs: u64, room: f64, more: f64| {
+            let error = ours as f64 - theirs as f64;
+            if error < -room || error > room + more {
                 wrong.push(format!("{}: {what}: {ours} ns for {theirs} ns", thread.name));
             }
         };
         // Perf events copy a stack at each switch, when the thread's clock has stopped.
         let goal = if run.is_by_bpf { THREAD_GOAL } else { 2.0 * THREAD_GOAL };
         let room = thread.off as f64 * goal + FIRST_WAIT + run.stolen;
-        compare("itself", off, thread.off, room);
+        let switches = thread.times as f64 * ERROR_OF_A_SWITCH;
+        compare("itself", off, thread.off, room, switches);
         // The kernel's own count of it. Of what is short, a hundredth of the thread's time is room enough.
         if run.is_by_bpf {
-            compare("schedstat", runnable, thread.runnable, room.max(thread.runnable as f64 * ERROR_GOAL));
+            compare("schedstat", runnable, thread.runnable, room.max(thread.runnable as f64 * ERROR_GOAL), switches);
         }
         if let Some(perf) = perf.filter(|_| thread.name != "off_cpu") {
             // On a busy machine perf loses switches: it then takes waits for time on the CPU, or has less than the thread's life.
             let on = thread.lived.saturating_sub(thread.off) as f64;
             let has_all = (perf.off + perf.on) as f64 >= 0.98 * thread.lived as f64;
             if has_all && perf.on as f64 <= 1.05 * on + FIRST_WAIT + run.stolen {
-                compare("perf sched timehist", off, perf.off, perf.off as f64 * goal + FIRST_WAIT + run.stolen);
+                compare("perf sched timehist", off, perf.off, perf.off as f64 * goal + FIRST_WAIT + run.stolen, 0.0);
                 compared += 1;
             }
             sums[2] += perf.off;

@@ -30,6 +30,8 @@ pub struct Thread {
     pub runnable: u64,
     /// Nanoseconds from its begin to its end.
     pub lived: u64,
+    /// How often it blocked.
+    pub times: u64,
 }
 
 /// All that the program printed.
@@ -65,6 +67,7 @@ impl Planted {
                     off: number(3),
                     runnable: number(4),
                     lived: number(5),
+                    times: number(6),
                 }),
                 "NONE" => planted.missing.push(words[1..].join(" ")),
                 _ => panic!("the program printed {line:?}"),
