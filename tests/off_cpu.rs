@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use common::account::{self, Account};
 use common::folded::{Folded, Row};
-use common::planted::{Place, Planted, Wait, of_thread};
+use common::planted::{Place, Planted, Thread, Wait, of_thread};
 use common::run::{self, Recording, Target, can_bpf};
 use common::summary::Summary;
 use common::{held, programs, skip};
@@ -41,8 +41,13 @@ const WAKER_GOAL: f64 = 0.99;
 /// The error of sums by thread.
 const THREAD_GOAL: f64 = 0.01;
 
-/// Nanoseconds from a thread's creation until it began to count: neither it nor perf has that wait for a CPU.
+/// Nanoseconds of error of what a thread says that it did before it began to count: its first wait for a CPU, which neither it nor perf has.
 const FIRST_WAIT: f64 = 5e6;
+
+/// Room for what a thread did before it began to count, in nanoseconds.
+fn first_wait(thread: &Thread) -> f64 {
+    FIRST_WAIT + thread.before as f64
+}
 
 /// Recordings that are judged by time, one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -307,7 +312,8 @@ fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
         };
         // Perf events copy a stack at each switch, when the thread's clock has stopped.
         let goal = if run.is_by_bpf { THREAD_GOAL } else { 2.0 * THREAD_GOAL };
-        let room = thread.off as f64 * goal + FIRST_WAIT + run.stolen;
+        let first = first_wait(thread);
+        let room = thread.off as f64 * goal + first + run.stolen;
         let switches = thread.times as f64 * ERROR_OF_A_SWITCH;
         compare("itself", off, thread.off, room, switches);
         // The kernel's own count of it. Of what is short, a hundredth of the thread's time is room enough.
@@ -318,8 +324,8 @@ fn sums_by_thread_agree_with_the_kernel_and_with_perf() {
             // On a busy machine perf loses switches: it then takes waits for time on the CPU, or has less than the thread's life.
             let on = thread.lived.saturating_sub(thread.off) as f64;
             let has_all = (perf.off + perf.on) as f64 >= 0.98 * thread.lived as f64;
-            if has_all && perf.on as f64 <= 1.05 * on + FIRST_WAIT + run.stolen {
-                compare("perf sched timehist", off, perf.off, perf.off as f64 * goal + FIRST_WAIT + run.stolen, 0.0);
+            if has_all && perf.on as f64 <= 1.05 * on + first + run.stolen {
+                compare("perf sched timehist", off, perf.off, perf.off as f64 * goal + first + run.stolen, 0.0);
                 compared += 1;
             }
             sums[2] += perf.off;
@@ -358,7 +364,7 @@ fn wall_is_time_on_and_off_the_cpu() {
         let ours = of_thread(&recording.folded, thread.tid, |_| true);
         let share = ours as f64 / thread.lived as f64 - 1.0;
         println!("{:16} {:10.3} ms, {:+.2} %", thread.name, thread.lived as f64 / 1e6, share * 100.0);
-        if (ours as f64 - thread.lived as f64).abs() > THREAD_GOAL * thread.lived as f64 + FIRST_WAIT {
+        if (ours as f64 - thread.lived as f64).abs() > THREAD_GOAL * thread.lived as f64 + first_wait(thread) {
             wrong.push(format!("{}: {ours} ns of {} ns", thread.name, thread.lived));
         }
     }

@@ -21,7 +21,7 @@
  *
  * Prints:
  *   THREAD <name> <tid> <nanoseconds off the CPU, blocked or not> <nanoseconds of them that it waited for a CPU> <nanoseconds lived>
- *          <how often it blocked>
+ *          <how often it blocked> <nanoseconds on the CPU, or waiting for it, before it began to count>
  *   TRUTH <path> <nanoseconds blocked> <how often>
  *   RUNNABLE <path> <nanoseconds waited for a CPU>
  *   WAKER <path> <name of the thread that ended the waits, or [interrupt]>
@@ -133,7 +133,7 @@ PATH(nap_right, INTERRUPT, result = twins(8, 9000))
 static struct ended {
     char name[16];
     int tid;
-    u64 off, runnable, lived, blocked_times;
+    u64 off, runnable, lived, blocked_times, before;
 } ended[64];
 static unsigned ended_count;
 static pthread_mutex_t ended_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -158,6 +158,7 @@ static void end_thread(const char *name) {
         one->off = one->lived - (now.cpu - at_begin.cpu);
         one->runnable = now.runnable - at_begin.runnable;
         one->blocked_times = now.blocked_times - at_begin.blocked_times;
+        one->before = at_begin.cpu + at_begin.runnable;
     }
     pthread_mutex_unlock(&ended_lock);
     close(schedstat);
@@ -546,9 +547,9 @@ int main(int argc, char **argv) {
     if (!known) return fprintf(stderr, "no such mode: %s\n", argv[1]), 2;
     end_thread("off_cpu");
     for (unsigned at = 0; at < ended_count; at++)
-        printf("THREAD %s %d %llu %llu %llu %llu\n", ended[at].name, ended[at].tid, (unsigned long long)ended[at].off,
+        printf("THREAD %s %d %llu %llu %llu %llu %llu\n", ended[at].name, ended[at].tid, (unsigned long long)ended[at].off,
                (unsigned long long)ended[at].runnable, (unsigned long long)ended[at].lived,
-               (unsigned long long)ended[at].blocked_times);
+               (unsigned long long)ended[at].blocked_times, (unsigned long long)ended[at].before);
     for (unsigned at = 0; at < sizeof places / sizeof *places; at++) {
         const struct place *place = places[at];
         if (!place->is_used) continue;

@@ -32,6 +32,8 @@ pub struct Thread {
     pub lived: u64,
     /// How often it blocked.
     pub times: u64,
+    /// Nanoseconds that it was on a CPU, or waited for one, before its begin.
+    pub before: u64,
 }
 
 /// All that the program printed.
@@ -68,6 +70,7 @@ impl Planted {
                     runnable: number(4),
                     lived: number(5),
                     times: number(6),
+                    before: number(7),
                 }),
                 "NONE" => planted.missing.push(words[1..].join(" ")),
                 _ => panic!("the program printed {line:?}"),
