@@ -61,6 +61,9 @@ struct Ended {
     samples: u64,
 }
 
+/// No node of a tree: what is put aside has one in the end, if there is any.
+const ASIDE: u32 = u32::MAX;
+
 /// The union of the call trees of several runs, without their processes and threads: those have other names on either side, and the
 /// functions are the same.
 #[derive(Clone, Debug, Default)]
@@ -73,16 +76,22 @@ pub struct RunTree {
     pub nodes: Vec<RunNode>,
     runs: Vec<Vec<Ended>>,
     children: FxHashMap<(u32, StringId, FrameKind), u32>,
+    /// Where what is put aside has ended, if there is any.
+    aside: Option<u32>,
     rows: FxHashMap<(StringId, FrameKind), u32>,
 }
 
 impl RunTree {
     /// Adds a run: the tree of its profile. Runs are numbered from 0. Where functions stand is said of preferred runs, if they have them.
-    pub fn add(&mut self, tree: &CallTree, profile: &Profile, is_preferred: bool) {
+    /// What is below functions of names that are `put_aside` is in [`RunTree::aside`], and in none of the functions.
+    pub fn add(&mut self, tree: &CallTree, profile: &Profile, is_preferred: bool, put_aside: impl Fn(&str) -> bool) {
         if self.nodes.is_empty() {
             self.nodes.push(RunNode { parent: 0, function: 0, own: 0, is_outermost: true });
         }
         let mut ended = Vec::new();
+        let mut aside = Ended { node: ASIDE, value: 0, samples: 0 };
+        // Of the names of the tree.
+        let mut is_aside: Vec<Option<bool>> = vec![None; tree.names.count()];
         let mut names: Vec<Option<StringId>> = vec![None; tree.names.count()];
         // Of the tree's nodes and rows of functions those here.
         let mut at = vec![0; tree.nodes.len()];
@@ -96,6 +105,14 @@ impl RunTree {
                 }
                 let parent = at[node.parent as usize];
                 let ends = node.self_value > 0 || node.self_samples > 0;
+                let mut is_entry =
+                    || *is_aside[node.name.index()].get_or_insert_with(|| put_aside(tree.names.get(node.name)));
+                if parent == ASIDE || is_entry() {
+                    at[id] = ASIDE;
+                    aside.value = aside.value.saturating_add(node.self_value);
+                    aside.samples = aside.samples.saturating_add(node.self_samples);
+                    continue;
+                }
                 if node.kind == FrameKind::Task && !ends {
                     at[id] = parent;
                     continue;
@@ -116,7 +133,29 @@ impl RunTree {
                 ended.push(Ended { node: at[id], value: node.self_value, samples: node.self_samples });
             }
         }
+        if aside.value > 0 || aside.samples > 0 {
+            ended.push(Ended { node: self.aside_node(), ..aside });
+        }
         self.runs.push(ended);
+    }
+
+    /// The node of what is put aside, below the root.
+    fn aside_node(&mut self) -> u32 {
+        if let Some(known) = self.aside {
+            return known;
+        }
+        let (name, empty) = (self.names.intern("[interrupt]"), self.names.intern(""));
+        let (function, node) = (self.functions.len() as u32, self.nodes.len() as u32);
+        let (kind, module, file) = (FrameKind::Note, empty, empty);
+        self.functions.push(RunFunction { name, kind, module, file, line: 0, is_preferred: false });
+        self.nodes.push(RunNode { parent: 0, function, own: function, is_outermost: true });
+        self.aside = Some(node);
+        node
+    }
+
+    /// The function, a row of [`RunTree::functions`], that stands for what is put aside, if there is any.
+    pub fn aside(&self) -> Option<u32> {
+        self.aside.map(|node| self.nodes[node as usize].function)
     }
 
     fn name(&mut self, tree: &CallTree, name: StringId, known: &mut [Option<StringId>]) -> StringId {
@@ -220,7 +259,7 @@ mod tests {
         let mut tree = RunTree::default();
         for lines in [["old;main;a;b 3", "old;main;b;b 2"], ["new;main;c 4", "new;main;a;b 1"]] {
             let profile = profile(&lines);
-            tree.add(&CallTree::build(&profile, &View::default()), &profile, false);
+            tree.add(&CallTree::build(&profile, &View::default()), &profile, false, |_| false);
         }
         assert_eq!(tree.run_count(), 2);
         let name = |row: usize| tree.names.get(tree.functions[row].name).to_owned();
@@ -239,6 +278,23 @@ mod tests {
             ("main", (0.0, 5.0), (0.0, 5.0)),
         ];
         assert_eq!(rows, expected.map(|(name, base, new)| (name.to_owned(), base, new)));
+        assert_eq!((tree.total(0).samples, tree.total(1).samples), (5.0, 5.0));
+    }
+    #[test]
+    fn what_is_put_aside_is_in_the_total_alone() {
+        let mut tree = RunTree::default();
+        for lines in [["p;main;a;irq;a;timer 3", "p;main;a 2"], ["p;main;b;irq 4", "p;irq;timer 1"]] {
+            let profile = profile(&lines);
+            tree.add(&CallTree::build(&profile, &View::default()), &profile, false, |name| name == "irq");
+        }
+        let row_of = |name: &str| tree.functions.iter().position(|of| tree.names.get(of.name) == name).unwrap();
+        let of = |run: usize, name: &str| {
+            let (own, inclusive) = tree.sums(run);
+            (own[row_of(name)].samples, inclusive[row_of(name)].samples)
+        };
+        assert_eq!(tree.aside(), Some(row_of("[interrupt]") as u32));
+        assert_eq!((of(0, "[interrupt]"), of(1, "[interrupt]")), ((3.0, 3.0), (5.0, 5.0)));
+        assert_eq!((of(0, "a"), of(0, "main"), of(1, "main")), ((2.0, 2.0), (0.0, 2.0), (0.0, 0.0)));
         assert_eq!((tree.total(0).samples, tree.total(1).samples), (5.0, 5.0));
     }
 }

@@ -11,6 +11,9 @@ const POINTS: f64 = 0.05;
 /// Share of samples that may be lost before it is warned of.
 const LOST: f64 = 0.001;
 
+/// Points by which shares of interrupts may differ.
+const INTERRUPTS: f64 = 0.01;
+
 /// All findings, those that matter most first.
 pub(super) fn checks(table: &Table<'_>, tree: &RunTree, settings: &Settings) -> Vec<Check> {
     let mut found = Found { checks: Vec::new(), table, tree };
@@ -25,6 +28,7 @@ pub(super) fn checks(table: &Table<'_>, tree: &RunTree, settings: &Settings) -> 
     found.lost();
     found.order(settings);
     found.copies();
+    found.interrupts();
     let mut checks = found.checks;
     checks.sort_by_key(|check| std::cmp::Reverse(check.level));
     checks
@@ -49,6 +53,24 @@ struct Found<'a> {
 impl Found<'_> {
     fn add(&mut self, level: Level, what: &'static str, text: String) {
         self.checks.push(Check { level, what, text });
+    }
+
+    /// What ran in interrupts is said, for it is in everything together and in no row.
+    fn interrupts(&mut self) {
+        let Some(row) = self.tree.aside() else { return };
+        let [base, new] = [Side::Base, Side::New].map(|side| {
+            let runs = self.table.runs.iter().filter(|run| run.side == side);
+            let sums = runs.map(|run| (self.tree.sums(run.row).0[row as usize].value, self.tree.total(run.row).value));
+            let (own, all) = sums.fold((0.0, 0.0), |(own, all), sum| (own + sum.0, all + sum.1));
+            if all > 0.0 { own / all } else { 0.0 }
+        });
+        let level = if (new - base).abs() >= INTERRUPTS { Level::Warning } else { Level::Note };
+        let text = format!(
+            "{:.1} % and {:.1} % were spent in interrupts of the machine: no function has them, everything together does (--match -interrupts leaves them where they came)",
+            100.0 * base,
+            100.0 * new,
+        );
+        self.add(level, "interrupts", text);
     }
 
     fn facts(&self, side: Side) -> impl Iterator<Item = &RunFacts> {

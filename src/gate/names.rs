@@ -15,6 +15,10 @@
 //! | `anonymous` | the ways to write an anonymous namespace | `_GLOBAL__N_1`, `{anonymous}` |
 //! | `address` | addresses without a name: all of a module are one | nobody |
 //! | `generics` (`loose` only) | parameters in `<..>` and `(..)` | |
+//!
+//! One more is not about names: `interrupts` puts aside what ran in interrupts of the machine, on whose stack they ever came
+//! ([`is_interrupt`]). Whether a timer fires in this function or in the next is no property of the program: the two false alarms of 320
+//! comparisons of the same with the same were the kernel's way out of the very interrupt that took the samples, while other work ran.
 
 use rustc_hash::FxHashMap;
 
@@ -43,11 +47,13 @@ pub enum Step {
     Address,
     /// Template and generic parameters.
     Generics,
+    /// What ran in interrupts.
+    Interrupts,
 }
 
 impl Step {
     /// All, in the order in which they are done.
-    pub const ALL: [Step; 10] = [
+    pub const ALL: [Step; 11] = [
         Step::Plt,
         Step::Version,
         Step::Llvm,
@@ -58,6 +64,7 @@ impl Step {
         Step::Anonymous,
         Step::Generics,
         Step::Address,
+        Step::Interrupts,
     ];
 
     /// As it is typed.
@@ -73,6 +80,7 @@ impl Step {
             Step::Anonymous => "anonymous",
             Step::Address => "address",
             Step::Generics => "generics",
+            Step::Interrupts => "interrupts",
         }
     }
 }
@@ -171,6 +179,11 @@ impl Normaliser {
         counts.filter(|(_, count)| *count > 0).collect()
     }
 
+    /// Whether what ran in interrupts is put aside.
+    pub fn puts_interrupts_aside(&self) -> bool {
+        self.matching.has(Step::Interrupts)
+    }
+
     /// Changes the names of all functions of `profile`.
     pub fn apply(&mut self, profile: &mut Profile) {
         let mut changed: FxHashMap<StringId, StringId> = FxHashMap::default();
@@ -236,6 +249,35 @@ impl Normaliser {
     }
 }
 
+/// Whether a function of this name is how the kernel enters an interrupt: on x86 what `DECLARE_IDTENTRY_SYSVEC` and
+/// `DECLARE_IDTENTRY_IRQ` make (arch/x86/include/asm/idtentry.h; before Linux 5.8 the names in arch/x86/entry/entry_64.S), on arm64 the
+/// vectors of arch/arm64/kernel/entry.S. Faults and system calls are the program's own.
+pub(super) fn is_interrupt(name: &str) -> bool {
+    const NAMES: [&str; 20] = [
+        "asm_common_interrupt",
+        "asm_spurious_interrupt",
+        "common_interrupt",
+        "ret_from_intr",
+        "apic_timer_interrupt",
+        "reschedule_interrupt",
+        "call_function_interrupt",
+        "call_function_single_interrupt",
+        "irq_work_interrupt",
+        "x86_platform_ipi",
+        "thermal_interrupt",
+        "threshold_interrupt",
+        "hyperv_callback_vector",
+        "xen_hvm_callback_vector",
+        "el0_irq",
+        "el1_irq",
+        "el0_irq_naked",
+        "el0t_64_irq",
+        "el0t_32_irq",
+        "el1h_64_irq",
+    ];
+    name.starts_with("asm_sysvec_") || NAMES.contains(&name)
+}
+
 fn is_code(kind: FrameKind) -> bool {
     matches!(kind, FrameKind::User | FrameKind::Kernel | FrameKind::Inlined | FrameKind::Jit)
 }
@@ -275,6 +317,8 @@ fn without(step: Step, name: &str) -> Option<String> {
         }
         Step::Address => address(name)?,
         Step::Generics => without_parameters(name)?,
+        // Of stacks, not of names.
+        Step::Interrupts => return None,
     };
     (changed != name).then_some(changed)
 }

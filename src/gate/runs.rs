@@ -7,11 +7,11 @@ use rustc_hash::FxHashMap;
 use super::compare;
 use super::comparison::{Comparison, RunFacts, Side};
 use super::math::median;
-use super::names::{Matching, Normaliser};
+use super::names::{Matching, Normaliser, is_interrupt};
 use super::noise::Noise;
 use super::settings::Settings;
 use crate::analyze::{CallTree, RunTree, View};
-use crate::model::{FrameKey, ImageKind, Merger, Profile, Unit};
+use crate::model::{FrameKey, FrameKind, ImageKind, Merger, Profile, Unit};
 
 /// One run.
 #[derive(Debug)]
@@ -77,7 +77,10 @@ impl Runs {
         let unit = profile.events.get(profile.main.index()).map_or(Unit::Count, |event| event.unit);
         let dispersion = dispersion(&profile);
         self.names.apply(&mut profile);
-        self.tree.add(&CallTree::build(&profile, &View::default()), &profile, side == Side::New);
+        // A thread that was preempted waits in an interrupt, and that is told apart by where it waits.
+        let puts_aside = self.names.puts_interrupts_aside() && !has_waits(&profile);
+        let put_aside = |name: &str| puts_aside && is_interrupt(name);
+        self.tree.add(&CallTree::build(&profile, &View::default()), &profile, side == Side::New, put_aside);
         self.runs.push(Run { side, facts, row: self.tree.run_count() - 1, unit, series, dispersion });
         if let Some(merged) = &mut self.merged {
             let facts = &self.runs[self.runs.len() - 1].facts;
@@ -127,6 +130,12 @@ impl Runs {
         pair_processes(&base, &mut new);
         Some([base, new])
     }
+}
+
+/// Whether there is time off the CPU in it.
+fn has_waits(profile: &Profile) -> bool {
+    let is_wait = |key: &FrameKey| matches!(key, FrameKey::Name { kind: FrameKind::OffCpu, .. });
+    profile.frames.iter().any(|frame| is_wait(&frame.key))
 }
 
 /// What several recordings of files are called together: their folder. Nothing if they have none in common, or are one.

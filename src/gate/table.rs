@@ -93,6 +93,10 @@ impl<'a> Table<'a> {
             [sum(&totals[..base]), sum(&totals[base..])]
         };
         for (row, function) in tree.functions.iter().enumerate() {
+            // In none of the functions, and not of the program.
+            if tree.aside() == Some(row as u32) {
+                continue;
+            }
             let is_note = matches!(function.kind, FrameKind::Note | FrameKind::Task | FrameKind::OffCpu);
             let facts = facts(tree, function);
             let of = |sums: &[Vec<Sum>]| -> Vec<Sum> { sums.iter().map(|of_run| of_run[row]).collect() };
