@@ -6,6 +6,7 @@
 //!
 //! `--same N`, `--planted N`, `--layouts N`, `--drifts N` say how many runs there are to be (of a side, or blocks), and `--only TEXT`
 //! leaves out cells without this text in their names. A pool that has fewer is filled up, one that has more stays as it is.
+//! `--margin SHARE` is that of the gate.
 //!
 //! The programs are described in `testdata/gate/README.md`.
 
@@ -49,13 +50,14 @@ fn main() -> ExitCode {
     }
 }
 
-const USAGE: &str = "usage: validate [record|evaluate] [--pool DIR] [--short] [--same N] [--planted N] [--layouts N] [--drifts N] [--only TEXT]";
+const USAGE: &str = "usage: validate [record|evaluate] [--pool DIR] [--short] [--same N] [--planted N] [--layouts N] [--drifts N] [--only TEXT] [--margin SHARE]";
 
 /// What is asked for.
 struct Asked {
     size: Size,
     folder: PathBuf,
     only: String,
+    margin: f64,
     records: bool,
     evaluates: bool,
 }
@@ -68,6 +70,7 @@ fn asked(arguments: &[String]) -> Option<Asked> {
         size: if is_short { Size::SHORT } else { Size::LONG },
         folder: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(usual),
         only: String::new(),
+        margin: 0.0,
         records: true,
         evaluates: true,
     };
@@ -82,6 +85,7 @@ fn asked(arguments: &[String]) -> Option<Asked> {
             "--planted" => asked.size.planted = number()?,
             "--layouts" => asked.size.layouts = number()?,
             "--drifts" => asked.size.drifts = number()?,
+            "--margin" => asked.margin = rest.next()?.parse().ok()?,
             "--only" => asked.only = rest.next()?.clone(),
             "--pool" => asked.folder = PathBuf::from(rest.next()?),
             _ => return None,
@@ -101,7 +105,7 @@ fn run(asked: &Asked) -> std::io::Result<()> {
     }
     if asked.evaluates {
         println!("{}\n{}", heading(&pool), table::summary(&pool));
-        let settings = Settings::default();
+        let settings = Settings { margin: asked.margin, ..Settings::default() };
         let evaluate = |base: &[&Run], new: &[&Run]| gate::evaluate(&settings, base, new);
         print_gate("profile diff --gate, alpha 1 %", &pool, &cells, &evaluate);
         print_gate("a share of 0.5 % or more that grew by 10 %, for comparison", &pool, &cells, &naive::evaluate);

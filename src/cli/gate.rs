@@ -41,6 +41,9 @@ pub struct GateArgs {
     /// And this much of all that the base takes [default: 0.2%]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Gate")]
     pub min_absolute: Option<f64>,
+    /// What a rise has to be surely more than, for builds whose code may just be placed otherwise: 1% [default: 0%, surely a rise]
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Gate")]
+    pub margin: Option<f64>,
     /// By how much everything together may grow [default: as --min-relative]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Gate")]
     pub max_total: Option<f64>,
@@ -117,7 +120,7 @@ impl GateArgs {
     pub fn is_asked_for(&self, format: Format) -> bool {
         let is_of_runs = matches!(format, Format::Md | Format::Junit | Format::Sarif);
         let is_demanded =
-            [self.alpha, self.min_relative, self.min_absolute, self.max_total].iter().any(Option::is_some)
+            [self.alpha, self.min_relative, self.min_absolute, self.margin, self.max_total].iter().any(Option::is_some)
                 || (self.runs.is_some() || self.scale.is_some() || self.config.is_some() || self.history.is_some());
         self.gate || self.explain.is_some() || is_of_runs || is_demanded || !self.reports.reports.is_empty()
     }
@@ -129,6 +132,7 @@ impl GateArgs {
         given(self.alpha, &mut settings.alpha);
         given(self.min_relative, &mut settings.min_relative);
         given(self.min_absolute, &mut settings.min_absolute);
+        given(self.margin, &mut settings.margin);
         settings.total_max = self.max_total.or(settings.total_max);
         settings.runs = self.runs.unwrap_or(settings.runs);
         settings.seed = self.seed.unwrap_or(settings.seed);

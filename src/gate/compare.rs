@@ -84,25 +84,33 @@ pub(super) struct Judged {
     pub critical: f64,
     /// What variances are moderated with on the gate's scale.
     pub prior: Prior,
+    /// What a rise has to be more than, in the logarithm.
+    pub margin: f64,
 }
 
 impl Judged {
     /// What a further row is on the gate's scale, of these sums.
     pub fn seen(&self, table: &Table<'_>, sums: &[Sum], settings: &Settings) -> Seen {
         let logs = table.logarithms_of(sums, settings.scale);
-        match self.method {
+        let seen = match self.method {
             Method::OneRun { noise, .. } => one_run_seen(table, &logs, sums, noise),
             Method::Relabelled { .. } | Method::Holm => {
                 let samples = mean(sums.iter().map(|sum| sum.samples));
                 Tests::new(&[(&logs, self.prior.variance(samples), self.prior.df)], table.base).seen()[0]
             }
-        }
+        };
+        beyond(&seen, self.margin)
     }
+}
+
+/// How surely a row has risen by more than `margin`, in the logarithm.
+fn beyond(seen: &Seen, margin: f64) -> Seen {
+    Seen { t: (seen.difference - margin) / seen.error, ..*seen }
 }
 
 fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Judged {
     let (runs, base) = (table.runs.len(), table.base);
-    let new = runs - base;
+    let (new, margin) = (runs - base, settings.margin.ln_1p());
     if base == 1 && new == 1 {
         return one_run(table, settings, history);
     }
@@ -133,10 +141,18 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
         let tests = Tests::new(&rows, base);
         let seen = tests.seen();
         let above = |row: usize, t: f64| t_above(t, tests.df(row));
-        let p = match &relabellings {
+        let mut p = match &relabellings {
             Some(ways) => tests.adjusted(ways),
             None => holm(&seen, above),
         };
+        if margin > 0.0 {
+            // The new runs less the margin: whether they have risen even so ("TREAT", McCarthy and Smyth 2009).
+            let beyond = match &relabellings {
+                Some(ways) => tests.less(margin).adjusted(ways),
+                None => holm(&seen.iter().map(|row| beyond(row, margin)).collect::<Vec<Seen>>(), above),
+            };
+            p.iter_mut().zip(beyond).for_each(|(p, beyond)| p.0 = beyond.0);
+        }
         if scale == settings.scale {
             (noise, used) = (prior.between.sqrt(), prior);
             errors = seen.iter().map(|row| row.error).collect();
@@ -161,7 +177,7 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
     let mut estimates = estimates.map(|estimates| with_nothing(estimates, table));
     // Shares of everything are 1.
     estimates[Scale::Share as usize][0] = Estimate { p: 1.0, p_less: 1.0, ..Estimate::default() };
-    Judged { method, noise, estimates, errors, df, critical, prior: used }
+    Judged { method, noise, estimates, errors, df, critical, prior: used, margin }
 }
 
 /// Of one side alone nothing can be said.
@@ -176,6 +192,7 @@ fn nothing(table: &Table<'_>) -> Judged {
         df: vec![f64::INFINITY; lines],
         critical: f64::INFINITY,
         prior: Prior { dispersion: 1.0, between: 0.0, df: 1.0 },
+        margin: 0.0,
     }
 }
 
@@ -238,6 +255,7 @@ fn holm(seen: &[Seen], above: impl Fn(usize, f64) -> f64) -> Vec<(f64, f64)> {
 /// One run a side: the variance of counting, and noise between runs that is known of a history or assumed.
 fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Judged {
     let noise = history.map_or(settings.assumed_noise, |noise| noise.deviation);
+    let margin = settings.margin.ln_1p();
     // Few runs do not know it well.
     let df = history.map_or(f64::INFINITY, |noise| f64::from(noise.runs.max(2) - 1));
     let mut errors = Vec::new();
@@ -248,7 +266,10 @@ fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> J
         if scale == settings.scale {
             errors = seen.iter().map(|row| row.error).collect();
         }
-        let p = holm(&seen, |_, t| t_above(t, df));
+        let falls = holm(&seen, |_, t| t_above(t, df));
+        let beyond: Vec<Seen> = seen.iter().map(|row| beyond(row, margin)).collect();
+        let rises = holm(&beyond, |_, t| t_above(t, df));
+        let p = rises.into_iter().zip(falls).map(|(rises, falls)| (rises.0, falls.1));
         let reach = t_quantile(0.025, df);
         seen.iter().zip(p).map(|(seen, p)| estimate(seen, reach, p)).collect()
     });
@@ -256,7 +277,7 @@ fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> J
     let estimates = estimates.map(|estimates| with_nothing(estimates, table));
     let prior = Prior { dispersion: 1.0, between: noise * noise, df: 1.0 };
     let method = Method::OneRun { noise, history_runs: history.map_or(0, |noise| noise.runs) };
-    Judged { method, noise, estimates, df: vec![df; errors.len()], errors, critical, prior }
+    Judged { method, noise, estimates, df: vec![df; errors.len()], errors, critical, prior, margin }
 }
 
 fn one_run_seen(table: &Table<'_>, logs: &[f64], sums: &[Sum], noise: f64) -> Seen {
@@ -300,7 +321,7 @@ fn row(table: &Table<'_>, line: &Line, at: usize, judged: &Judged, settings: &Se
 fn visible(row: &Row, judged: &Judged, at: usize, settings: &Settings) -> f64 {
     let error = judged.errors[at];
     let limits = causes::limits(row, settings);
-    let least = (judged.critical * error).max(limits.relative.ln_1p());
+    let least = (judged.margin + judged.critical * error).max(limits.relative.ln_1p());
     let relative = (least + t_quantile(1.0 - POWER, judged.df[at]) * error).exp_m1();
     if row.share > 0.0 { relative.max(limits.absolute / row.share) } else { relative }
 }

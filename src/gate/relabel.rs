@@ -110,6 +110,20 @@ impl Tests {
         Tests { centred, squares, prior: expected, df: rows.iter().map(|(.., df)| *df).collect(), runs, base }
     }
 
+    /// The same with `margin` taken from the logarithms of all new runs.
+    pub fn less(&self, margin: f64) -> Tests {
+        let mut tests = self.clone();
+        let ones = (self.runs - self.base) as f64;
+        for (row, squares) in tests.squares.iter_mut().enumerate() {
+            let logs = &mut tests.centred[row * self.runs..(row + 1) * self.runs];
+            for (run, log) in logs.iter_mut().enumerate() {
+                *log += margin * ones / self.runs as f64 - if run >= self.base { margin } else { 0.0 };
+            }
+            *squares = logs.iter().map(|log| log * log).sum();
+        }
+        tests
+    }
+
     pub fn count(&self) -> usize {
         self.squares.len()
     }
@@ -303,6 +317,25 @@ mod tests {
         assert!(rising[1..].iter().all(|p| p.0 > 0.01) && rising[0].1 == 1.0);
         let falling = p(&made(&mut random, 40, 10, -0.2));
         assert_eq!(falling[0].1, 1.0 / 252.0);
+    }
+
+    #[test]
+    fn a_margin_is_what_a_rise_has_to_be_more_than() {
+        let logs = [1.0, 2.0, 3.0, 3.0, 4.0, 5.0];
+        let tests = Tests::new(&[(&logs, 0.0, 0.0)], 3);
+        let less = tests.less(0.5).seen()[0];
+        assert!((less.difference - 1.5).abs() < 1e-12 && (less.error - tests.seen()[0].error).abs() < 1e-12);
+        // Of many comparisons in which all rise by 5 %, those that rise by more than 10 % are none, by more than nothing most.
+        let mut random = Random::new(9);
+        let (mut above_none, mut above_margin) = (0, 0);
+        for _ in 0..200 {
+            let logs = made(&mut random, 1, 16, 0.05);
+            let tests = Tests::new(&[(&logs[0][..], PRIOR.variance(2000.0), PRIOR.df)], 8);
+            let ways = Relabellings::new(16, 8, 1);
+            above_none += u32::from(tests.adjusted(&ways)[0].0 <= 0.05);
+            above_margin += u32::from(tests.less(0.1).adjusted(&ways)[0].0 <= 0.05);
+        }
+        assert!(above_none >= 150 && above_margin == 0, "{above_none} {above_margin}");
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub struct Settings {
     pub min_relative: f64,
     /// And at least this much of all that the base takes.
     pub min_absolute: f64,
+    /// What a rise has to be surely more than, relative: 0 asks only that it is surely a rise. Of two builds the same code may be placed
+    /// otherwise, and take some more time for that.
+    pub margin: f64,
     /// By how much the whole may grow; [`Settings::min_relative`] if not given.
     pub total_max: Option<f64>,
     /// What changes are gated on.
@@ -72,6 +75,7 @@ impl Default for Settings {
             warn_alpha: 0.05,
             min_relative: 0.03,
             min_absolute: 0.002,
+            margin: 0.0,
             total_max: None,
             scale: Scale::Work,
             runs: 5,

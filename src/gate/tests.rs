@@ -138,6 +138,42 @@ fn a_cause_is_named_and_its_callers_are_not() {
 }
 
 #[test]
+fn a_margin_passes_what_is_hardly_more() {
+    let (base, new) = (server(), with(server(), "main;handle;crc", 540.0));
+    let found = |margin: f64| {
+        let mut all = Runs::new(Matching::default(), false);
+        runs(&base, &new, 10, 4).into_iter().for_each(|(side, run)| all.add(side, run));
+        let of = all.compare(&Settings { margin, ..Settings::default() }, None);
+        let names: Vec<String> = of.regressions().map(|row| row.function.name.clone()).collect();
+        let crc = of.rows.iter().find(|row| row.function.name == "crc" && row.part == Part::Own).unwrap().clone();
+        (names, crc.on(Scale::Work).p, crc.visible)
+    };
+    let (none, some) = (found(0.0), found(0.05));
+    assert_eq!((none.0, some.0), (vec!["crc".to_owned()], vec![]));
+    assert!(none.1 < 0.001 && some.1 > 0.01 && some.2 > none.2 + 0.03, "{} {}, {} {}", none.1, some.1, none.2, some.2);
+}
+
+#[test]
+fn interrupts_are_nobodys_and_are_said() {
+    let of = |matching: &str| {
+        let mut all = Runs::new(Matching::parse(matching).unwrap(), false);
+        let irq = "main;handle;crc;asm_sysvec_apic_timer_interrupt;irqentry_exit_to_user_mode";
+        let (base, new) = (with(server(), irq, 40.0), with(server(), irq, 90.0));
+        runs(&base, &new, 6, 5).into_iter().for_each(|(side, run)| all.add(side, run));
+        all.compare(&Settings { total_max: Some(0.1), ..Settings::default() }, None)
+    };
+    let (aside, not) = (of("normal"), of("normal,-interrupts"));
+    let names = |of: &Comparison| of.regressions().map(|row| row.function.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&aside), Vec::<String>::new());
+    assert_eq!(names(&not), ["irqentry_exit_to_user_mode"]);
+    // Everything together has them all the same.
+    assert_eq!(aside.total.runs, not.total.runs);
+    let check = aside.checks.iter().find(|check| check.what == "interrupts").unwrap();
+    assert!(check.level == Level::Warning && check.text.starts_with("1."), "{check:?}");
+    assert!(!not.checks.iter().any(|check| check.what == "interrupts"));
+}
+
+#[test]
 fn many_small_rises_are_their_callers() {
     let mut costs = server();
     for path in &TAIL[..8] {

@@ -24,6 +24,7 @@ const WHOLE: &str = r#"
 alpha = 0.02
 warn-alpha = 0.1
 min-relative = 0
+margin = 0.01
 min-absolute = 1e-3
 total = { max = 0.02 }
 scale = "robust"
@@ -56,14 +57,14 @@ fn all_that_can_be_said_is_read() {
     assert_eq!((settings.alpha, settings.warn_alpha), (0.02, 0.1));
     assert_eq!((settings.min_relative, settings.min_absolute, settings.total_max), (0.0, 0.001, Some(0.02)));
     assert_eq!((settings.scale, settings.runs, settings.seed), (Scale::Robust, 8, 7));
-    assert_eq!((settings.is_design_strict, settings.assumed_noise), (false, 0.04));
+    assert_eq!((settings.is_design_strict, settings.assumed_noise, settings.margin), (false, 0.04, 0.01));
     assert_eq!(config.fail_on, Some(vec![FailOn::Regression, FailOn::Inconclusive]));
     let [codec, tests] = settings.rules.as_slice() else { panic!("{:?}", settings.rules) };
     assert_eq!(codec.which.to_string(), "function \"codec::**\", module \"libcodec*\"");
-    assert_eq!((codec.self_max, codec.inclusive_max, codec.ignore, codec.line), (Some(0.05), Some(0.03), false, 15));
-    assert_eq!((tests.ignore, tests.line), (true, 20));
+    assert_eq!((codec.self_max, codec.inclusive_max, codec.ignore, codec.line), (Some(0.05), Some(0.03), false, 16));
+    assert_eq!((tests.ignore, tests.line), (true, 21));
     let [allowed] = settings.allowed.as_slice() else { panic!("{:?}", settings.allowed) };
-    assert_eq!((allowed.up_to, allowed.until.to_string().as_str(), allowed.line), (0.15, "2026-12-31", 24));
+    assert_eq!((allowed.up_to, allowed.until.to_string().as_str(), allowed.line), (0.15, "2026-12-31", 25));
     assert_eq!(allowed.reason, "CVE fix, #812");
     assert_eq!(settings.config.as_deref(), Some(Path::new("profile.toml")));
 }

@@ -9,7 +9,7 @@
 //!  "method": {"name": "relabelled", "relabellings", "is_exact", "least_p"} | {"name": "holm"}
 //!            | {"name": "one run", "noise", "history_runs": 0 if it is assumed},
 //!  "noise": between runs, "robust_factor",
-//!  "settings": {"alpha", "warn_alpha", "min_relative", "min_absolute", "total_max": number or null, "scale", "runs", "seed",
+//!  "settings": {"alpha", "warn_alpha", "min_relative", "min_absolute", "margin", "total_max": number or null, "scale", "runs", "seed",
 //!               "is_design_strict", "assumed_noise", "config": path or null,
 //!               "rules": [{"function", "module", "file": pattern or null, "self_max", "inclusive_max": number or null, "ignore", "line"}],
 //!               "allowed": [{"function", "module", "file", "up_to", "until": "2026-12-31", "reason", "line"}]},
@@ -251,6 +251,7 @@ fn settings(settings: &Settings) -> Value {
         "warn_alpha": settings.warn_alpha,
         "min_relative": settings.min_relative,
         "min_absolute": settings.min_absolute,
+        "margin": settings.margin,
         "total_max": settings.total_max,
         "scale": settings.scale.name(),
         "runs": settings.runs,
