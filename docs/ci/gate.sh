@@ -14,7 +14,7 @@ base=$1 new=$2
 shift 2
 reports=${REPORTS:-reports}
 mkdir -p "$reports" || exit 2
-profile compare -k "${RUNS:-8}" -F "${RATE:-2000}" --base "$base" --new "$new" --gate --fail-on inconclusive \
+profile compare -k "${RUNS:-8}" -F "${RATE:-2000}" --margin "${MARGIN:-2%}" --base "$base" --new "$new" --gate --fail-on inconclusive \
     -o "$reports/report.html" --report "$reports/report.md" --report "$reports/report.json" \
     --report "$reports/report.junit.xml" --report "$reports/report.sarif" "$@"
 status=$?
