@@ -115,6 +115,13 @@ pub(super) fn decide(
             }
         }
     }
+    // What has gone may have too few samples in its caller to be tested there.
+    for at in 1..rows.len() {
+        if rows[at].part == Part::Own && rows[at].fate == Fate::Improved && rows[at].new == 0.0 {
+            let into = table.lines[at].function.and_then(|function| look.absorbed(function));
+            rows[at].fate = into.map_or(Fate::Improved, |of| Fate::Moved(place(&mut moved, of)));
+        }
+    }
     moved
 }
 
@@ -373,8 +380,10 @@ impl<'a> Look<'a> {
             let error = t_quantile(0.05, judged.df[other])
                 * judged.errors[other]
                 * caller.share.max(caller.share + caller.of_total);
-            if caller.of_total.abs() + error < 0.5 * rise {
-                let of_caller = self.table.lines[other].function?;
+            let of_caller = self.table.lines[other].function?;
+            // What a function called and has gone, it has taken in: then it need not be certain.
+            let is_absorbed = || row.part == Part::Own && of_caller == function && self.absorbs(function, rise);
+            if caller.of_total.abs() + error < 0.5 * rise || (caller.of_total < 0.5 * rise && is_absorbed()) {
                 let from = self.fallen(of_caller, rise);
                 // Two functions that have nothing to do with each other, one of which became slower and the other faster, are no move.
                 if row.base > 0.0 && of_caller != function && !from.iter().any(|of| self.is_related(*of, function)) {
@@ -394,6 +403,52 @@ impl<'a> Look<'a> {
             }
         }
         None
+    }
+
+    /// What functions took themselves, base and new, on the gate's scale.
+    fn own_of(&self, function: u32) -> [f64; 2] {
+        let nodes = (1..self.nodes.len()).filter(|node| self.nodes[*node].own == function);
+        nodes.fold([0.0; 2], |sum, node| [sum[0] + self.own[node][0], sum[1] + self.own[node][1]])
+    }
+
+    /// Whether something that `caller` called has gone, and took half of `rise` at least.
+    fn absorbs(&self, caller: u32, rise: f64) -> bool {
+        let is_called = |node: &RunNode| self.nodes[node.parent as usize].function == caller && node.function != caller;
+        let mut called: Vec<u32> = self.nodes[1..].iter().filter(|node| is_called(node)).map(|node| node.own).collect();
+        called.sort_unstable();
+        called.dedup();
+        called.into_iter().map(|function| self.own_of(function)).any(|[base, new]| new == 0.0 && base >= 0.5 * rise)
+    }
+
+    /// The move of a function that has gone into the one that called it, if that rose by as much, give or take half, and with all that it
+    /// calls it rose by less than half of that.
+    fn absorbed(&self, function: u32) -> Option<Moved> {
+        let [fall, _] = self.own_of(function);
+        let of = |node: &&RunNode| node.function == function && node.parent > 0;
+        let mut callers: Vec<u32> =
+            self.nodes[1..].iter().filter(of).map(|node| self.nodes[node.parent as usize].function).collect();
+        callers.sort_unstable();
+        callers.dedup();
+        let [caller] = callers[..] else { return None };
+        let [base, new] = self.own_of(caller);
+        let under = self.under(caller);
+        let outer = |node: &usize| self.nodes[*node].function == caller && self.nodes[*node].is_outermost;
+        let rest: f64 =
+            (1..self.nodes.len()).filter(outer).map(|node| self.inclusive[node][1] - self.inclusive[node][0]).sum();
+        if !(0.5 * fall..=1.5 * fall).contains(&(new - base)) || rest >= 0.5 * fall {
+            return None;
+        }
+        let change = |sums: &[Sum]| {
+            let runs = self.table.per_work(sums);
+            mean(runs[self.table.base..].iter().copied()) - mean(runs[..self.table.base].iter().copied())
+        };
+        Some(Moved {
+            to: self.name(caller).to_owned(),
+            from: vec![self.name(function).to_owned()],
+            within: self.name(caller).to_owned(),
+            rise: change(&self.sums(|node| self.nodes[node].own == caller && node > 0)),
+            rest: change(&self.sums(|node| under[node])),
+        })
     }
 
     /// The same of all that a function calls, if it came from nothing: what it took itself came with it.

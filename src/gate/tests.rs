@@ -201,6 +201,22 @@ fn work_that_moved_within_a_caller_is_no_regression() {
     }
 }
 
+/// Too few samples to be certain that the caller has not changed, and now and then to be tested there at all.
+#[test]
+fn a_small_function_that_its_caller_took_in_has_moved() {
+    let out = with(with(server(), "main;hash;mix", 24.0), "main;hash", 0.4);
+    let taken_in = with(server(), "main;hash", 24.0);
+    for seed in 0..20 {
+        let of = compared(&out, &taken_in, seed);
+        assert_eq!(failed(&of), [], "seed {seed}");
+        assert_eq!(row(&of, "mix", Part::Own).fate, Fate::Moved(0), "seed {seed}: {:?}", of.moved);
+        assert_eq!((&of.moved[0].to[..], &of.moved[0].within[..], of.moved.len()), ("hash", "hash", 1), "seed {seed}");
+        // Twice as much as it took is no move.
+        let twice = compared(&out, &with(server(), "main;hash", 70.0), seed);
+        assert_eq!(failed(&twice), [("hash", Part::Own)], "seed {seed}");
+    }
+}
+
 #[test]
 fn a_rename_is_proposed() {
     let mut renamed = server();
