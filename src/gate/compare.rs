@@ -3,7 +3,7 @@
 use super::causes;
 use super::check;
 use super::comparison::{Comparison, Estimate, Fate, Method, Part, Row, Verdict};
-use super::math::{t_above, t_quantile};
+use super::math::{t_above, t_quantile, t_quantiles};
 use super::moderate::Prior;
 use super::noise::Noise;
 use super::relabel::{MOST_RUNS, Relabellings, Seen, Tests};
@@ -27,8 +27,9 @@ pub(super) fn compare(runs: &Runs, settings: &Settings, history: Option<&Noise>)
     let mut checks = check::checks(&table, &runs.tree, settings);
     let renamed = rename::renamed(&table);
     let moved = causes::decide(runs, &table, &judged, settings, &mut rows);
+    let mut power = t_quantiles(1.0 - POWER);
     for (at, of) in rows.iter_mut().enumerate() {
-        of.visible = visible(of, &judged, at, settings);
+        of.visible = visible(of, judged.errors[at], power(judged.df[at]), (&judged, settings));
     }
     let total = rows.remove(0);
     let untested = (table.untested, table.untested_share);
@@ -167,8 +168,8 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
                 None => t_quantile(settings.alpha / seen.len() as f64, prior.df + runs as f64 - 2.0),
             };
         }
-        let reach = |row: usize| t_quantile(0.025 / f64::from(settings.looks.max(1)), tests.df(row));
-        seen.iter().zip(p).enumerate().map(|(row, (seen, p))| estimate(seen, reach(row), p)).collect()
+        let mut reach = t_quantiles(0.025 / f64::from(settings.looks.max(1)));
+        seen.iter().zip(p).enumerate().map(|(row, (seen, p))| estimate(seen, reach(tests.df(row)), p)).collect()
     });
     if let Some(ways) = &relabellings {
         method =
@@ -317,11 +318,11 @@ fn row(table: &Table<'_>, line: &Line, at: usize, judged: &Judged, settings: &Se
     }
 }
 
-/// The smallest relative rise of `row` that would have failed in [`POWER`] of comparisons like this one.
-fn visible(row: &Row, judged: &Judged, at: usize, settings: &Settings) -> f64 {
-    let error = judged.errors[at];
+/// The smallest relative rise of `row`, whose standard error is `error`, that would have failed in [`POWER`] of comparisons like this one:
+/// `power` is the t that as many are below.
+fn visible(row: &Row, error: f64, power: f64, (judged, settings): (&Judged, &Settings)) -> f64 {
     let limits = causes::limits(row, settings);
     let least = (judged.margin + judged.critical * error).max(limits.relative.ln_1p());
-    let relative = (least + t_quantile(1.0 - POWER, judged.df[at]) * error).exp_m1();
+    let relative = (least + power * error).exp_m1();
     if row.share > 0.0 { relative.max(limits.absolute / row.share) } else { relative }
 }

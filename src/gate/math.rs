@@ -146,6 +146,17 @@ pub fn t_quantile(above: f64, df: f64) -> f64 {
     0.5 * (low + high)
 }
 
+/// [`t_quantile`] of one chance, for one row after the other: most have as many degrees of freedom as the one before.
+pub fn t_quantiles(above: f64) -> impl FnMut(f64) -> f64 {
+    let mut last = (f64::NAN, 0.0);
+    move |df| {
+        if df != last.0 {
+            last = (df, t_quantile(above, df));
+        }
+        last.1
+    }
+}
+
 /// The median of `values`, which are sorted by it; 0 of none.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -199,6 +210,8 @@ mod tests {
         close(t_quantile(0.025, 8.0), 2.306_004_135_204_168);
         close(t_quantile(0.975, 8.0), -2.306_004_135_204_168);
         close(t_quantile(0.01, 1e9), 2.326_347_874_040_841);
+        let mut quantile = t_quantiles(0.025);
+        [8.0, 8.0, 5.0, 8.0].into_iter().for_each(|df| assert_eq!(quantile(df), t_quantile(0.025, df)));
     }
 
     #[test]
