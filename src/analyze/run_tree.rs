@@ -74,6 +74,8 @@ pub struct RunTree {
     pub functions: Vec<RunFunction>,
     /// All nodes; node 0 is the root.
     pub nodes: Vec<RunNode>,
+    /// The name and kind of each node, by which it is found below its parent, if it is.
+    labels: Vec<Option<(StringId, FrameKind)>>,
     runs: Vec<Vec<Ended>>,
     children: FxHashMap<(u32, StringId, FrameKind), u32>,
     /// Where what is put aside has ended, if there is any.
@@ -86,8 +88,10 @@ impl RunTree {
     /// What is below functions of names that are `put_aside` is in [`RunTree::aside`], and in none of the functions.
     pub fn add(&mut self, tree: &CallTree, profile: &Profile, is_preferred: bool, put_aside: impl Fn(&str) -> bool) {
         if self.nodes.is_empty() {
-            self.nodes.push(RunNode { parent: 0, function: 0, own: 0, is_outermost: true });
+            self.push(RunNode { parent: 0, function: 0, own: 0, is_outermost: true }, None);
         }
+        // The node found last: runs of one program have most nodes in one order, so that the next is the one behind it.
+        let mut last = 0;
         let mut ended = Vec::new();
         let mut aside = Ended { node: ASIDE, value: 0, samples: 0 };
         // Of the names of the tree.
@@ -119,14 +123,15 @@ impl RunTree {
                 }
                 let name = self.name(tree, node.name, &mut names);
                 let next = self.nodes.len() as u32;
-                at[id] = *self.children.entry((parent, name, node.kind)).or_insert(next);
+                at[id] = match self.is_node(last + 1, parent, (name, node.kind)) {
+                    true => last + 1,
+                    false => *self.children.entry((parent, name, node.kind)).or_insert(next),
+                };
+                last = at[id];
                 if at[id] == next {
-                    self.nodes.push(RunNode {
-                        parent,
-                        function: functions[place.row as usize],
-                        own: functions[place.own as usize],
-                        is_outermost: place.is_outermost,
-                    });
+                    let (function, own) = (functions[place.row as usize], functions[place.own as usize]);
+                    let new = RunNode { parent, function, own, is_outermost: place.is_outermost };
+                    self.push(new, Some((name, node.kind)));
                 }
             }
             if node.self_value > 0 || node.self_samples > 0 {
@@ -139,6 +144,17 @@ impl RunTree {
         self.runs.push(ended);
     }
 
+    fn push(&mut self, node: RunNode, label: Option<(StringId, FrameKind)>) {
+        self.nodes.push(node);
+        self.labels.push(label);
+    }
+
+    /// Whether there is a node `id`, and it is the one of that name and kind below `parent`.
+    fn is_node(&self, id: u32, parent: u32, label: (StringId, FrameKind)) -> bool {
+        let id = id as usize;
+        self.nodes.get(id).is_some_and(|node| node.parent == parent) && self.labels[id] == Some(label)
+    }
+
     /// The node of what is put aside, below the root.
     fn aside_node(&mut self) -> u32 {
         if let Some(known) = self.aside {
@@ -148,7 +164,7 @@ impl RunTree {
         let (function, node) = (self.functions.len() as u32, self.nodes.len() as u32);
         let (kind, module, file) = (FrameKind::Note, empty, empty);
         self.functions.push(RunFunction { name, kind, module, file, line: 0, is_preferred: false });
-        self.nodes.push(RunNode { parent: 0, function, own: function, is_outermost: true });
+        self.push(RunNode { parent: 0, function, own: function, is_outermost: true }, None);
         self.aside = Some(node);
         node
     }

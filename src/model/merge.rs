@@ -170,6 +170,12 @@ impl Merger {
         ids.push(StackId(0));
         for stack in stacks.iter().skip(1) {
             let stack = Stack { parent: ids[stack.parent.index()], frame: frames[stack.frame.index()] };
+            // Profiles of one program have most stacks in one order, so that the next is the one behind the last.
+            let next = ids[ids.len() - 1].index() + 1;
+            if next < merged.len() && merged[next] == stack {
+                ids.push(StackId::from_index(next));
+                continue;
+            }
             ids.push(*self.stacks.entry(stack).or_insert_with(|| {
                 merged.push(stack);
                 StackId::from_index(merged.len() - 1)
