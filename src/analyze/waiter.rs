@@ -60,14 +60,20 @@ pub(super) struct Waiter<'a> {
 impl<'a> Waiter<'a> {
     /// Looks at all nodes of `tree`.
     pub fn new(tree: &'a CallTree) -> Waiter<'a> {
-        let mut marks = tree.nodes[1..].iter().filter(|node| node.kind == FrameKind::OffCpu).peekable();
-        let has_marks = marks.peek().is_some();
+        let (mut has_marks, mut has_kernel) = (false, false);
         // Only where time on the CPU is shown beside, time off it has a mark of its own.
-        let is_beside = tree.event.contains("clock") || marks.any(|node| tree.names.get(node.name) == off_cpu::OFF_CPU);
+        let mut is_beside = tree.event.contains("clock");
+        for node in &tree.nodes {
+            has_kernel |= node.kind == FrameKind::Kernel;
+            if node.kind == FrameKind::OffCpu {
+                has_marks = true;
+                is_beside |= tree.names.get(node.name) == off_cpu::OFF_CPU;
+            }
+        }
         let mut waiter = Waiter {
             tree,
             of_scheduler: Vec::new(),
-            has_kernel: tree.nodes.iter().any(|node| node.kind == FrameKind::Kernel),
+            has_kernel,
             is_wait_unmarked: !is_beside && (has_marks || tree.event == OFF_CPU_ALONE),
         };
         if has_marks || waiter.is_wait_unmarked {

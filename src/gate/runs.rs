@@ -111,9 +111,12 @@ impl Runs {
     }
 
     /// All runs of the base as one profile, and all of the new side, names made equal; processes too, where either side has one of another
-    /// name. Nothing if they are not kept.
+    /// name. Nothing if they are not kept. No runs are left to be compared: pictures need their memory.
     pub fn merged(&mut self) -> Option<[Profile; 2]> {
-        let [base, new] = self.merged.take()?.map(Merger::finish);
+        let merged = self.merged.take()?;
+        let runs = std::mem::take(&mut self.runs);
+        self.tree = RunTree::default();
+        let [base, new] = merged.map(Merger::finish);
         let (mut base, mut new) = (base, new);
         for side in [&mut base, &mut new] {
             side.summarize();
@@ -121,8 +124,7 @@ impl Runs {
             (side.stats.own_cpu, side.stats.peak_rss_bytes) = (Duration::ZERO, 0);
         }
         for (side, profile) in [Side::Base, Side::New].into_iter().zip([&mut base, &mut new]) {
-            let of: Vec<&str> =
-                self.runs.iter().filter(|run| run.side == side).map(|run| &run.facts.target[..]).collect();
+            let of: Vec<&str> = runs.iter().filter(|run| run.side == side).map(|run| &run.facts.target[..]).collect();
             if let Some(name) = name_of(&of) {
                 profile.stats.target = name;
             }
@@ -190,19 +192,14 @@ fn facts(profile: &Profile, label: String, work: f64, order: Option<u32>) -> Run
     let stats = &profile.stats;
     let event = profile.events.get(profile.main.index());
     let (mut value, mut samples) = (0u64, 0u64);
-    let mut by_stack: FxHashMap<u32, u64> = FxHashMap::default();
+    let mut by_image = vec![0u64; profile.images.len()];
     for sample in profile.samples.iter().filter(|sample| sample.event == profile.main) {
         value = value.saturating_add(sample.value);
         samples += u64::from(sample.count);
-        let sum = by_stack.entry(sample.stack.0).or_default();
-        *sum = sum.saturating_add(sample.value);
-    }
-    let mut by_image = vec![0u64; profile.images.len()];
-    for (stack, value) in by_stack {
-        if stack != 0
-            && let FrameKey::Code { image, .. } = profile.frames[profile.stacks[stack as usize].frame.index()].key
+        if sample.stack.0 != 0
+            && let FrameKey::Code { image, .. } = profile.frames[profile.stacks[sample.stack.index()].frame.index()].key
         {
-            by_image[image.index()] = by_image[image.index()].saturating_add(value);
+            by_image[image.index()] = by_image[image.index()].saturating_add(sample.value);
         }
     }
     let mut images: Vec<usize> = (0..by_image.len()).filter(|row| by_image[*row] > 0).collect();
