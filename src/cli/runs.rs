@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
 
 use flameprofile::gate::{Runs, Side};
 use flameprofile::import::{ImportOptions, Input, import};
@@ -36,15 +37,20 @@ pub fn read(
 ) -> Result<()> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(files.len()).max(1);
     let next = AtomicUsize::new(0);
-    // Few wait to be added: each is a whole profile.
-    let (sender, receiver) = sync_channel(1);
+    let (sender, receiver) = channel();
+    // Who reads one has a permit, which comes back when it is added: few wait for that, as each is a whole profile.
+    let (permits, permit) = channel();
+    let permit = Mutex::new(permit);
+    for _ in 0..workers + 2 {
+        let _ = permits.send(());
+    }
     std::thread::scope(|scope| {
-        // It goes with an error: whoever waits to hand over a profile then ends.
-        let receiver = receiver;
+        // It goes with an error: whoever waits for a permit then ends.
+        let permits = permits;
         for _ in 0..workers {
-            let (sender, next) = (sender.clone(), &next);
+            let (sender, next, permit) = (sender.clone(), &next, &permit);
             scope.spawn(move || {
-                loop {
+                while permit.lock().unwrap_or_else(PoisonError::into_inner).recv().is_ok() {
                     let row = next.fetch_add(1, Ordering::Relaxed);
                     let Some(file) = files.get(row) else { break };
                     let input = match file.path == Path::new("-") {
@@ -78,6 +84,8 @@ pub fn read(
             let file = &files[row];
             check(file, &profile)?;
             gate::add(runs, file.side, file.path.display().to_string(), profile, file.work);
+            // Nobody waits any more if all are read.
+            let _ = permits.send(());
             progress.show_runs(row + 1, files.len());
         }
         progress.clear();
