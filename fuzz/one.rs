@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flameprofile::analyze::View;
+use flameprofile::gate::{Config, Day, Matching, RunInput, Runs, Settings, Side};
 use flameprofile::image::{DebugFiles, ElfImage, GoTable, Images, JitDump, Wanted};
 use flameprofile::import::{ImportOptions, Input, Kind, import};
 use flameprofile::model::{ImageId, StackEnd};
@@ -16,6 +17,8 @@ use flameprofile::perf::record::{self, parse};
 use flameprofile::perf::{ByteOrder, Layout, Record, SampleFields};
 use flameprofile::process::{AddressSpace, Mapping};
 use flameprofile::render::folded::{self, FoldedOptions};
+use flameprofile::render::report::{self, ReportOptions};
+use flameprofile::render::top::TopOptions;
 use flameprofile::symbolize::source_frames;
 use flameprofile::unwind::table::{Limits, RulePool, Table};
 use flameprofile::unwind::{Processor, Registers, StackBytes, Unwinder, WithoutTables};
@@ -38,6 +41,48 @@ pub fn import_picture(bytes: &[u8]) {
     let data = STANDARD.encode(packed.finish().expect("memory takes all"));
     let mark = flameprofile::formats::picture::MARK;
     import_one(Kind::Picture, format!("<svg><metadata {mark}>{data}</metadata></svg>").as_bytes());
+}
+
+/// Reads bytes as a `profile.toml` and, behind lines `--- base` and `--- new`, runs of folded stacks, and compares them: whatever they say, every
+/// report can be written, and none has an escape sequence.
+pub fn compare_runs(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split("\n--- ");
+    let config = Config::parse(parts.next().unwrap_or_default(), Path::new("profile.toml"), Settings::default());
+    let settings = Settings {
+        today: Some(Day { year: 2026, month: 11, day: 22 }),
+        ..config.map(|config| config.settings).unwrap_or_default()
+    };
+    let mut runs = Runs::new(Matching::default(), false);
+    for (order, part) in parts.enumerate() {
+        let Some((side, stacks)) = part.split_once('\n') else { continue };
+        let side = if side.starts_with('n') { Side::New } else { Side::Base };
+        let reader = Box::new(Cursor::new(stacks.as_bytes().to_vec()));
+        let options = ImportOptions { from: Some(Kind::Folded), ..ImportOptions::default() };
+        let Ok(profile) = import(vec![Input::Stream { name: "input".into(), reader }], &options, &mut |_| {}) else {
+            continue;
+        };
+        let (label, order, series) = (format!("run {order}"), Some(order as u32), String::new());
+        runs.add(side, RunInput { label, profile, work: 1.0, order, series });
+    }
+    let found = runs.compare(&settings, None);
+    let options = ReportOptions { workspace: Some("/src".into()), ..ReportOptions::default() };
+    let style = TopOptions::default();
+    let mut reports = vec![report::md::comment(&found, &options), report::junit::report(&found, &options)];
+    reports.push(report::github::annotations(&found, &options));
+    reports.extend(
+        found.rows.iter().take(3).map(|row| {
+            report::explain(&found, &row.function.name, &options, &style).expect("a function that is there")
+        }),
+    );
+    let mut written = [Vec::new(), Vec::new(), Vec::new()];
+    let [json, sarif, text] = &mut written;
+    report::json::write(&found, &options, json).expect("memory takes all");
+    report::sarif::write(&found, &options, sarif).expect("memory takes all");
+    report::text::write(&found, &options, &style, text).expect("memory takes all");
+    reports.extend(written.map(|report| String::from_utf8(report).expect("reports are UTF-8")));
+    assert!(reports[0].len() <= 60_000, "a comment of {} bytes", reports[0].len());
+    assert!(reports.iter().all(|report| !report.contains('\u{1b}')));
 }
 
 /// Reads bytes as one record: four words say which layout it has, the last bit of the fourth which byte order.

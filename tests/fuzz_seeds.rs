@@ -66,6 +66,11 @@ fn picture() {
 }
 
 #[test]
+fn gate() {
+    check_by("gate", one::compare_runs);
+}
+
+#[test]
 fn records() {
     check_by("records", one::read_record);
 }
