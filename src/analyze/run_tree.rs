@@ -141,6 +141,8 @@ impl RunTree {
         if aside.value > 0 || aside.samples > 0 {
             ended.push(Ended { node: self.aside_node(), ..aside });
         }
+        // It stays until all runs are there.
+        ended.shrink_to_fit();
         self.runs.push(ended);
     }
 
