@@ -116,10 +116,10 @@ pub(super) fn decide(
         }
     }
     // What has gone may have too few samples in its caller to be tested there.
-    for at in 1..rows.len() {
-        if rows[at].part == Part::Own && rows[at].fate == Fate::Improved && rows[at].new == 0.0 {
-            let into = table.lines[at].function.and_then(|function| look.absorbed(function));
-            rows[at].fate = into.map_or(Fate::Improved, |of| Fate::Moved(place(&mut moved, of)));
+    for (row, line) in rows.iter_mut().zip(&table.lines) {
+        if row.part == Part::Own && row.fate == Fate::Improved && row.new == 0.0 {
+            let into = line.function.and_then(|function| look.absorbed(function));
+            row.fate = into.map_or(Fate::Improved, |of| Fate::Moved(place(&mut moved, of)));
         }
     }
     moved
