@@ -35,6 +35,8 @@ pub struct RunNode {
     pub own: u32,
     /// Whether the function is nowhere else on the path from the root: a stack that has it twice counts once.
     pub is_outermost: bool,
+    /// Whether the function is inlined here; what waited in such a one is too.
+    pub is_inlined: bool,
 }
 
 /// What something took.
@@ -88,7 +90,7 @@ impl RunTree {
     /// What is below functions of names that are `put_aside` is in [`RunTree::aside`], and in none of the functions.
     pub fn add(&mut self, tree: &CallTree, profile: &Profile, is_preferred: bool, put_aside: impl Fn(&str) -> bool) {
         if self.nodes.is_empty() {
-            self.push(RunNode { parent: 0, function: 0, own: 0, is_outermost: true }, None);
+            self.push(RunNode { parent: 0, function: 0, own: 0, is_outermost: true, is_inlined: false }, None);
         }
         // The node found last: runs of one program have most nodes in one order, so that the next is the one behind it.
         let mut last = 0;
@@ -129,8 +131,12 @@ impl RunTree {
                 };
                 last = at[id];
                 if at[id] == next {
+                    let is_inlined = match node.kind {
+                        FrameKind::OffCpu => self.nodes[parent as usize].is_inlined,
+                        kind => kind == FrameKind::Inlined,
+                    };
                     let (function, own) = (functions[place.row as usize], functions[place.own as usize]);
-                    let new = RunNode { parent, function, own, is_outermost: place.is_outermost };
+                    let new = RunNode { parent, function, own, is_outermost: place.is_outermost, is_inlined };
                     self.push(new, Some((name, node.kind)));
                 }
             }
@@ -166,7 +172,7 @@ impl RunTree {
         let (function, node) = (self.functions.len() as u32, self.nodes.len() as u32);
         let (kind, module, file) = (FrameKind::Note, empty, empty);
         self.functions.push(RunFunction { name, kind, module, file, line: 0, is_preferred: false });
-        self.push(RunNode { parent: 0, function, own: function, is_outermost: true }, None);
+        self.push(RunNode { parent: 0, function, own: function, is_outermost: true, is_inlined: false }, None);
         self.aside = Some(node);
         node
     }

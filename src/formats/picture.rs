@@ -24,7 +24,8 @@
 //! scale    the gate's: "work", "share" or "robust"; scales: what the base is multiplied by on each
 //! runs     [[side, label, work, samples, host], ...]   side: 0 base, 1 new
 //! checks   [[level, what, text], ...]                  moved: [[to, [from], within, rise, rest, words], ...]
-//! rows     [[name, kind, part, base, new, share of the total, estimates, visible, fate, words, [value of each run]], ...]
+//! rows     [[name, kind, part, base, new, share of the total, estimates, visible, fate, words, [value of each run],
+//!           into what it was inlined], ...]
 //!          part: 0 everything, 1 self, 2 with what it calls; values per unit of work
 //!          estimates: change, low, high, p, p of a fall, for each scale; null has no end
 //! ```

@@ -5,6 +5,7 @@
 
 use super::compare::Judged;
 use super::comparison::{Fate, Moved, Part, Row};
+use super::inlined;
 use super::math::t_quantile;
 use super::runs::Runs;
 use super::settings::{Allowed, Rule, Settings};
@@ -122,6 +123,7 @@ pub(super) fn decide(
             row.fate = into.map_or(Fate::Improved, |of| Fate::Moved(place(&mut moved, of)));
         }
     }
+    inlined::place(&runs.tree, table, [&look.own, &look.inclusive], rows);
     moved
 }
 

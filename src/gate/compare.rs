@@ -305,6 +305,7 @@ fn row(table: &Table<'_>, line: &Line, at: usize, judged: &Judged, settings: &Se
     Row {
         function: line.facts.clone(),
         part: line.part,
+        inlined_into: None,
         base,
         new,
         share: if all[0] > 0.0 { base / all[0] } else { 0.0 },

@@ -134,6 +134,8 @@ pub struct Row {
     pub function: FunctionFacts,
     /// Which part of its cost.
     pub part: Part,
+    /// The function of the program whose code has most of the change, if that is another one: this one was inlined into it.
+    pub inlined_into: Option<FunctionFacts>,
     /// Mean over the base's runs of its value per unit of work.
     pub base: f64,
     /// Mean over the new runs.

@@ -21,6 +21,7 @@ mod comparison;
 mod config;
 mod draw;
 mod glob;
+mod inlined;
 mod math;
 mod moderate;
 mod names;

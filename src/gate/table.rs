@@ -229,7 +229,7 @@ impl<'a> Table<'a> {
     }
 }
 
-fn facts(tree: &RunTree, function: &RunFunction) -> FunctionFacts {
+pub(super) fn facts(tree: &RunTree, function: &RunFunction) -> FunctionFacts {
     let module = tree.names.get(function.module);
     FunctionFacts {
         name: tree.names.get(function.name).to_owned(),

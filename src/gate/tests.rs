@@ -351,3 +351,33 @@ fn very_many_runs() {
     let of = of_runs(runs(&server(), &with(server(), "main;handle;crc", 560.0), 70, 4), &Settings::default());
     assert_eq!((of.method, failed(&of)), (Method::Holm, vec![("crc", Part::Own)]));
 }
+
+#[test]
+fn what_is_inlined_names_the_function_that_has_its_code() {
+    let costs = |of_crc: f64| {
+        let mut costs = server();
+        costs.extend([
+            ("main;handle;crc;step_[i];wrapping_mul_[i]", of_crc),
+            ("main;handle;parse;wrapping_mul_[i]", 200.0),
+            ("main;handle;compress;wrapping_mul", 150.0),
+            ("main;idle;twice_[i]", 100.0),
+            ("main;load;twice_[i]", 100.0),
+            ("twice_[i]", 300.0),
+        ]);
+        costs
+    };
+    let of = compared(&costs(300.0), &costs(500.0), 1);
+    assert_eq!(failed(&of), [("wrapping_mul", Part::Own)]);
+    let into = |name: &str, part: Part| row(&of, name, part).inlined_into.as_ref().map(|into| into.name.as_str());
+    assert_eq!(into("wrapping_mul", Part::Own), Some("crc"));
+    assert_eq!(into("step", Part::Inclusive), Some("crc"));
+    assert_eq!(into("crc", Part::Inclusive), None);
+    // Most of the change is where it was called.
+    let called = with(costs(300.0), "main;handle;compress;wrapping_mul", 400.0);
+    let of = compared(&costs(300.0), &called, 1);
+    assert_eq!(row(&of, "wrapping_mul", Part::Own).inlined_into, None);
+    // What fell, by where it fell.
+    let of = compared(&costs(500.0), &costs(300.0), 1);
+    let into = row(&of, "wrapping_mul", Part::Own).inlined_into.as_ref();
+    assert_eq!(into.map(|into| into.name.as_str()), Some("crc"));
+}

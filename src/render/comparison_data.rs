@@ -82,7 +82,7 @@ pub(super) fn pack(difference: &Difference<'_>, comparison: &Comparison) -> Valu
 }
 
 /// Name, kind (none for everything), part, base, new, share of the total on the gate's scale, estimates, smallest visible change, fate in
-/// one word and in words, value of each run.
+/// one word and in words, value of each run, into what it was inlined (the name is empty if nothing).
 fn pack_row(row: &Row, comparison: &Comparison) -> Value {
     let kind = row.function.kind.and_then(|kind| KINDS.iter().position(|known| *known == kind));
     let part = match row.part {
@@ -107,6 +107,7 @@ fn pack_row(row: &Row, comparison: &Comparison) -> Value {
         fate,
         if words == fate { "" } else { &words },
         row.runs.iter().map(|value| short(*value)).collect::<Vec<_>>(),
+        row.inlined_into.as_ref().map_or_else(Default::default, |into| printable(&into.name)),
     ])
 }
 

@@ -109,11 +109,11 @@ pub(super) fn fate_name(fate: &Fate) -> &'static str {
     }
 }
 
-/// What a row is about: a function's name, or everything.
+/// What a row is about: a function's name, with that of the function into which it was inlined, or everything.
 pub(super) fn row_name(row: &Row) -> String {
     match row.function.kind {
         None if row.function.name.is_empty() => "everything".into(),
-        _ => words::shown(&row.function.name, 120),
+        _ => words::function(row, 120, PLAIN),
     }
 }
 

@@ -118,6 +118,7 @@ fn row(name: &str, part: Part, fate: Fate, p: f64, totals: &[f64; 10]) -> Row {
             line: 12,
         },
         part,
+        inlined_into: None,
         base,
         new,
         share: base / all,

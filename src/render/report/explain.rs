@@ -108,7 +108,7 @@ impl Page<'_> {
             Part::Everything => "everything".to_owned(),
             _ => format!("function {}", words::named(row)),
         };
-        let place = words::place(&row.function, self.options.workspace.as_deref(), PLAIN);
+        let place = words::place(row, self.options.workspace.as_deref(), PLAIN);
         text += &format!("{}\n", self.color.bold(shorten(&part, self.style.width.unwrap_or(240)).as_ref()));
         let mut fact = |about: &str, of: String| {
             if !of.is_empty() {
@@ -116,6 +116,8 @@ impl Page<'_> {
             }
         };
         fact("fate", words::fate(comparison, row, PLAIN));
+        let into = row.inlined_into.as_ref().map(|into| words::shown(&into.name, 200));
+        fact("inlined into", into.unwrap_or_default());
         fact("where", place);
         fact(
             "mean",

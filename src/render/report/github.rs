@@ -8,7 +8,7 @@
 //! property at `,` and `:`, a message at a line's end; `%` begins a number (`ActionCommand.cs` of actions/runner).
 
 use super::ReportOptions;
-use super::source::in_repository;
+use super::source::{in_repository, source_of};
 use super::words::{self, PLAIN};
 use crate::gate::{Comparison, Fate, Level, Outcome, Row};
 use crate::render::number::grouped;
@@ -58,7 +58,7 @@ fn annotation(kind: Kind, comparison: &Comparison, row: &Row, options: &ReportOp
         Fate::Regression => String::new(),
         _ => format!("; {}", words::fate(comparison, row, PLAIN)),
     };
-    let place = in_repository(&row.function, options.workspace.as_deref());
+    let place = in_repository(source_of(row, options.workspace.as_deref()), options.workspace.as_deref());
     let place = place.map(|place| (place.path, place.line));
     line(kind, place, &title, &(words::sentence_of(comparison, row) + &fate))
 }

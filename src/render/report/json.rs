@@ -23,13 +23,15 @@
 //!  "renamed": [{"from", "to", "why"}],
 //!  "total": ROW, "rows": [ROW]}
 //!
-//! ROW: {"function": {"name", "kind", "module", "file", "line": 0 if it is not known}, "part": "everything" | "self" | "inclusive",
+//! ROW: {"function": FUNCTION, "part": "everything" | "self" | "inclusive",
+//!       "inlined_into": FUNCTION that has most of the change in its code, as the row's is inlined there; null if there is none,
 //!       "base", "new": mean value per unit of work, "share": of what the base takes,
 //!       "samples": [base, new] a run, "of_total", "visible",
 //!       "scales": {"work": ESTIMATE, "share": ESTIMATE, "robust": ESTIMATE},
 //!       "runs": [value per unit of work, in the order of "runs" above], "rule": row of the settings' rules or null,
 //!       "fate": {"name": "regression" | "suspect" | "small" | "improved" | "unchanged"}
 //!               | {"name": "explained", "by": [name]} | {"name": "moved", "row"} | {"name": "allowed", "row"} | {"name": "ignored", "row"}}
+//! FUNCTION: {"name", "kind", "module", "file", "line": 0 if it is not known}
 //! ESTIMATE: {"change", "low", "high", "t", "p", "p_less"}
 //! ```
 //!
@@ -42,7 +44,9 @@ use serde_json::{Map, Value, json};
 
 use super::ReportOptions;
 use crate::error::{Error, Result};
-use crate::gate::{Comparison, Estimate, Fate, Level, Method, Part, Row, RunFacts, Scale, Settings, Side, Which};
+use crate::gate::{
+    Comparison, Estimate, Fate, FunctionFacts, Level, Method, Part, Row, RunFacts, Scale, Settings, Side, Which,
+};
 use crate::render::diff::json::{kind, unit};
 
 /// Writes `comparison`.
@@ -151,18 +155,9 @@ fn finite(object: &mut Map<String, Value>, numbers: &[(&str, f64)]) {
 }
 
 fn row(row: &Row) -> Value {
-    let function = &row.function;
     let mut object = Map::new();
-    object.insert(
-        "function".to_owned(),
-        json!({
-            "name": function.name,
-            "kind": function.kind.map(kind),
-            "module": function.module,
-            "file": function.file,
-            "line": function.line,
-        }),
-    );
+    object.insert("function".to_owned(), function(&row.function));
+    object.insert("inlined_into".to_owned(), row.inlined_into.as_ref().map_or(Value::Null, function));
     object.insert("part".to_owned(), json!(part(row.part)));
     object.insert("samples".to_owned(), json!(row.samples));
     let scales = Scale::ALL.map(|scale| (scale.name().to_owned(), estimate(row.on(scale))));
@@ -179,6 +174,10 @@ fn row(row: &Row) -> Value {
     ];
     finite(&mut object, &numbers);
     Value::Object(object)
+}
+
+fn function(of: &FunctionFacts) -> Value {
+    json!({"name": of.name, "kind": of.kind.map(kind), "module": of.module, "file": of.file, "line": of.line})
 }
 
 fn estimate(of: &Estimate) -> Value {

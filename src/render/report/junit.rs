@@ -15,7 +15,7 @@
 use std::fmt::Write;
 
 use super::ReportOptions;
-use super::source::in_repository;
+use super::source::{in_repository, source_of};
 use super::words::{self, PLAIN};
 use crate::gate::{Comparison, Fate, Level, Outcome, Part, Row, Scale};
 use crate::render::number::utc;
@@ -173,7 +173,7 @@ fn functions(comparison: &Comparison, options: &ReportOptions) -> Vec<Case> {
 }
 
 fn function(comparison: &Comparison, row: &Row, options: &ReportOptions) -> Case {
-    let place = in_repository(&row.function, options.workspace.as_deref());
+    let place = in_repository(source_of(row, options.workspace.as_deref()), options.workspace.as_deref());
     let place =
         place.map(|place| format!(" file=\"{}\" line=\"{}\"", Text(&words::shown(&place.path, 500)), place.line));
     let outcome = match row.fate {
@@ -204,7 +204,7 @@ fn details(comparison: &Comparison, row: &Row) -> String {
         let _ = write!(text, "\n{name}: {}, adjusted p {}", words::with_interval(of), words::chance(of.p));
     }
     if row.part != Part::Everything {
-        let place = words::place(&row.function, None, PLAIN);
+        let place = words::place(row, None, PLAIN);
         let _ = write!(text, "\n{}", if place.is_empty() { "place not known" } else { &place });
     }
     text

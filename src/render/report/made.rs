@@ -27,6 +27,7 @@ pub(super) fn row(name: &str, base: f64, new: f64, p: f64, fate: Fate, runs: usi
             line: 12,
         },
         part: Part::Own,
+        inlined_into: None,
         base: base * 1e6,
         new: new * 1e6,
         share: base / 2000.0,

@@ -286,7 +286,7 @@ impl Page<'_> {
     }
 
     fn place(&self, row: &Row) -> String {
-        words::place(&row.function, self.options.workspace.as_deref(), MARKDOWN)
+        words::place(row, self.options.workspace.as_deref(), MARKDOWN)
     }
 
     /// A table of rows; the titles are those of its first and last column, `cell` makes the last.
@@ -342,8 +342,8 @@ fn left_out(count: usize, most: usize) -> String {
 fn named(row: &Row) -> String {
     match row.part {
         Part::Everything => "**the whole**".to_owned(),
-        Part::Own => format!("{} self", code(&row.function.name, NAME)),
-        Part::Inclusive => format!("{} with callees", code(&row.function.name, NAME)),
+        Part::Own => format!("{} self", words::function(row, NAME, MARKDOWN)),
+        Part::Inclusive => format!("{} with callees", words::function(row, NAME, MARKDOWN)),
     }
 }
 

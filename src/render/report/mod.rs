@@ -30,3 +30,82 @@ pub struct ReportOptions {
     /// The folder that source files of the repository lie below, `/builds/project`; without it only relative paths are sources.
     pub workspace: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Result;
+    use crate::gate::{Comparison, FunctionFacts};
+    use crate::render::top::TopOptions;
+
+    /// A regression of a function of the standard library, which was inlined into one of the repository.
+    fn inlined() -> Comparison {
+        let mut made = made::regression();
+        let row = &mut made.rows[0];
+        row.inlined_into = Some(FunctionFacts { name: "codec::Crc::update".to_owned(), ..row.function.clone() });
+        row.function.name = "<u32>::wrapping_mul".to_owned();
+        row.function.file = "/rustc/0b1c2d/library/core/src/num/mod.rs".to_owned();
+        made
+    }
+
+    #[test]
+    fn what_is_inlined_is_named_with_what_it_is_in() {
+        let comparison = inlined();
+        let options = ReportOptions { workspace: Some("/build".to_owned()), ..ReportOptions::default() };
+        let written = |write: &dyn Fn(&mut Vec<u8>) -> Result<()>| {
+            let mut out = Vec::new();
+            write(&mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let style = TopOptions::default();
+        let text = written(&|out| text::write(&comparison, &options, &style, out));
+        let row = text.lines().find(|line| line.contains("inlined into")).unwrap();
+        assert!(row.contains("  <u32>::wrapping_mul inlined into codec::Crc::update (self)  "), "{row}");
+        assert!(row.ends_with("  src/crc.c:12"), "{row}");
+        let narrow = TopOptions { width: Some(110), ..TopOptions::default() };
+        let text = written(&|out| text::write(&comparison, &options, &narrow, out));
+        assert!(text.contains("wrapping_mu… in …update (self)  "), "{text}");
+        let md = md::comment(&comparison, &options);
+        assert!(md.contains("| `<u32>::wrapping_mul` inlined into `codec::Crc::update` self | 390"), "{md}");
+        let json: serde_json::Value =
+            serde_json::from_str(&written(&|out| json::write(&comparison, &options, out))).unwrap();
+        assert_eq!(json["rows"][0]["function"]["name"], "<u32>::wrapping_mul");
+        assert_eq!(json["rows"][0]["inlined_into"]["name"], "codec::Crc::update");
+        assert_eq!(json["rows"][1]["inlined_into"], serde_json::Value::Null);
+        let says = "<u32>::wrapping_mul inlined into codec::Crc::update (self): 390 → 471 ms";
+        let sarif = written(&|out| sarif::write(&comparison, &options, out));
+        let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
+        let result = &sarif["runs"][0]["results"][0];
+        assert!(result["message"]["text"].as_str().unwrap().starts_with(says), "{result}");
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(
+            (&place["artifactLocation"]["uri"], &place["region"]["startLine"]),
+            (&"src/crc.c".into(), &12.into())
+        );
+        let annotations = github::annotations(&comparison, &options);
+        let first = annotations.lines().find(|line| line.contains("wrapping_mul")).unwrap();
+        assert!(first.starts_with("::error file=src/crc.c,line=12,") && first.contains(says), "{first}");
+        let junit = junit::report(&comparison, &options);
+        assert!(junit.contains("name=\"&lt;u32&gt;::wrapping_mul (self)\" file=\"src/crc.c\" line=\"12\""), "{junit}");
+        assert!(junit.contains("wrapping_mul inlined into codec::Crc::update (self): 390"), "{junit}");
+        let explained = explain(&comparison, "wrapping_mul", &options, &style).unwrap();
+        assert!(explained.contains("- inlined into: codec::Crc::update\n- where: src/crc.c:12\n"), "{explained}");
+    }
+
+    #[test]
+    fn sources_of_the_user_are_shown_where_there_are_any() {
+        let made = inlined();
+        let check = |file: &str, into: &str, workspace: Option<&str>, expected: &str| {
+            let mut row = made.rows[0].clone();
+            row.function.file = file.to_owned();
+            row.inlined_into.as_mut().unwrap().file = into.to_owned();
+            assert_eq!(source::source_of(&row, workspace).file, expected, "{file} in {into}");
+        };
+        check("/rustc/a/num.rs", "/home/me/src/a.rs", None, "/home/me/src/a.rs");
+        check("/usr/include/c++/14/bits/stl_vector.h", "src/a.cc", None, "src/a.cc");
+        check("/home/me/.cargo/registry/src/x/a.rs", "/home/me/p/a.rs", Some("/home/me/p"), "/home/me/p/a.rs");
+        check("/home/me/p/b.rs", "/home/me/p/a.rs", Some("/home/me/p"), "/home/me/p/b.rs");
+        check("/home/me/b.rs", "/home/me/a.rs", None, "/home/me/b.rs");
+        check("/rustc/a/num.rs", "", None, "/rustc/a/num.rs");
+    }
+}

@@ -11,7 +11,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::ReportOptions;
-use super::source::{Place, in_repository};
+use super::source::{Place, in_repository, source_of};
 use super::words::{self, PLAIN};
 use crate::error::{Error, Result};
 use crate::gate::{Comparison, Fate, Level, Outcome, Part, Row};
@@ -54,7 +54,7 @@ fn document(comparison: &Comparison, options: &ReportOptions) -> Value {
     let mut notifications: Vec<Value> = Vec::new();
     let found = std::iter::once(&comparison.total).chain(&comparison.rows);
     for (row, rule) in found.filter_map(|row| Some((row, rule_of(&row.fate)?))) {
-        match in_repository(&row.function, options.workspace.as_deref()) {
+        match in_repository(source_of(row, options.workspace.as_deref()), options.workspace.as_deref()) {
             Some(place) if results.len() < RESULTS => results.push(result(comparison, row, rule, &place)),
             Some(_) => {}
             None if notifications.len() < NOTIFICATIONS => {

@@ -1,6 +1,6 @@
 //! Which source files are the repository's: only those can be pointed at.
 
-use crate::gate::FunctionFacts;
+use crate::gate::{FunctionFacts, Row};
 
 /// A place in a file of the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,19 @@ pub struct Place {
     pub path: String,
     /// The line, from 1.
     pub line: u32,
+}
+
+/// The function whose source is shown of a row: where its own is of a library, that of the function into which it was inlined.
+pub fn source_of<'a>(row: &'a Row, workspace: Option<&str>) -> &'a FunctionFacts {
+    // What the Rust compiler calls the standard library's sources; those of a system.
+    let is_of_library = |file: &str| file.is_empty() || file.starts_with("/rustc/") || file.starts_with("/usr/");
+    let (own, Some(into)) = (&row.function, &row.inlined_into) else { return &row.function };
+    let is_better = match (in_repository(own, workspace), in_repository(into, workspace)) {
+        (Some(_), _) => false,
+        (None, Some(_)) => true,
+        (None, None) => is_of_library(&own.file) && !into.file.is_empty(),
+    };
+    if is_better { into } else { own }
 }
 
 /// Where a function stands, if that is in the repository: a relative path, or an absolute one below `workspace`.

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::gate::{Comparison, Fate, Level, Part, Row, Scale};
 use crate::render::name::{columns, head};
 use crate::render::number::{count_of, grouped};
-use crate::render::top::{Color, TopOptions, fit, pad, push_lines, write_text};
+use crate::render::top::{Color, TopOptions, pad, push_lines, write_text};
 
 /// Rows of a list beside the regressions.
 const LISTED: usize = 10;
@@ -125,9 +125,9 @@ impl Table<'_> {
             ]);
             let place = match row.fate {
                 Fate::Allowed(_) => words::fate(comparison, row, PLAIN),
-                _ => words::place(&row.function, self.options.workspace.as_deref(), PLAIN),
+                _ => words::place(row, self.options.workspace.as_deref(), PLAIN),
             };
-            names.push((words::named(row), place));
+            names.push((words::named_whole(row, WIDEST_NAME), place));
         }
         self.title(text, title);
         let numbers = aligned(&numbers, &[0, 1, 2, 3, 4]);
@@ -142,7 +142,7 @@ impl Table<'_> {
         for (at, (line, (name, place))) in numbers.iter().zip(&names).enumerate() {
             let gap = " ".repeat(of_numbers - columns(line));
             // A heading is right as it is; a name is cut where it says least.
-            let name = if at == 0 { name.clone() } else { fit(name, of_name) };
+            let name = at.checked_sub(1).map_or_else(|| name.clone(), |row| words::named_whole(shown[row], of_name));
             let place = crate::render::name::shorten(place, of_place);
             let line = format!("{line}{gap}{}  {place}", pad(&name, of_name));
             let line = self.style.width.map_or(line.as_str(), |width| head(&line, width)).trim_end().to_owned();
@@ -184,13 +184,15 @@ impl Table<'_> {
                     let mark = if *scale == comparison.settings.scale { "*" } else { "" };
                     format!("{}{mark} {} p {}", words::scale_name(comparison, *scale), of[0], of[1])
                 });
-                self.line(text, &format!("- {}: {}", words::named(row), of.collect::<Vec<_>>().join("; ")));
+                self.line(text, &format!("- {}: {}", words::named_whole(row, 400), of.collect::<Vec<_>>().join("; ")));
             }
             return;
         }
         for (at, line) in numbers.iter().enumerate() {
-            let name = at.checked_sub(1).map_or_else(|| "FUNCTION".to_owned(), |row| words::named(rows[row]));
-            let line = format!("{line}  {}", fit(&name, WIDEST_NAME));
+            let name = at
+                .checked_sub(1)
+                .map_or_else(|| "FUNCTION".to_owned(), |row| words::named_whole(rows[row], WIDEST_NAME));
+            let line = format!("{line}  {name}");
             let line = self.style.width.map_or(line.as_str(), |width| head(&line, width)).to_owned();
             *text += &format!("{}\n", if at == 0 { self.color.bold(&line) } else { line });
         }

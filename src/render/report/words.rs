@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::source::in_repository;
+use super::source::{in_repository, source_of};
 use crate::gate::{
-    Allowed, Check, Comparison, Estimate, Fate, FunctionFacts, Level, Method, Moved, Outcome, Part, Renamed, Row, Rule,
-    Scale, Side, Which,
+    Allowed, Check, Comparison, Estimate, Fate, Level, Method, Moved, Outcome, Part, Renamed, Row, Rule, Scale, Side,
+    Which,
 };
 use crate::model::Unit;
 use crate::render::name::{columns, printable, shorten};
 use crate::render::number::{count_of, grouped, quantity};
+use crate::render::top::fit;
 
 /// A name from outside, in at most `width` columns and about as many signs.
 ///
@@ -237,12 +238,38 @@ fn part(part: Part) -> &'static str {
     }
 }
 
-/// What a row is about: `crc (self)`, `the whole`.
+/// What a row is about: `crc (self)`, `the whole`. The same from one comparison to the next, for whoever knows a row by it.
 pub(super) fn named(row: &Row) -> String {
     match row.part {
         Part::Everything => "the whole".to_owned(),
         of => format!("{} ({})", shown(&row.function.name, 200), part(of)),
     }
+}
+
+/// The name of a row's function, and into what it was inlined: `<u32>::wrapping_mul inlined into codec::Crc::update`.
+pub(in crate::render) fn function(row: &Row, width: usize, quote: Quote) -> String {
+    let name = (quote.name)(&row.function.name, width);
+    match &row.inlined_into {
+        Some(into) => format!("{name} inlined into {}", (quote.name)(&into.name, width)),
+        None => name,
+    }
+}
+
+/// The same with the part that a row is about, `crc (self)`, in at most `width` columns, as far as there is room for anything.
+pub(super) fn named_whole(row: &Row, width: usize) -> String {
+    if row.part == Part::Everything {
+        return named(row);
+    }
+    let part = part(row.part);
+    let whole = format!("{} ({part})", function(row, 200, PLAIN));
+    let Some(into) = row.inlined_into.as_ref().filter(|_| columns(&whole) > width) else {
+        return fit(&whole, width);
+    };
+    // Of two names neither is to take the other's room, but may have what that leaves.
+    let room = width.saturating_sub(columns(&format!(" in  ({part})")));
+    let other = fit(&shown(&into.name, 200), room / 2);
+    let one = fit(&shown(&row.function.name, 200), room - columns(&other));
+    if room < 8 { fit(&whole, width) } else { format!("{one} in {other} ({part})") }
 }
 
 /// A row in a line: `crc (self): 390 → 471 ms CPU time per request, +20.8 % [+15.1, +26.9], +4.0 % of the whole, adjusted p 0.004`.
@@ -254,7 +281,7 @@ pub(super) fn sentence_of(comparison: &Comparison, row: &Row) -> String {
     };
     format!(
         "{}: {} {}, {}{of_total}, adjusted p {}",
-        named(row),
+        named_whole(row, 400),
         from_to(row, comparison.unit),
         measure(comparison, PLAIN),
         with_interval(of),
@@ -262,8 +289,9 @@ pub(super) fn sentence_of(comparison: &Comparison, row: &Row) -> String {
     )
 }
 
-/// Where a function stands: `src/crc.c:12`, from the repository's top if it is in that; else its module.
-pub(super) fn place(function: &FunctionFacts, workspace: Option<&str>, quote: Quote) -> String {
+/// Where a row's function stands, or that into which it was inlined: `src/crc.c:12`, from the repository's top if it is in that; else its module.
+pub(super) fn place(row: &Row, workspace: Option<&str>, quote: Quote) -> String {
+    let function = source_of(row, workspace);
     let place = match (in_repository(function, workspace), function.file.as_str(), function.line) {
         (Some(place), ..) => format!("{}:{}", shown(&place.path, NAME), place.line),
         (None, "", _) => shown(&function.module, NAME),

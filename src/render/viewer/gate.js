@@ -34,8 +34,8 @@ class Gate {
     this.changes = new Map((header.changes || []).map(([name, kind, own, all]) => [kind + name, [own, all]]));
     this.byName = new Map();
     this.known = [];
-    this.rows = (found ? found.rows : []).map(([name, kind, part, base, value, ofTotal, estimates, visible, fate, words, runs], n) => {
-      const row = { n: n, name: name, kind: kind, part: part, base: base, value: value, ofTotal: ofTotal, estimates: estimates, visible: visible, fate: fate, words: words || fate, runs: runs };
+    this.rows = (found ? found.rows : []).map(([name, kind, part, base, value, ofTotal, estimates, visible, fate, words, runs, into], n) => {
+      const row = { n: n, name: name, kind: kind, part: part, base: base, value: value, ofTotal: ofTotal, estimates: estimates, visible: visible, fate: fate, words: words || fate, runs: runs, into: into || '' };
       const key = kind + name, known = this.byName.get(key) || {};
       this.byName.set(key, Object.assign(known, known[part] ? {} : { [part]: row }));
       return row;
@@ -202,6 +202,7 @@ Viewer.prototype.drawCauses = function () {
     what.appendChild(document.createTextNode((gate.mark(row, size) || '') + row.fate));
     const cell = element('td', { 'class': 'f', title: begin(row.name, 1000) }, line), name = row.part === 0 ? 'everything' : begin(row.name, 400);
     element('button', { type: 'button', title: 'Go to its frame' }, cell, name).addEventListener('click', () => this.goToRow(row));
+    if (row.into) cell.appendChild(document.createTextNode(' inlined into ' + begin(row.into, 400)));
     if (row.part === 1) cell.appendChild(document.createTextNode(' self'));
     element('td', { 'class': 'n wide' }, line, gate.fromTo(row));
     element('td', { 'class': 'n' }, line, gate.change(row).replace(', 95 %', ''));
