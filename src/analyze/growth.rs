@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::frame_names::{FrameNames, Row};
-use super::node::{Node, NodeId, Place};
+use super::node::{Node, NodeId, Place, is_of_library};
 use super::pre_order::{Grown, pre_order};
 use super::view::{Direction, Key, View, Weight};
 use crate::model::{FrameId, FrameKind, Profile, StackId, StringId, StringTable, ThreadId};
@@ -269,10 +269,11 @@ impl<'a> Growth<'a> {
         }
         let Place { image, file, lines } = *self.place(node);
         let names = &self.frames.names;
+        let rank = |file: StringId| (is_of_library(names.get(file)), names.get(file));
         let (file, lines) = match row.file {
             StringId(0) => (file, lines),
             same if same == file => (file, (lines.0.min(row.line), lines.1.max(row.line))),
-            other if file == StringId(0) || names.get(other) < names.get(file) => (other, (row.line, row.line)),
+            other if file == StringId(0) || rank(other) < rank(file) => (other, (row.line, row.line)),
             _ => (file, lines),
         };
         *self.place(node) = Place { image: image.into_iter().chain(row.image).min(), file, lines };

@@ -30,7 +30,7 @@ pub use diff_top::{DiffFunction, DiffTop};
 pub use diff_tree::{DiffTree, Side};
 pub use leaves::{Leaf, Leaves};
 pub use names_like::names_like;
-pub use node::{Node, NodeId, Place};
+pub use node::{Node, NodeId, Place, is_of_library};
 pub use paths::{Label, Paths};
 pub use relatives::{Relative, Relatives};
 pub use run_tree::{RunFunction, RunNode, RunTree, Sum};

@@ -39,10 +39,17 @@ const _: () = assert!(size_of::<Node>() == 56, "a tree of folded stacks has mill
 pub struct Place {
     /// What its code is in; the first, if functions of several images share the name.
     pub image: Option<ImageId>,
-    /// Its source file, in [`super::CallTree::names`]; the empty string if unknown, the first seen in order of name if several.
+    /// Its source file, in [`super::CallTree::names`]; the empty string if unknown. If several: one that is no library's
+    /// ([`is_of_library`]), the first in order of name.
     pub file: StringId,
     /// First and last line seen in that file; 0 if unknown.
     pub lines: (u32, u32),
+}
+
+/// Whether a source file is one of the Rust standard library, as its compiler calls them, or of what is installed: code of such a one that
+/// became part of a function says nothing of where that stands.
+pub fn is_of_library(file: &str) -> bool {
+    file.starts_with("/rustc/") || file.starts_with("/usr/")
 }
 
 /// Whether code is shown, and no task or note.

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::call_tree::CallTree;
 use super::function_rows::FunctionRows;
-use super::node::{NodeId, Place};
+use super::node::{NodeId, Place, is_of_library};
 use crate::model::{FrameKind, Profile, StringId, StringTable};
 
 /// A function, whoever called it.
@@ -208,7 +208,8 @@ impl RunTree {
         let of = &self.functions[row as usize];
         let text = |id: StringId| self.names.get(id);
         let rank = |file: StringId, line: u32, is_preferred: bool| {
-            (text(file).is_empty(), !is_preferred, text(file).to_owned(), line)
+            let file = text(file);
+            (file.is_empty(), is_of_library(file), !is_preferred, file.to_owned(), line)
         };
         let is_better = rank(file, lines.0, is_preferred) < rank(of.file, of.line, of.is_preferred);
         let is_better_module = (text(module).is_empty(), !is_preferred, text(module))

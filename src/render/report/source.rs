@@ -1,5 +1,6 @@
 //! Which source files are the repository's: only those can be pointed at.
 
+use crate::analyze::is_of_library;
 use crate::gate::{FunctionFacts, Row};
 
 /// A place in a file of the repository.
@@ -13,13 +14,11 @@ pub struct Place {
 
 /// The function whose source is shown of a row: where its own is of a library, that of the function into which it was inlined.
 pub fn source_of<'a>(row: &'a Row, workspace: Option<&str>) -> &'a FunctionFacts {
-    // What the Rust compiler calls the standard library's sources; those of a system.
-    let is_of_library = |file: &str| file.is_empty() || file.starts_with("/rustc/") || file.starts_with("/usr/");
     let (own, Some(into)) = (&row.function, &row.inlined_into) else { return &row.function };
     let is_better = match (in_repository(own, workspace), in_repository(into, workspace)) {
         (Some(_), _) => false,
         (None, Some(_)) => true,
-        (None, None) => is_of_library(&own.file) && !into.file.is_empty(),
+        (None, None) => (own.file.is_empty() || is_of_library(&own.file)) && !into.file.is_empty(),
     };
     if is_better { into } else { own }
 }
