@@ -92,9 +92,11 @@ impl<'a> Evidence<'a> {
         Known { own: None, inclusive: Some(&self.comparison.total) }
     }
 
-    /// What changed, everything among it, that of most weight first: of each function the row that says most.
+    /// What changed, everything among it, that of most weight first: of each function what fails, as many rows as the verdict says, else the
+    /// row that says most.
     pub fn causes(&self) -> Vec<&'a Row> {
         let is_telling = |row: &&Row| match row.function.kind {
+            _ if row.fate == Fate::Regression => true,
             Some(kind) => {
                 self.of(&row.function.name, kind).telling().is_some_and(|telling| std::ptr::eq(telling, *row))
             }

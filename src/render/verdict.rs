@@ -161,6 +161,9 @@ pub(super) fn facts(comparison: &Comparison) -> Vec<(String, String)> {
             grouped(settings.allowed.len() as u64),
         ),
     );
+    if let Some(whole) = words::whole_too(comparison) {
+        fact("whole", whole);
+    }
     fact("method", words::method(&comparison.method));
     fact("noise", format!("between runs {}, beside that of counting", words::share(comparison.noise)));
     fact("not seen", words::visible(comparison, PLAIN));

@@ -21,7 +21,8 @@ pub fn annotations(comparison: &Comparison, options: &ReportOptions) -> String {
     let rows = |kind: Kind, pass: fn(&Fate) -> bool| -> Vec<String> {
         words::rows(comparison, pass).map(|row| annotation(kind, comparison, row, options)).collect()
     };
-    let errors = rows(Kind::Error, |fate| *fate == Fate::Regression);
+    let errors = words::regressions(comparison).into_iter();
+    let errors = errors.map(|row| annotation(Kind::Error, comparison, row, options)).collect();
     let mut warnings = Vec::new();
     if comparison.verdict.outcome == Outcome::Inconclusive {
         let missing = comparison.verdict.missing.iter().take(SHOWN);
@@ -30,7 +31,9 @@ pub fn annotations(comparison: &Comparison, options: &ReportOptions) -> String {
     let checks = comparison.checks.iter().filter(|check| check.level > Level::Note).take(SHOWN);
     warnings.extend(checks.map(|of| line(Kind::Warning, None, "profile: comparability", &words::check(of, PLAIN))));
     warnings.extend(rows(Kind::Warning, |fate| *fate == Fate::Suspect));
+    let whole = words::whole_too(comparison).map(|_| annotation(Kind::Notice, comparison, &comparison.total, options));
     let notices = rows(Kind::Notice, |fate| matches!(fate, Fate::Allowed(_) | Fate::Moved(_)));
+    let notices = whole.into_iter().chain(notices).collect();
     let mut text = String::new();
     for (kind, lines) in [(Kind::Error, errors), (Kind::Warning, warnings), (Kind::Notice, notices)] {
         let shown = if lines.len() > SHOWN { SHOWN - 1 } else { lines.len() };
@@ -55,7 +58,7 @@ fn annotation(kind: Kind, comparison: &Comparison, row: &Row, options: &ReportOp
     let of = row.on(comparison.settings.scale);
     let title = format!("profile: {} {}", words::shown(&words::named(row), 100), words::change(of.change));
     let fate = match row.fate {
-        Fate::Regression => String::new(),
+        Fate::Regression if kind == Kind::Error => String::new(),
         _ => format!("; {}", words::fate(comparison, row, PLAIN)),
     };
     let place = in_repository(source_of(row, options.workspace.as_deref()), options.workspace.as_deref());

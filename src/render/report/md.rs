@@ -100,14 +100,15 @@ impl Page<'_> {
 
     /// The table of what fails.
     fn causes(&self) -> String {
-        let rows: Vec<&Row> = self.comparison.regressions().collect();
+        let rows = words::regressions(self.comparison);
         let cell = |row: &Row| {
             let rule = row.rule.and_then(|at| self.comparison.settings.rules.get(at));
             let rule =
                 rule.map(|rule| format!(" by rule {}", words::config_line(self.comparison, rule.line, MARKDOWN)));
             self.place(row) + &rule.unwrap_or_default()
         };
-        if rows.is_empty() { String::new() } else { self.table(["cause", "where"], &rows, self.causes, cell) }
+        let whole = words::whole_too(self.comparison).map_or_else(String::new, |whole| format!("{whole}\n\n"));
+        if rows.is_empty() { String::new() } else { self.table(["cause", "where"], &rows, self.causes, cell) + &whole }
     }
 
     /// What each scale says of the whole and of each cause.

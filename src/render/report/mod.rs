@@ -35,7 +35,7 @@ pub struct ReportOptions {
 mod tests {
     use super::*;
     use crate::error::Result;
-    use crate::gate::{Comparison, FunctionFacts};
+    use crate::gate::{Comparison, Fate, FunctionFacts};
     use crate::render::top::TopOptions;
 
     /// A regression of a function of the standard library, which was inlined into one of the repository.
@@ -107,5 +107,39 @@ mod tests {
         check("/home/me/p/b.rs", "/home/me/p/a.rs", Some("/home/me/p"), "/home/me/p/b.rs");
         check("/home/me/b.rs", "/home/me/a.rs", None, "/home/me/b.rs");
         check("/rustc/a/num.rs", "", None, "/rustc/a/num.rs");
+    }
+
+    #[test]
+    fn as_many_rows_are_regressions_as_the_verdict_says() {
+        let mut comparison = made::regression();
+        let options = ReportOptions::default();
+        let table = |comparison: &Comparison| {
+            let mut out = Vec::new();
+            text::write(comparison, &options, &TopOptions::default(), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        // Rows of the first table of Markdown; those between its title and the next blank line of text.
+        let rows = |comparison: &Comparison| {
+            let (text, md) = (table(comparison), md::comment(comparison, &options));
+            let below = text.lines().skip_while(|line| *line != "regressions").skip(2);
+            let of_text = below.take_while(|line| line.starts_with([' ', '+'])).count();
+            let below = md.lines().skip_while(|line| !line.starts_with("| cause")).skip(2);
+            let annotations = github::annotations(comparison, &options);
+            let errors = annotations.lines().filter(|line| line.starts_with("::error ")).count();
+            (of_text, below.take_while(|line| line.starts_with('|')).count(), errors)
+        };
+        comparison.total.fate = Fate::Regression;
+        assert!(table(&comparison).starts_with("2 regressions · "));
+        assert_eq!(rows(&comparison), (2, 2, 2));
+        let whole = "the whole fails too: +4.8 % [+1.8, +7.8], adjusted p 0.012";
+        assert!(table(&comparison).contains(&format!("\n{whole}\n")), "{}", table(&comparison));
+        assert!(md::comment(&comparison, &options).contains(&format!("\n\n{whole}\n\n")));
+        let annotations = github::annotations(&comparison, &options);
+        assert!(annotations.contains("::notice title=profile%3A the whole"), "{annotations}");
+        // No function fails: then everything does.
+        comparison.rows.retain(|row| row.fate != Fate::Regression);
+        assert!(table(&comparison).starts_with("1 regression · "));
+        assert_eq!(rows(&comparison), (1, 1, 1));
+        assert!(!table(&comparison).contains("the whole fails too"));
     }
 }

@@ -47,9 +47,12 @@ impl Table<'_> {
         }
         self.rest(&mut text, checks.len(), LISTED);
 
-        let causes: Vec<&Row> = comparison.regressions().collect();
+        let causes = words::regressions(comparison);
         let most = self.style.limit.unwrap_or(usize::MAX);
         self.rows(&mut text, "regressions", &causes, most);
+        if let Some(whole) = words::whole_too(comparison) {
+            self.line(&mut text, &whole);
+        }
         self.scales(&mut text, &causes, most);
         self.lines(&mut text, "moved, not a regression", comparison.moved.iter(), |moved| {
             words::moved(moved, comparison.unit, PLAIN)

@@ -188,13 +188,24 @@ pub(in crate::render) fn work_unit(comparison: &Comparison, quote: Quote) -> Str
 /// The outcome as it stands in a line: `2 regressions`, `no change`, `inconclusive`.
 pub(in crate::render) fn outcome(comparison: &Comparison) -> String {
     match comparison.verdict.outcome {
-        // Everything is one only where no function is: else it has its causes.
-        Outcome::Regression => {
-            let causes = comparison.rows.iter().filter(|row| row.fate == Fate::Regression).count();
-            count_of(causes.max(1) as u64, "regression")
-        }
+        Outcome::Regression => count_of(regressions(comparison).len() as u64, "regression"),
         other => other.name().to_owned(),
     }
+}
+
+/// The regressions as they are counted and listed. Everything is one only where no function is: else those are its causes.
+pub(in crate::render) fn regressions(comparison: &Comparison) -> Vec<&Row> {
+    let causes: Vec<&Row> = comparison.rows.iter().filter(|row| row.fate == Fate::Regression).collect();
+    if causes.is_empty() { comparison.regressions().collect() } else { causes }
+}
+
+/// That everything together fails too, where it is not listed as it has causes: `the whole fails too: +4.8 % [+2.7, +6.9], adjusted p 0.004`.
+pub(in crate::render) fn whole_too(comparison: &Comparison) -> Option<String> {
+    let total = &comparison.total;
+    let is_left_out =
+        total.fate == Fate::Regression && regressions(comparison).iter().all(|row| row.part != Part::Everything);
+    let of = total.on(comparison.settings.scale);
+    is_left_out.then(|| format!("the whole fails too: {}, adjusted p {}", with_interval(of), chance(of.p)))
 }
 
 /// The first reason for which there is no verdict, ` (3 runs a side, ..)`; nothing if there is one.
@@ -354,6 +365,7 @@ fn reason(entry: &Allowed, quote: Quote) -> String {
 pub(in crate::render) fn fate(comparison: &Comparison, row: &Row, quote: Quote) -> String {
     let settings = &comparison.settings;
     match &row.fate {
+        Fate::Regression if row.part == Part::Everything && whole_too(comparison).is_some() => "fails too".to_owned(),
         Fate::Regression => "regression".to_owned(),
         Fate::Explained(by) => format!("explained by {}", list(by, 3, quote)),
         Fate::Moved(at) => {

@@ -167,8 +167,8 @@ Viewer.prototype.makeVerdict = function (head) {
 
 Viewer.prototype.makeCauses = function () {
   const gate = this.gate, box = this.causes = part('details', 'causes', this.app);
-  // Of each function the row that says most.
-  const rows = gate.rows.filter(row => row.part === 0 || gate.telling(gate.byName.get(row.kind + row.name)) === row);
+  // Of each function what fails, else the row that says most.
+  const rows = gate.rows.filter(row => row.part === 0 || row.fate === 'regression' || gate.telling(gate.byName.get(row.kind + row.name)) === row);
   this.causeRows = rows.filter(row => !['small', 'unchanged'].includes(row.fate)).slice(0, 300);
   const rest = rows.filter(row => row.part > 0 && !this.causeRows.includes(row)).length, title = element('summary', { title: 'e' }, box);
   title.textContent = countOf(this.causeRows.length, 'change') + (rest ? '; ' + countOf(rest, 'function') + ' unchanged, or by too little to matter' : '');
@@ -199,7 +199,7 @@ Viewer.prototype.drawCauses = function () {
   for (const row of this.causeRows) {
     const [size, colour] = gate.ofFunction(row), line = element('tr', { 'data-row': row.n }, body), what = element('td', { title: row.words }, line);
     element('i', { 'class': 'dot' }, what).style.background = changeColour(size, colour);
-    what.appendChild(document.createTextNode((gate.mark(row, size) || '') + row.fate));
+    what.appendChild(document.createTextNode((gate.mark(row, size) || '') + (row.part === 0 && row.fate === 'regression' ? row.words : row.fate)));
     const cell = element('td', { 'class': 'f', title: begin(row.name, 1000) }, line), name = row.part === 0 ? 'everything' : begin(row.name, 400);
     element('button', { type: 'button', title: 'Go to its frame' }, cell, name).addEventListener('click', () => this.goToRow(row));
     if (row.into) cell.appendChild(document.createTextNode(' inlined into ' + begin(row.into, 400)));
