@@ -7,6 +7,7 @@ use super::compare::Judged;
 use super::comparison::{Fate, Moved, Part, Row};
 use super::inlined;
 use super::math::t_quantile;
+use super::repeated;
 use super::runs::Runs;
 use super::settings::{Allowed, Rule, Settings};
 use super::table::{Table, mean};
@@ -124,6 +125,7 @@ pub(super) fn decide(
         }
     }
     inlined::place(&runs.tree, table, [&look.own, &look.inclusive], rows);
+    repeated::mark(look.nodes, table, &look.own, rows);
     moved
 }
 

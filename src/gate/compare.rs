@@ -316,6 +316,7 @@ fn row(table: &Table<'_>, line: &Line, at: usize, judged: &Judged, settings: &Se
         visible: 0.0,
         rule: None,
         fate: Fate::Unchanged,
+        is_repeated: false,
     }
 }
 

@@ -28,6 +28,7 @@ mod names;
 mod noise;
 mod relabel;
 mod rename;
+mod repeated;
 mod runs;
 mod settings;
 mod table;

@@ -381,3 +381,29 @@ fn what_is_inlined_names_the_function_that_has_its_code() {
     let into = row(&of, "wrapping_mul", Part::Own).inlined_into.as_ref();
     assert_eq!(into.map(|into| into.name.as_str()), Some("crc"));
 }
+
+#[test]
+fn callers_of_a_suspect_are_suspects_that_say_nothing_more() {
+    let costs = |of_busy: f64| -> Costs {
+        let small = (0..40).map(|row| format!("main;run;serve;busy{row}").leak() as &'static str);
+        // Each too small to be sure of.
+        let mut costs: Costs = small.map(|path| (path, of_busy)).collect();
+        costs.extend(TAIL.iter().map(|path| (*path, 90.0)));
+        costs
+    };
+    let mut counted = 0;
+    for seed in 0..20 {
+        let of = compared(&costs(50.0), &costs(54.5), seed);
+        let suspects: Vec<&Row> = of.rows.iter().filter(|row| row.fate == Fate::Suspect).collect();
+        let shown = |name: &str| suspects.iter().any(|row| row.function.name == name && !row.is_repeated);
+        let has = |name: &str| suspects.iter().any(|row| row.function.name == name);
+        assert!(of.rows.iter().all(|row| !row.is_repeated || row.fate == Fate::Suspect));
+        if has("run") && has("serve") {
+            counted += 1;
+            // They take the same, and the inner one says more.
+            assert!(shown("serve") && !shown("run") && !shown("main"), "seed {seed}");
+            assert!(of.total.fate != Fate::Suspect || of.total.is_repeated, "seed {seed}");
+        }
+    }
+    assert!(counted >= 3, "{counted}");
+}

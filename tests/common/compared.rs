@@ -129,6 +129,7 @@ fn row(name: &str, part: Part, fate: Fate, p: f64, totals: &[f64; 10]) -> Row {
         visible: 0.07,
         rule: None,
         fate,
+        is_repeated: false,
     }
 }
 

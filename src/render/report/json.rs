@@ -30,7 +30,8 @@
 //!       "scales": {"work": ESTIMATE, "share": ESTIMATE, "robust": ESTIMATE},
 //!       "runs": [value per unit of work, in the order of "runs" above], "rule": row of the settings' rules or null,
 //!       "fate": {"name": "regression" | "suspect" | "small" | "improved" | "unchanged"}
-//!               | {"name": "explained", "by": [name]} | {"name": "moved", "row"} | {"name": "allowed", "row"} | {"name": "ignored", "row"}}
+//!               | {"name": "explained", "by": [name]} | {"name": "moved", "row"} | {"name": "allowed", "row"} | {"name": "ignored", "row"},
+//!       "is_repeated": whether it is a suspect whose rise is mostly that of other suspects and regressions below it}
 //! FUNCTION: {"name", "kind", "module", "file", "line": 0 if it is not known}
 //! ESTIMATE: {"change", "low", "high", "t", "p", "p_less"}
 //! ```
@@ -165,6 +166,7 @@ fn row(row: &Row) -> Value {
     object.insert("runs".to_owned(), json!(row.runs));
     object.insert("rule".to_owned(), json!(row.rule));
     object.insert("fate".to_owned(), fate(&row.fate));
+    object.insert("is_repeated".to_owned(), json!(row.is_repeated));
     let numbers = [
         ("base", row.base),
         ("new", row.new),

@@ -38,6 +38,7 @@ pub(super) fn row(name: &str, base: f64, new: f64, p: f64, fate: Fate, runs: usi
         visible: 0.07,
         rule: None,
         fate,
+        is_repeated: false,
     }
 }
 

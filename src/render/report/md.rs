@@ -149,12 +149,14 @@ impl Page<'_> {
     }
 
     fn suspects(&self) -> String {
-        let rows: Vec<&Row> = words::rows(self.comparison, |fate| *fate == Fate::Suspect).collect();
-        if rows.is_empty() {
-            return String::new();
-        }
+        let (rows, others) = words::suspects(self.comparison);
+        let others = others.map_or_else(String::new, |others| format!("{others}\n\n"));
         let title = format!("Suspects (they would fail at α {})", words::share(self.comparison.settings.warn_alpha));
-        titled(&title, self.table(["function", "where"], &rows, self.others, |row| self.place(row)))
+        let table = match rows.is_empty() {
+            true => String::new(),
+            false => self.table(["function", "where"], &rows, self.others, |row| self.place(row)),
+        };
+        titled(&title, table + &others)
     }
 
     fn visible(&self) -> String {

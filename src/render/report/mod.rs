@@ -35,7 +35,7 @@ pub struct ReportOptions {
 mod tests {
     use super::*;
     use crate::error::Result;
-    use crate::gate::{Comparison, Fate, FunctionFacts};
+    use crate::gate::{Comparison, Fate, FunctionFacts, Part, Row};
     use crate::render::top::TopOptions;
 
     /// A regression of a function of the standard library, which was inlined into one of the repository.
@@ -141,5 +141,33 @@ mod tests {
         assert!(table(&comparison).starts_with("1 regression · "));
         assert_eq!(rows(&comparison), (1, 1, 1));
         assert!(!table(&comparison).contains("the whole fails too"));
+    }
+
+    #[test]
+    fn suspects_that_others_explain_are_counted() {
+        let mut comparison = made::regression();
+        let options = ReportOptions::default();
+        let suspect = comparison.rows.iter().find(|row| row.fate == Fate::Suspect).unwrap().clone();
+        for name in ["serve", "run", "main"] {
+            let mut row = Row { is_repeated: true, part: Part::Inclusive, ..suspect.clone() };
+            row.function.name = name.to_owned();
+            comparison.rows.push(row);
+        }
+        let check = |comparison: &Comparison, expected: &str| {
+            let mut out = Vec::new();
+            text::write(comparison, &options, &TopOptions::default(), &mut out).unwrap();
+            let (text, md) = (String::from_utf8(out).unwrap(), md::comment(comparison, &options));
+            for text in [text, md] {
+                assert!(text.contains(&format!("\n{expected}\n\n")), "{text}");
+                assert!(!text.contains("serve (with callees)") && !text.contains("`serve` with"), "{text}");
+            }
+        };
+        check(&comparison, "and 3 callers of these");
+        (comparison.total.fate, comparison.total.is_repeated) = (Fate::Suspect, true);
+        check(&comparison, "and 3 callers of these, and the whole");
+        comparison.rows.retain(|row| row.fate != Fate::Suspect || row.is_repeated);
+        check(&comparison, "and 3 callers of what fails, and the whole");
+        comparison.rows.retain(|row| row.fate != Fate::Suspect);
+        check(&comparison, "and the whole, with what fails");
     }
 }

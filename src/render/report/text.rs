@@ -61,9 +61,15 @@ impl Table<'_> {
             words::renamed(renamed, PLAIN)
         });
         let of_fate = |pass: fn(&Fate) -> bool| words::rows(comparison, pass).collect::<Vec<&Row>>();
-        let suspects = of_fate(|fate| *fate == Fate::Suspect);
+        let (suspects, others) = words::suspects(comparison);
         let title = format!("suspects (regressions at α {})", words::share(comparison.settings.warn_alpha));
         self.rows(&mut text, &title, &suspects, LISTED);
+        if let Some(others) = others {
+            if suspects.is_empty() {
+                self.title(&mut text, &title);
+            }
+            self.line(&mut text, &others);
+        }
         self.rows(&mut text, "accepted", &of_fate(|fate| matches!(fate, Fate::Allowed(_))), LISTED);
         self.rows(&mut text, "improvements", &of_fate(|fate| *fate == Fate::Improved), LISTED);
         text.push('\n');

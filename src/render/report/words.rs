@@ -208,6 +208,24 @@ pub(in crate::render) fn whole_too(comparison: &Comparison) -> Option<String> {
     is_left_out.then(|| format!("the whole fails too: {}, adjusted p {}", with_interval(of), chance(of.p)))
 }
 
+/// The suspects that are listed, and what is said of those that are not, as others explain them: `and 4 callers of these`.
+pub(super) fn suspects(comparison: &Comparison) -> (Vec<&Row>, Option<String>) {
+    let (left_out, listed): (Vec<&Row>, Vec<&Row>) =
+        rows(comparison, |fate| *fate == Fate::Suspect).partition(|row| row.is_repeated);
+    let has_whole = left_out.iter().any(|row| row.part == Part::Everything);
+    let by = if listed.is_empty() { "what fails" } else { "these" };
+    let callers = left_out.len() - usize::from(has_whole);
+    let said = match (callers, has_whole) {
+        (0, false) => return (listed, None),
+        (0, true) => format!("and the whole, with {by}"),
+        (callers, _) => {
+            let whole = if has_whole { ", and the whole" } else { "" };
+            format!("and {} of {by}{whole}", count_of(callers as u64, "caller"))
+        }
+    };
+    (listed, Some(said))
+}
+
 /// The first reason for which there is no verdict, ` (3 runs a side, ..)`; nothing if there is one.
 pub(in crate::render) fn why(comparison: &Comparison, quote: Quote) -> String {
     match (comparison.verdict.outcome, comparison.verdict.missing.as_slice()) {
