@@ -25,7 +25,7 @@ pub(super) fn compare(runs: &Runs, settings: &Settings, history: Option<&Noise>)
     let mut rows: Vec<Row> =
         table.lines.iter().enumerate().map(|(at, line)| row(&table, line, at, &judged, settings)).collect();
     let mut checks = check::checks(&table, &runs.tree, settings);
-    let renamed = rename::renamed(&table);
+    let renamed = rename::renamed(&table, &runs.tree);
     let moved = causes::decide(runs, &table, &judged, settings, &mut rows);
     let mut power = t_quantiles(1.0 - POWER);
     for (at, of) in rows.iter_mut().enumerate() {

@@ -407,3 +407,33 @@ fn callers_of_a_suspect_are_suspects_that_say_nothing_more() {
     }
     assert!(counted >= 3, "{counted}");
 }
+
+#[test]
+fn functions_that_only_cost_the_same_are_not_renamed() {
+    let suggested = |gone: &[(&'static str, f64)], came: &[(&'static str, f64)]| -> Vec<String> {
+        let with = |more: &[(&'static str, f64)]| server().into_iter().chain(more.iter().copied()).collect::<Costs>();
+        let of = compared(&with(gone), &with(came), 1);
+        of.renamed.iter().map(|of| format!("{} {} {}", of.from, of.to, &of.why[..of.why.find(':').unwrap()])).collect()
+    };
+    assert_eq!(suggested(&[("main;handle;quux", 200.0)], &[("main;reply;zebra", 200.0)]), [""; 0]);
+    // Both are called by one function of many that call the other.
+    let of_many = [("main;load;zebra", 70.0), ("main;tick;zebra", 70.0), ("main;handle;zebra", 70.0)];
+    assert_eq!(suggested(&[("main;handle;quux", 210.0)], &of_many), [""; 0]);
+    assert_eq!(
+        suggested(&[("main;handle;quux", 200.0)], &[("main;handle;zebra", 200.0)]),
+        ["quux zebra same callers, costs are alike"]
+    );
+    assert_eq!(
+        suggested(
+            &[("main;handle;quux", 100.0), ("main;handle;quux;crc", 100.0)],
+            &[("main;reply;zebra", 100.0), ("main;reply;zebra;crc", 100.0)]
+        ),
+        ["quux zebra same callees, costs are alike"]
+    );
+    assert_eq!(
+        suggested(&[("main;handle;read_block", 200.0)], &[("main;reply;read_blocks", 200.0)]),
+        ["read_block read_blocks names and costs are alike"]
+    );
+    // A caller in common, and three times the cost.
+    assert_eq!(suggested(&[("main;handle;quux", 100.0)], &[("main;handle;zebra", 300.0)]), [""; 0]);
+}
