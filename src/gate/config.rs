@@ -25,7 +25,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::settings::{Allowed, Day, Rule, Scale, Settings, Which};
+use super::glob::Glob;
+use super::settings::{Allowed, Day, FileGlob, Rule, Scale, Settings, Which};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Which outcomes give an exit status other than 0.
@@ -272,7 +273,9 @@ impl Reader<'_> {
             }
             Some(pattern)
         };
-        Which { function: pattern("function"), module: pattern("module"), file: pattern("file") }
+        let glob = |pattern: Option<String>| pattern.as_deref().map(Glob::new);
+        let (function, module) = (glob(pattern("function")), glob(pattern("module")));
+        Which { function, module, file: pattern("file").as_deref().map(FileGlob::from) }
     }
 
     fn has_pattern(&mut self, which: &Which, table: &DeTable<'_>, span: &Range<usize>, what: &str) -> bool {

@@ -9,7 +9,15 @@
 /// the meaning from the character behind it: `operator\*`, `\{lambda(int, int)#1\}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
+    /// As it was written.
+    pattern: String,
     states: Vec<State>,
+}
+
+impl From<&str> for Glob {
+    fn from(pattern: &str) -> Glob {
+        Glob::new(pattern)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +51,12 @@ impl Glob {
             };
         }
         states.push(State::End);
-        Glob { states }
+        Glob { pattern: pattern.to_owned(), states }
+    }
+
+    /// As it was written.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
     }
 
     /// Whether the whole of `text` is as the pattern says.

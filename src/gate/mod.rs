@@ -45,7 +45,7 @@ pub use glob::Glob;
 pub use names::{Matching, Step};
 pub use noise::{Noise, OwnCosts, noise_of};
 pub use runs::{RunInput, Runs};
-pub use settings::{Allowed, Day, Rule, Scale, Settings, Which};
+pub use settings::{Allowed, Day, FileGlob, Rule, Scale, Settings, Which};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::glob::Glob;
+
 /// What a change is measured on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scale {
@@ -95,11 +97,20 @@ impl Default for Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Which {
     /// Of the name as it is shown.
-    pub function: Option<String>,
+    pub function: Option<Glob>,
     /// Of the file name of the program or library.
-    pub module: Option<String>,
-    /// Of the source file, as debug information has it; a pattern without a leading `/` or `*` may begin in any folder.
-    pub file: Option<String>,
+    pub module: Option<Glob>,
+    /// Of the source file, as debug information has it.
+    pub file: Option<FileGlob>,
+}
+
+/// A pattern of source files: without a leading `/` or `*` it may begin in any folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileGlob {
+    /// As it was written.
+    pub(super) whole: Glob,
+    /// The same below any folder, if it may begin there.
+    pub(super) below: Option<Glob>,
 }
 
 /// A rule: other least effects for some functions. It changes what matters, never the error rate.

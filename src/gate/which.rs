@@ -2,21 +2,39 @@
 
 use super::comparison::{Check, FunctionFacts, Level};
 use super::glob::Glob;
-use super::settings::{Allowed, Day, Settings, Which};
+use super::settings::{Allowed, Day, FileGlob, Settings, Which};
+
+impl From<&str> for FileGlob {
+    fn from(pattern: &str) -> FileGlob {
+        let may_be_anywhere = !pattern.starts_with(['/', '*']);
+        let below = may_be_anywhere.then(|| Glob::new(&format!("*/{pattern}")));
+        FileGlob { whole: Glob::new(pattern), below }
+    }
+}
+
+impl FileGlob {
+    fn matches(&self, file: &str) -> bool {
+        self.whole.matches(file) || self.below.as_ref().is_some_and(|below| below.matches(file))
+    }
+}
 
 impl Which {
     /// Whether all patterns that are given match. Everything, which has no name, is no function.
     pub fn matches(&self, function: &FunctionFacts) -> bool {
-        let is = |pattern: &Option<String>, text: &str| pattern.as_ref().is_none_or(|one| Glob::new(one).matches(text));
-        let is_file = |pattern: &String| {
-            let may_be_anywhere = !pattern.starts_with(['/', '*']);
-            Glob::new(pattern).matches(&function.file)
-                || may_be_anywhere && Glob::new(&format!("*/{pattern}")).matches(&function.file)
-        };
+        let is = |pattern: &Option<Glob>, text: &str| pattern.as_ref().is_none_or(|one| one.matches(text));
         !function.name.is_empty()
             && is(&self.function, &function.name)
             && is(&self.module, &function.module)
-            && self.file.as_ref().is_none_or(is_file)
+            && self.file.as_ref().is_none_or(|file| file.matches(&function.file))
+    }
+
+    /// The patterns as they were written, each with its key: `function`, `module`, `file`.
+    pub fn patterns(&self) -> [(&'static str, Option<&str>); 3] {
+        [
+            ("function", self.function.as_ref().map(Glob::pattern)),
+            ("module", self.module.as_ref().map(Glob::pattern)),
+            ("file", self.file.as_ref().map(|file| file.whole.pattern())),
+        ]
     }
 
     /// Whether no pattern is given, so that it would be about everything.
@@ -28,9 +46,8 @@ impl Which {
 impl std::fmt::Display for Which {
     /// As it was written: `function "codec::**", file "src/*"`.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let given = [("function", &self.function), ("module", &self.module), ("file", &self.file)];
         let mut before = "";
-        for (name, pattern) in given {
+        for (name, pattern) in self.patterns() {
             if let Some(pattern) = pattern {
                 write!(out, "{before}{name} \"{pattern}\"")?;
                 before = ", ";
@@ -100,8 +117,7 @@ mod tests {
     }
 
     fn which(function: Option<&str>, module: Option<&str>, file: Option<&str>) -> Which {
-        let [function, module, file] = [function, module, file].map(|text| text.map(str::to_owned));
-        Which { function, module, file }
+        Which { function: function.map(Glob::new), module: module.map(Glob::new), file: file.map(FileGlob::from) }
     }
 
     #[test]

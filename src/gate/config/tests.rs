@@ -200,6 +200,6 @@ fn what_is_no_toml_is_told_by_place() {
 fn rules_keep_the_order_of_the_file() {
     let text: String = (0..12).map(|row| format!("[[gate.rule]]\nfunction = \"f{row}\"\nignore = true\n")).collect();
     let rules = parse(&text).unwrap().settings.rules;
-    let names: Vec<_> = rules.iter().filter_map(|rule| rule.which.function.clone()).collect();
+    let names: Vec<_> = rules.iter().filter_map(|rule| rule.which.patterns()[0].1).collect();
     assert_eq!(names, (0..12).map(|row| format!("f{row}")).collect::<Vec<_>>());
 }

@@ -226,7 +226,7 @@ fn method(method: &Method) -> Value {
 
 fn settings(settings: &Settings) -> Value {
     let patterns = |which: &Which, mut object: Map<String, Value>| {
-        for (key, pattern) in [("function", &which.function), ("module", &which.module), ("file", &which.file)] {
+        for (key, pattern) in which.patterns() {
             object.insert(key.to_owned(), json!(pattern));
         }
         Value::Object(object)

@@ -109,7 +109,7 @@ pub(super) fn regression() -> Comparison {
         visible: 0.031,
         ..row("", 2000.0, 2096.0, 0.012, Fate::Explained(vec!["crc".to_owned()]), runs)
     };
-    let which = |function: &str| Which { function: Some(function.to_owned()), ..Which::default() };
+    let which = |function: &str| Which { function: Some(function.into()), ..Which::default() };
     made.settings.config = Some(PathBuf::from("profile.toml"));
     made.settings.rules = vec![
         Rule { which: which("codec::**"), self_max: Some(0.05), inclusive_max: Some(0.03), ignore: false, line: 12 },
@@ -249,7 +249,7 @@ pub(super) fn hostile() -> Comparison {
         (0..HOSTILE.len()).map(|at| Renamed { from: name(at), to: name(at + 1), why: name(at + 2) }).collect();
     made.settings.allowed[0].reason = name(9);
     made.settings.config = Some(PathBuf::from(name(5)));
-    made.settings.rules[0].which.function = Some(name(8));
+    made.settings.rules[0].which.function = Some(name(8).as_str().into());
     made.verdict.missing = all;
     made
 }

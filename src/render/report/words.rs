@@ -332,9 +332,8 @@ pub(super) fn place(row: &Row, workspace: Option<&str>, quote: Quote) -> String 
 
 /// Which functions are meant: `function codec::**, file src/db/**`.
 fn which(which: &Which, quote: Quote) -> String {
-    let patterns = [("function", &which.function), ("module", &which.module), ("file", &which.file)];
-    let given =
-        patterns.into_iter().filter_map(|(what, of)| Some(format!("{what} {}", (quote.name)(of.as_ref()?, NAME))));
+    let patterns = which.patterns().into_iter();
+    let given = patterns.filter_map(|(what, of)| Some(format!("{what} {}", (quote.name)(of?, NAME))));
     let given = given.collect::<Vec<_>>().join(", ");
     if given.is_empty() { "every function".to_owned() } else { given }
 }
