@@ -1,9 +1,15 @@
 //! How large the largest t of all rows is if runs are given to the sides otherwise: what chance alone does.
 //!
-//! If nothing has changed, the runs could as well have been of the other side: each way to deal them out is as likely as the one that was
-//! seen (recorded in random order, that holds whatever drifts). So the chance that *any* row rises as much is the share of those ways in
-//! which the largest t is as large: Westfall and Young 1993, stepping down from the largest row (algorithm 4.1). It holds however rows
-//! depend on each other, callers and callees or functions on one machine.
+//! If nothing has changed, and runs differ by chance and not by when they were made, the runs could as well have been of the other side: each way
+//! to deal them out is as likely as the one that was seen. So the chance that *any* row rises as much is the share of those ways in which
+//! the largest t is as large: Westfall and Young 1993, stepping down from the largest row (algorithm 4.1). It holds however rows depend on
+//! each other, callers and callees or functions on one machine.
+//!
+//! All ways are taken, or drawn from all. `profile compare` does not deal runs out in all of them: of two rounds the first has both sides in an
+//! order that is drawn, and the second has them the other way round (`session/series.rs`), which are 2^(k/2) ways of C(2k, k). No p
+//! among those alone is below 1/16 at k = 8, so they are not asked alone. Where the machine drifts, runs are not alike but for their labels, and
+//! the p is no exact one; but what changes steadily over two rounds is on both sides alike as they were dealt. It does not move the difference
+//! that was seen, and adds to that of most other ways and to the variance: a p of such a series is too large rather than too small.
 
 use super::draw::Random;
 
