@@ -9,7 +9,7 @@ use clap::{Arg, Args, ValueEnum};
 use flameprofile::analyze::{DiffTree, View};
 use flameprofile::gate::{Runs, Side as RunSide};
 use flameprofile::import::{ImportOptions, Kind};
-use flameprofile::model::{CaptureStats, Event, EventId, Profile};
+use flameprofile::model::{CaptureStats, Event, EventId, Profile, plain_event};
 use flameprofile::render::folded::FoldedOptions;
 use flameprofile::render::name::printable;
 use flameprofile::render::number::{count_of, grouped, percent, quantity};
@@ -394,7 +394,7 @@ fn refuse_format(format: Format) -> Result<()> {
 }
 
 fn event_name(profile: &Profile, event: &Event) -> String {
-    plain(profile.strings.get(event.name)).to_owned()
+    plain_event(profile.strings.get(event.name)).to_owned()
 }
 
 /// The event that is compared, and what it counts.
@@ -441,14 +441,6 @@ fn comparable(sides: &[Side], base: &Profile, new: &Profile) -> Result<()> {
         }
     };
     Err(Error::new(ErrorKind::Usage, message).with_hint(hint))
-}
-
-/// An event's name without how precise its addresses are (`p` and `P`, `perf-list(1)`), if that is its only modifier: it counts the same.
-fn plain(name: &str) -> &str {
-    match name.rsplit_once(':') {
-        Some((event, modifiers)) if modifiers.bytes().all(|letter| letter == b'p' || letter == b'P') => event,
-        _ => name,
-    }
 }
 
 /// What is said on standard error: what each side is, how they were compared, and what may be wrong.

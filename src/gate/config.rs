@@ -291,6 +291,11 @@ impl Reader<'_> {
         let value = gate.get("fail-on")?;
         let names = FailOn::ALL.map(|one| (one.name(), one));
         let mut found = match value.get_ref() {
+            DeValue::Array(list) if list.is_empty() => {
+                let hint = "fail-on = [\"regression\"]; \"inconclusive\" and \"change\" may stand there too";
+                self.fault(value.span(), "`fail-on` is empty: such a gate could never fail".to_owned(), hint);
+                return None;
+            }
             DeValue::Array(list) => {
                 list.iter().filter_map(|one| self.one_of(Some(one), "fail-on", names)).collect::<Vec<FailOn>>()
             }

@@ -11,7 +11,7 @@ use super::names::{Matching, Normaliser, is_interrupt};
 use super::noise::Noise;
 use super::settings::Settings;
 use crate::analyze::{CallTree, RunTree, View};
-use crate::model::{FrameKey, FrameKind, ImageKind, Merger, Profile, Unit};
+use crate::model::{FrameKey, FrameKind, ImageKind, Merger, Profile, Unit, plain_event};
 
 /// One run.
 #[derive(Debug)]
@@ -177,14 +177,6 @@ fn pair_processes(base: &Profile, new: &mut Profile) {
     }
 }
 
-/// An event's name without how precise its addresses are (`perf-list(1)`): it counts the same.
-fn plain(name: &str) -> &str {
-    match name.rsplit_once(':') {
-        Some((event, modifiers)) if modifiers.bytes().all(|letter| matches!(letter, b'p' | b'P')) => event,
-        _ => name,
-    }
-}
-
 /// Programs and libraries that are named with their build ids, at most.
 const BUILDS: usize = 8;
 
@@ -215,7 +207,7 @@ fn facts(profile: &Profile, label: String, work: f64, order: Option<u32>) -> Run
     found_by.sort_by_key(|(way, count)| (std::cmp::Reverse(*count), *way));
     RunFacts {
         label,
-        event: plain(profile.main_event()).to_owned(),
+        event: plain_event(profile.main_event()).to_owned(),
         rate: stats.rate,
         period: event.and_then(|event| event.period),
         samples,

@@ -34,7 +34,7 @@ pub use merge::{Merger, merge};
 pub use off_cpu::OffCpuStats;
 pub use profile::{
     Event, Frame, FrameKey, FrameKind, Function, Image, ImageKind, Line, Place, Process, Profile, Resolution, Stack,
-    Thread,
+    Thread, plain_event,
 };
 pub use reason::{ESTIMATES, FoundBy, FoundBySet, StackEnd, Truncation, Unnamed};
 pub use samples::{Sample, SampleTable, Samples};

@@ -20,6 +20,14 @@ pub struct Event {
     pub period: Option<u64>,
 }
 
+/// An event's name without how precise its addresses are (`p` and `P`, `perf-list(1)`), if that is its only modifier: it counts the same.
+pub fn plain_event(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((event, modifiers)) if modifiers.bytes().all(|letter| matches!(letter, b'p' | b'P')) => event,
+        _ => name,
+    }
+}
+
 /// A process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {

@@ -131,6 +131,11 @@ fn numbers_out_of_range_are_told() {
 #[test]
 fn unknown_words_are_told() {
     check("[gate]\nscale = \"shares\"", "profile.toml:2:9: `scale` is not \"shares\"", "did you mean \"share\"?");
+    check(
+        "[gate]\nfail-on = []",
+        "profile.toml:2:11: `fail-on` is empty: such a gate could never fail",
+        "fail-on = [\"regression\"]",
+    );
     check("[gate]\nfail-on = [\"regresion\"]", "profile.toml:2:12: `fail-on` is not \"regresion\"", "\"regression\"");
 }
 
