@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use common::run::{binary, finish, stderr, stdout, wait_until};
 use common::{programs, skip};
@@ -230,6 +231,44 @@ fn what_is_stopped_keeps_whole_pairs() {
     assert_eq!(count("base"), count("new"));
     assert!(said.contains(&format!("stopped: {} runs of each, of 900", count("base"))), "{said}");
     assert!(stdout(&output).contains("it was stopped after"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_ended_with_all_that_it_started() {
+    let Some(folder) = place() else { return };
+    let folder = folder.path();
+    // Neither the shell nor what it starts minds being told.
+    fs::write(folder.join("late"), "trap '' TERM\nsleep 600 &\necho $! > pid\nwait\nsleep 600\n").unwrap();
+    let check = |arguments: &[&str], says: &str| {
+        let began = Instant::now();
+        let output = compare(folder, "./prog 100 100", "sh late", &[&["--timeout", "500ms"], arguments].concat());
+        refused(&output, &[says, "--timeout SECONDS"]);
+        assert!(began.elapsed() < Duration::from_secs(60));
+        let pid = fs::read_to_string(folder.join("pid")).unwrap();
+        let state = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        wait_until("what it started has ended", || state().is_empty() || state().contains(") Z "));
+    };
+    check(&[], "new, warm-up run: sh late took longer than 0.5 s and was ended");
+    check(&["--warmup", "0"], "new, run 1: sh late took longer than 0.5 s and was ended");
+    refused(&compare(folder, "./prog", "./prog", &["--timeout", "0"]), &["--timeout", "more than 0"]);
+}
+
+#[test]
+fn pairs_that_were_made_before_a_late_run_are_reported() {
+    let Some(folder) = place() else { return };
+    let folder = folder.path();
+    let script = "echo >> count\n[ $(wc -l < count) -gt 2 ] && sleep 600\nexec ./prog 100 100\n";
+    fs::write(folder.join("third"), script).unwrap();
+    let arguments = ["--warmup", "0", "--timeout", "10", "--keep", "kept", "--gate", "--report", "report.md"];
+    let output = compare(folder, "./prog 100 100", "sh third", &arguments);
+    let said = stderr(&output);
+    assert_eq!(status(&output), 2, "{said}");
+    assert!(said.contains("new, run 3: sh third took longer than 10 s and was ended"), "{said}");
+    for side in ["base", "new"] {
+        assert_eq!(runs(&folder.join("kept").join(side)).len(), 2);
+    }
+    assert!(stdout(&output).contains("it was stopped after 2 runs of each"), "{}", stdout(&output));
+    assert!(fs::read_to_string(folder.join("report.md")).unwrap().contains("it was stopped after 2 runs of each"));
 }
 
 #[test]

@@ -76,6 +76,10 @@ pub struct CompareArgs {
     /// Runs count whatever their exit status is
     #[arg(long, help_heading = "What")]
     pub ignore_failure: bool,
+    /// How long a run may take: one that takes longer is ended with all of its process group, which is an error; whole pairs of runs that
+    /// were made before are kept and reported
+    #[arg(long, value_name = "SECONDS", value_parser = super::args::duration, help_heading = "What")]
+    pub timeout: Option<Duration>,
     /// A folder for the runs, FOLDER/base and FOLDER/new, which `profile diff` compares again
     #[arg(long, value_name = "FOLDER", help_heading = "What")]
     pub keep: Option<PathBuf>,
@@ -133,6 +137,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         seed: args.gate.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
         keeps_output: matches!(work, Work::Printed { .. }),
         ignores_failure: args.ignore_failure,
+        timeout: args.timeout,
     };
     let stop = Stop::new().map_err(|error| Error::io("cannot make a pipe", error))?;
     signals::press_on_signal(&stop)?;
@@ -147,6 +152,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         runs: Runs::new(args.gate.matching.clone(), gate::needs_profiles(reports.formats().chain([outlet.format()]))),
         rounds: 0,
         is_stopped: false,
+        late: None,
         event: None,
     };
     let count = args.until_decided.unwrap_or(args.count);
@@ -165,6 +171,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         true => vec![format!("it was stopped after {} of each", count_of(recorded.rounds.into(), "run"))],
         false => Vec::new(),
     };
+    let late = recorded.late.take();
     let compared = gate::Compared {
         runs: recorded.runs,
         demands,
@@ -175,7 +182,8 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         output: &args.output,
         width: args.width.into(),
     };
-    compared.finish(outlet, reports)
+    let status = compared.finish(outlet, reports)?;
+    late.map_or(Ok(status), Err)
 }
 
 /// What one unit of work is called.
@@ -196,6 +204,8 @@ struct Recorded<'a> {
     runs: Runs,
     rounds: u32,
     is_stopped: bool,
+    /// The error of a run that took too long, after others that did not.
+    late: Option<Error>,
     /// The event of the runs, and what it counts.
     event: Option<(String, Unit)>,
 }
@@ -262,7 +272,14 @@ impl Recorded<'_> {
             },
         );
         line.clear();
-        let made = made?;
+        let made = match made {
+            // Those that were made before it are in.
+            Err(error) if self.series.is_late() && self.runs.count(Side::Base) > 0 => {
+                self.late = Some(error);
+                self.runs.count(Side::Base) as u32 - self.rounds
+            }
+            made => made?,
+        };
         self.rounds += made;
         if self.rounds < count {
             self.is_stopped = true;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+
 use super::options::{CommandStreams, RecordOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sampler::Target;
@@ -29,6 +31,9 @@ pub(super) fn spawn(words: &[std::ffi::OsString], options: &RecordOptions) -> Re
     if let Some(folder) = &options.command_folder {
         command.current_dir(folder);
     }
+    if options.command_group {
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    }
     WaitingChild::spawn(command).map_err(cannot_start)
 }
 
@@ -46,14 +51,34 @@ pub(super) fn cannot_run(target: &Target, error: std::io::Error) -> Error {
     Error::io(format!("cannot run {program}"), error).with_hint(hint)
 }
 
-/// Ends a command that still runs: we started it, so it does not stay behind.
-pub(super) fn tell_to_end(child: &mut Option<Child>) {
+/// Ends a command that still runs, or all of its group: we started it, so it does not stay behind.
+pub(super) fn tell_to_end(child: &mut Option<Child>, is_group: bool) {
     if let Some(child) = child
         && matches!(child.try_wait(), Ok(None))
-        && let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32)
+        && let Some(pid) = Pid::from_raw(child.id() as i32)
     {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = match is_group {
+            true => kill_process_group(pid, Signal::TERM),
+            false => kill_process(pid, Signal::TERM),
+        };
     }
+}
+
+/// Ends a command and all of its process group: tells them to, and after `patience` makes them.
+pub(super) fn end_group(child: &mut Child, patience: Duration) {
+    let Some(group) = Pid::from_raw(child.id() as i32) else { return };
+    // While one of them is there, no other group can have its number.
+    if kill_process_group(group, Signal::TERM).is_ok() {
+        let end = Instant::now() + patience;
+        while matches!(child.try_wait(), Ok(None)) || test_kill_process_group(group).is_ok() {
+            if Instant::now() >= end {
+                let _ = kill_process_group(group, Signal::KILL);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let _ = child.wait();
 }
 
 /// Waits for a command's own end, but no longer than `grace`.

@@ -72,6 +72,8 @@ pub struct RecordOptions {
     pub command_streams: Option<CommandStreams>,
     /// The folder that a command is started in; ours if not given.
     pub command_folder: Option<PathBuf>,
+    /// Whether a command has a process group of its own, all of which is told to end with it.
+    pub command_group: bool,
 }
 
 impl RecordOptions {
@@ -98,6 +100,7 @@ impl RecordOptions {
             command_output_to_stderr: false,
             command_streams: None,
             command_folder: None,
+            command_group: false,
         }
     }
 }

@@ -283,7 +283,7 @@ fn record_to(
     // Where threads wait is looked at once more, while they do.
     let waits = options.time.off_cpu().is_some();
     if ended == Ended::Time && !waits {
-        tell_to_end(&mut child);
+        tell_to_end(&mut child, options.command_group);
     }
     let trimmed = drain.stop().iter().map(RingBuffer::trimmed).sum();
     let mut keeper = worker.join().map_err(|_| Error::new(ErrorKind::Io, "the recording thread panicked"))?;
@@ -291,7 +291,7 @@ fn record_to(
         walks.find_again(recorder);
     }
     if ended == Ended::Time && waits {
-        tell_to_end(&mut child);
+        tell_to_end(&mut child, options.command_group);
     }
     // In the rings are other tasks' samples too.
     let trimmed = match &keeper {
@@ -338,7 +338,7 @@ fn record_to(
     if ended == Ended::Stopped {
         let grace = GRACE.saturating_sub(stopped.elapsed());
         wait_for_child(&mut child, grace);
-        tell_to_end(&mut child);
+        tell_to_end(&mut child, options.command_group);
     }
     Ok(Recording { profile, child, ended, written, late_names })
 }

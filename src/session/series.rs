@@ -12,20 +12,21 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{FallocateFlags, MemfdFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::command;
 use super::options::{CommandStreams, RecordOptions};
 use super::record::{Recording, record};
 use super::stop::Stop;
-use super::wait::Ended;
+use super::wait::{Ended, LONG_TICK};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Profile;
 use crate::sampler::Target;
@@ -56,6 +57,8 @@ pub struct SeriesOptions {
     pub keeps_output: bool,
     /// Whether runs that fail count too.
     pub ignores_failure: bool,
+    /// How long a run may take; as long as it wants if not given.
+    pub timeout: Option<Duration>,
 }
 
 /// Which run begins.
@@ -90,8 +93,12 @@ pub struct SeriesRun {
 
 /// What is kept of a run's output: the last bytes of each stream.
 const LONGEST: u64 = 16 << 20;
+/// The same of the standard error, where nothing is looked for in it: what a run says when it fails.
+const LONGEST_ERRORS: u64 = 64 << 10;
 /// How long a command may take to end once it was told to.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same of a command that took too long already.
+const PATIENCE_OF_LATE: Duration = Duration::from_secs(1);
 
 /// Runs of several commands; more can be asked for until there are enough.
 #[derive(Debug)]
@@ -104,6 +111,7 @@ pub struct Series {
     done: u32,
     took: Duration,
     is_warm: bool,
+    is_late: bool,
 }
 
 impl Series {
@@ -127,14 +135,14 @@ impl Series {
         }
         let order = (0..options.commands.len()).collect();
         let random = Random(options.seed);
-        Ok(Series { options, random, order, rounds: 0, done: 0, took: Duration::ZERO, is_warm: false })
+        Ok(Series { options, random, order, rounds: 0, done: 0, took: Duration::ZERO, is_warm: false, is_late: false })
     }
 
     /// Records `rounds` more runs of each command and hands them to `each`, a whole round at a time; says how many rounds were made, which
     /// are fewer once `stop` is pressed.
     ///
     /// # Errors
-    /// Those of [`record`], and if a command fails, naming the run; those of `each`.
+    /// Those of [`record`], and if a command fails or takes too long, naming the run; those of `each`. Rounds that were handed on before count.
     pub fn run(
         &mut self,
         rounds: u32,
@@ -143,7 +151,8 @@ impl Series {
         each: &mut dyn FnMut(SeriesRun) -> Result<()>,
     ) -> Result<u32> {
         if !std::mem::replace(&mut self.is_warm, true) {
-            for command in (0..self.options.warm_up).flat_map(|_| 0..self.options.commands.len()) {
+            let count = self.options.commands.len();
+            for command in (0..self.options.warm_up).flat_map(|_| 0..count) {
                 progress(SeriesProgress { command, done: 0, is_warm_up: true, mean: None });
                 if !self.warm_up(command, stop)? {
                     return Ok(0);
@@ -171,6 +180,11 @@ impl Series {
         Ok(rounds)
     }
 
+    /// Whether the error that [`Series::run`] gave was that a run took too long.
+    pub fn is_late(&self) -> bool {
+        self.is_late
+    }
+
     /// The order of the next round: drawn, or the other way round than the last one.
     fn draw(&mut self) {
         if self.rounds % 2 == 1 {
@@ -184,7 +198,7 @@ impl Series {
     }
 
     /// Runs a command as it is, with nobody watching; whether it came to its end.
-    fn warm_up(&self, index: usize, stop: &Stop) -> Result<bool> {
+    fn warm_up(&mut self, index: usize, stop: &Stop) -> Result<bool> {
         let SeriesCommand { name, words, folder } = &self.options.commands[index];
         let streams = streams(false)?;
         let (program, arguments) = words.split_first().expect("each command has a word");
@@ -194,18 +208,26 @@ impl Series {
         if let Some(folder) = folder {
             command.current_dir(folder);
         }
+        if self.options.timeout.is_some() {
+            command.process_group(0);
+        }
         let which = format!("{name}, warm-up run");
         let started = command.spawn();
         let mut child = started.map_err(|error| of_run(&which, command::cannot_run(&target(words), error)))?;
-        let status = wait(&mut child, stop).map_err(|error| Error::io(format!("cannot wait for {which}"), error))?;
-        match status {
-            Some(status) => self.check(&which, index, status, &streams.errors, stop),
-            None => Ok(false),
+        let end = self.options.timeout.map(|timeout| Instant::now() + timeout);
+        let waited = wait(&mut child, stop, end, &mut || self.trim(&streams));
+        match waited.map_err(|error| Error::io(format!("cannot wait for {which}"), error))? {
+            Waited::Ended(status) => self.check(&which, index, status, &streams.errors, stop),
+            Waited::Late => Err(self.late(&which, index, &mut child)),
+            Waited::Stopped => {
+                self.end_stopped(&mut child);
+                Ok(false)
+            }
         }
     }
 
     /// Records a run; nothing if `stop` was pressed before it ended.
-    fn record(&self, index: usize, order: u32, stop: &Stop) -> Result<Option<SeriesRun>> {
+    fn record(&mut self, index: usize, order: u32, stop: &Stop) -> Result<Option<SeriesRun>> {
         let SeriesCommand { name, words, folder } = &self.options.commands[index];
         let which = format!("{name}, run {}", self.rounds + 1);
         let streams = streams(self.options.keeps_output)?;
@@ -213,16 +235,28 @@ impl Series {
             target: target(words),
             command_streams: Some(streams.clone()),
             command_folder: folder.clone(),
+            command_group: self.options.timeout.is_some(),
+            duration: self.options.timeout,
             ..self.options.record.clone()
         };
-        let recording = record(&options, stop, &mut |_| {}).map_err(|error| of_run(&which, error))?;
+        let recording = record(&options, stop, &mut |_| self.trim(&streams)).map_err(|error| of_run(&which, error))?;
         let Recording { profile, child, ended, .. } = recording;
         if let Some(mut child) = child {
-            let waited =
-                wait(&mut child, stop).map_err(|error| Error::io(format!("cannot wait for {which}"), error))?;
-            let Some(status) = waited else { return Ok(None) };
+            if ended == Ended::Time {
+                return Err(self.late(&which, index, &mut child));
+            }
+            let waited = wait(&mut child, stop, None, &mut || self.trim(&streams));
+            let waited = waited.map_err(|error| Error::io(format!("cannot wait for {which}"), error))?;
+            let Waited::Ended(status) = waited else {
+                self.end_stopped(&mut child);
+                return Ok(None);
+            };
             // What is cut counts no more, even if the command took it well.
-            if ended == Ended::Stopped || !self.check(&which, index, status, &streams.errors, stop)? {
+            if ended == Ended::Stopped {
+                self.end_stopped(&mut child);
+                return Ok(None);
+            }
+            if !self.check(&which, index, status, &streams.errors, stop)? {
                 return Ok(None);
             }
         }
@@ -230,6 +264,32 @@ impl Series {
         let output = streams.output.as_ref().map(read).unwrap_or_default();
         let errors = read(&streams.errors);
         Ok(Some(SeriesRun { command: index, round: self.rounds, order, profile, output, errors }))
+    }
+
+    /// Gives back the memory of what is not kept of a run's output.
+    fn trim(&self, streams: &CommandStreams) {
+        let errors = if self.options.keeps_output { LONGEST } else { LONGEST_ERRORS };
+        trim(&streams.errors, errors);
+        if let Some(output) = &streams.output {
+            trim(output, LONGEST);
+        }
+    }
+
+    /// Ends a run that took too long, and says so.
+    fn late(&mut self, which: &str, index: usize, child: &mut Child) -> Error {
+        command::end_group(child, PATIENCE_OF_LATE);
+        self.is_late = true;
+        let seconds = self.options.timeout.unwrap_or_default().as_secs_f64();
+        let command = self.options.commands[index].words.join(" ".as_ref());
+        let message = format!("{which}: {} took longer than {seconds} s and was ended", command.display());
+        Error::new(ErrorKind::Io, message).with_hint("if it is to take so long, give it more: --timeout SECONDS")
+    }
+
+    /// Ends what is left of a command that was stopped: one in a group of its own had no signal of the terminal.
+    fn end_stopped(&self, child: &mut Child) {
+        if self.options.timeout.is_some() {
+            command::end_group(child, PATIENCE);
+        }
     }
 
     /// Whether a run counts: not one that ended of the same Ctrl-C that ends the series.
@@ -315,17 +375,37 @@ fn is_by_user(status: ExitStatus) -> bool {
     signal.is_some_and(|signal| by_user.contains(&signal))
 }
 
-/// Waits until a child ends; once `stop` is pressed it is told to end, and nothing comes back.
-fn wait(child: &mut Child, stop: &Stop) -> std::io::Result<Option<ExitStatus>> {
+/// What came of waiting for a command.
+enum Waited {
+    /// It ended.
+    Ended(ExitStatus),
+    /// It was not in time; it goes on.
+    Late,
+    /// It was told to end, as the series is to.
+    Stopped,
+}
+
+/// Waits until a child ends, or until `end`; once `stop` is pressed it is told to end. `tick` is called now and then.
+fn wait(child: &mut Child, stop: &Stop, end: Option<Instant>, tick: &mut dyn FnMut()) -> std::io::Result<Waited> {
     if let Some(status) = child.try_wait()? {
-        return Ok(Some(status));
+        return Ok(Waited::Ended(status));
     }
     if let Some(pid) = Pid::from_raw(child.id() as i32)
         && let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty())
     {
         let pressed = stop.pressed();
         let mut ends = [PollFd::new(&pidfd, PollFlags::IN), PollFd::from_borrowed_fd(pressed.as_fd(), PollFlags::IN)];
-        while rustix::event::poll(&mut ends, None).is_err() {}
+        loop {
+            tick();
+            let left = end.map_or(LONG_TICK, |end| end.saturating_duration_since(Instant::now()).min(LONG_TICK));
+            let ready = rustix::event::poll(&mut ends, Some(&left.try_into().expect("it is less than a second")));
+            if ready.is_ok_and(|count| count > 0) {
+                break;
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(child.try_wait()?.map_or(Waited::Late, Waited::Ended));
+            }
+        }
         if !ends[1].revents().is_empty() && child.try_wait()?.is_none() {
             let _ = rustix::process::kill_process(pid, Signal::TERM);
             let ended = rustix::event::poll(
@@ -336,10 +416,20 @@ fn wait(child: &mut Child, stop: &Stop) -> std::io::Result<Option<ExitStatus>> {
                 child.kill()?;
             }
             child.wait()?;
-            return Ok(None);
+            return Ok(Waited::Stopped);
         }
     }
-    child.wait().map(Some)
+    child.wait().map(Waited::Ended)
+}
+
+/// Gives back the memory of all of a file but its last `most` bytes, once there is as much of that.
+fn trim(file: &File, most: u64) {
+    let size = file.metadata().map_or(0, |facts| facts.len());
+    // As many blocks as are whole; where the file system cannot do that, the file is as long as it is.
+    if let Some(rest) = size.checked_sub(most).filter(|rest| *rest >= most) {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = rustix::fs::fallocate(file, flags, 0, rest);
+    }
 }
 
 /// Numbers that look random, the same for the same seed (SplitMix64, Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
@@ -370,6 +460,7 @@ mod tests {
             seed,
             keeps_output: false,
             ignores_failure: false,
+            timeout: None,
         })
         .unwrap()
     }
@@ -409,5 +500,17 @@ mod tests {
     fn last_lines_are_one_line() {
         assert_eq!(last_lines(b"a\nb\n\nc\n d \ne\n"), "b | c | d | e");
         assert_eq!(last_lines(b""), "");
+    }
+
+    #[test]
+    fn of_what_a_run_writes_the_end_is_kept() {
+        use std::os::unix::fs::MetadataExt;
+        let file = File::from(rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
+        let bytes: Vec<u8> = (0..1u32 << 20).map(|row| (row % 251) as u8 + 1).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        trim(&file, LONGEST_ERRORS);
+        assert_eq!(file.metadata().unwrap().len(), 1 << 20);
+        assert!(file.metadata().unwrap().blocks() * 512 <= 2 * LONGEST_ERRORS, "{:?}", file.metadata());
+        assert_eq!(end_of(&file, LONGEST_ERRORS), bytes[bytes.len() - LONGEST_ERRORS as usize..]);
     }
 }
