@@ -50,8 +50,11 @@ fn switches_are_counted_and_waits_added_up() {
     let asleep = || waits.iter().filter(|(key, _)| key.tid == tid && key.state != 0).map(|(_, value)| value);
     let (slept, count) =
         (asleep().map(|value| value.time).sum::<u64>(), asleep().map(|value| value.count).sum::<u64>());
-    // The kernel's own count. A timer that ends while its thread is still on the way to sleep lets it stay awake.
-    assert!((5..=11).contains(&sleeps) && count == sleeps, "{sleeps} sleeps: {waits:?} {:?}", counters.named());
+    // The kernel's own count. A timer that ends while its thread is still on the way to sleep lets it stay awake; and now and then the
+    // kernel does not tell that a thread is back (once in thousands of switches), which is counted.
+    let not_told = counters.get(abi::NO_END);
+    let is_whole = count <= sleeps && sleeps <= count + not_told && not_told <= 2;
+    assert!((5..=11).contains(&sleeps) && is_whole, "{sleeps} sleeps: {waits:?} {:?}", counters.named());
     assert!(slept > 2_500_000 * count && slept <= taken, "{slept} of {taken} ns: {waits:?} {:?}", counters.named());
     assert!(stacks > 0 && kernel_frames > stacks, "{stacks} stacks, {kernel_frames} frames");
     assert!(counters.get(abi::SWITCHES_OUT) >= sleeps, "{:?}", counters.named());
