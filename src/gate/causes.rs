@@ -95,7 +95,10 @@ pub(super) fn decide(
             (Part::Everything, Rise::Likely) => Fate::Suspect,
             // Callers are looked at when all causes are known.
             (Part::Inclusive, _) => continue,
-            (Part::Own, rise) => match look.offset(at, rows, judged).or_else(|| look.offset_of_whole(at, rows, judged))
+            (Part::Own, rise) => match look
+                .offset(at, rows, judged)
+                .or_else(|| look.offset_of_whole(at, rows, judged))
+                .or_else(|| look.replaces(at, rows, settings))
             {
                 Some(of) => {
                     let from = of.from.clone();
@@ -199,7 +202,7 @@ fn callers(
                 // Nothing below it rose enough to be named, nor did it without them.
                 true => Fate::Suspect,
             }
-        } else if let Some(of) = look.offset(at, rows, judged) {
+        } else if let Some(of) = look.offset(at, rows, judged).or_else(|| look.replaces(at, rows, settings)) {
             Fate::Moved(place(moved, of))
         } else {
             accepted(&rows[at], settings).unwrap_or(failed(rises[at]))
@@ -212,6 +215,8 @@ fn callers(
 }
 
 /// Everything fails for what is left of it without what is accepted, ignored, or let rise by a rule.
+///
+/// How much that may have grown by is what the verdict then goes by.
 fn everything(look: &Look<'_>, table: &Table<'_>, judged: &Judged, settings: &Settings, rows: &mut [Row]) {
     let is_let = |row: &Row| match row.fate {
         Fate::Allowed(_) | Fate::Ignored(_) => true,
@@ -219,7 +224,7 @@ fn everything(look: &Look<'_>, table: &Table<'_>, judged: &Judged, settings: &Se
         _ => false,
     };
     let accepted: Vec<usize> = (1..rows.len()).filter(|at| is_let(&rows[*at])).collect();
-    if accepted.is_empty() || !matches!(rows[0].fate, Fate::Regression | Fate::Suspect) {
+    if accepted.is_empty() {
         return;
     }
     let mut covered = vec![false; look.nodes.len()];
@@ -237,7 +242,9 @@ fn everything(look: &Look<'_>, table: &Table<'_>, judged: &Judged, settings: &Se
     let rest = look.sums(|node| !covered[node]);
     let seen = judged.seen(table, &rest, settings);
     let limits = limits(&rows[0], settings);
-    if seen.t < judged.critical || seen.difference.exp_m1() < limits.relative {
+    rows[0].rest_high = Some((seen.difference + t_quantile(0.025, judged.df[0]) * seen.error).exp_m1());
+    let is_risen = matches!(rows[0].fate, Fate::Regression | Fate::Suspect);
+    if is_risen && (seen.t < judged.critical || seen.difference.exp_m1() < limits.relative) {
         let mut names: Vec<String> = accepted.iter().map(|at| rows[*at].function.name.clone()).collect();
         names.dedup();
         names.truncate(MOST_NAMED);
@@ -247,6 +254,9 @@ fn everything(look: &Look<'_>, table: &Table<'_>, judged: &Judged, settings: &Se
 
 /// Causes that are named at most.
 const MOST_NAMED: usize = 5;
+
+/// What has gone must have taken so much of what came in its place.
+const REPLACED: f64 = 0.8;
 
 /// A caller with this share of the base is the last one in which cost is followed: beyond, something else falls by chance.
 const WIDEST: f64 = 0.6;
@@ -409,6 +419,64 @@ impl<'a> Look<'a> {
         None
     }
 
+    /// The move of what has gone, or surely fell, to what came in its place: called by the same function, and of as much cost. Whatever else that
+    /// function calls may have changed.
+    fn replaces(&self, at: usize, rows: &[Row], settings: &Settings) -> Option<Moved> {
+        let row = &rows[at];
+        let function = self.table.lines[at].function.filter(|_| row.base == 0.0)?;
+        let costs = if row.part == Part::Own { &self.own } else { &self.inclusive };
+        let of = |node: usize| if row.part == Part::Own { self.nodes[node].own } else { self.nodes[node].function };
+        let is_counted = |node: &usize| row.part == Part::Own || self.nodes[*node].is_outermost;
+        let caller_of = |node: usize| self.nodes[self.nodes[node].parent as usize].function;
+        let mut is_caller = vec![false; self.runs.tree.functions.len()];
+        let (mut sums, mut is_below) = (vec![[0.0; 2]; is_caller.len()], vec![false; is_caller.len()]);
+        let called = || (1..self.nodes.len()).filter(|node| self.nodes[*node].parent > 0);
+        let mut within = None;
+        for node in called().filter(|node| of(*node) == function && costs[*node][1] > 0.0) {
+            is_caller[caller_of(node) as usize] = true;
+            within = within.or(Some(caller_of(node)));
+        }
+        for node in (1..self.nodes.len()).filter(is_counted) {
+            let sum = &mut sums[of(node) as usize];
+            *sum = [sum[0] + costs[node][0], sum[1] + costs[node][1]];
+        }
+        called()
+            .filter(|node| is_caller[caller_of(*node) as usize])
+            .for_each(|node| is_below[of(node) as usize] = true);
+        let mut has_fallen = vec![false; sums.len()];
+        for (other, line) in rows.iter().zip(&self.table.lines).filter(|(other, _)| other.part == row.part) {
+            let is_sure = other.on(settings.scale).p_less <= settings.alpha;
+            line.function.iter().for_each(|of| has_fallen[*of as usize] = is_sure);
+        }
+        let is_gone = |function: &u32| {
+            let at = *function as usize;
+            is_below[at] && sums[at][0] > sums[at][1] && (sums[at][1] == 0.0 || has_fallen[at])
+        };
+        let fallen = |function: u32| sums[function as usize][0] - sums[function as usize][1];
+        let mut gone: Vec<u32> = (0..sums.len() as u32).filter(is_gone).collect();
+        // All that came there, as what has gone stands for so much only once.
+        let came = |function: &u32| is_below[*function as usize] && sums[*function as usize][0] == 0.0;
+        let rise: f64 = (0..sums.len() as u32).filter(came).map(|of| sums[of as usize][1]).sum();
+        let fall: f64 = gone.iter().map(|of| fallen(*of)).sum();
+        let within = within.filter(|_| fall >= REPLACED * rise)?;
+        gone.sort_by(|a, b| fallen(*b).total_cmp(&fallen(*a)).then_with(|| self.name(*a).cmp(self.name(*b))));
+        gone.truncate(MOST_NAMED);
+        let under = self.under(within);
+        Some(Moved {
+            to: row.function.name.clone(),
+            from: gone.into_iter().map(|of| self.name(of).to_owned()).collect(),
+            within: self.name(within).to_owned(),
+            rise: row.new,
+            rest: self.change(&self.sums(|node| under[node])),
+        })
+    }
+
+    /// By how much something changed, per unit of work, in the event's unit.
+    fn change(&self, sums: &[Sum]) -> f64 {
+        let runs = self.table.per_work(sums);
+        mean(runs[self.table.base..].iter().copied()) - mean(runs[..self.table.base].iter().copied())
+    }
+
     /// What functions took themselves, base and new, on the gate's scale.
     fn own_of(&self, function: u32) -> [f64; 2] {
         let nodes = (1..self.nodes.len()).filter(|node| self.nodes[*node].own == function);
@@ -442,16 +510,12 @@ impl<'a> Look<'a> {
         if !(0.5 * fall..=1.5 * fall).contains(&(new - base)) || rest >= 0.5 * fall {
             return None;
         }
-        let change = |sums: &[Sum]| {
-            let runs = self.table.per_work(sums);
-            mean(runs[self.table.base..].iter().copied()) - mean(runs[..self.table.base].iter().copied())
-        };
         Some(Moved {
             to: self.name(caller).to_owned(),
             from: vec![self.name(function).to_owned()],
             within: self.name(caller).to_owned(),
-            rise: change(&self.sums(|node| self.nodes[node].own == caller && node > 0)),
-            rest: change(&self.sums(|node| under[node])),
+            rise: self.change(&self.sums(|node| self.nodes[node].own == caller && node > 0)),
+            rest: self.change(&self.sums(|node| under[node])),
         })
     }
 

@@ -110,6 +110,15 @@ impl Found<'_> {
             return;
         }
         let file = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let only = |of: &[(String, String)], other: &[(String, String)]| {
+            let mut names: Vec<String> = of
+                .iter()
+                .filter(|(_, id)| !other.iter().any(|(_, known)| known == id))
+                .map(|(path, _)| file(path))
+                .collect();
+            names.dedup();
+            names
+        };
         let mut changed: Vec<String> = base
             .iter()
             .filter(|(path, id)| new.iter().any(|(other, of)| file(other) == file(path) && of != id))
@@ -117,9 +126,13 @@ impl Found<'_> {
             .map(|(path, _)| file(path))
             .collect();
         changed.dedup();
-        let text = match changed.is_empty() {
-            true => "the same builds on both sides".to_owned(),
-            false => format!("other builds of {}", shown(&changed)),
+        let [gone, came] = [only(&base, &new), only(&new, &base)];
+        let text = match (changed.is_empty(), gone.is_empty() && came.is_empty()) {
+            (false, _) => format!("other builds of {}", shown(&changed)),
+            (true, true) => "the same builds on both sides".to_owned(),
+            (true, false) if gone.is_empty() => format!("new side alone has {}", shown(&came)),
+            (true, false) if came.is_empty() => format!("base alone has {}", shown(&gone)),
+            (true, false) => format!("base has {}, and the new side {}", shown(&gone), shown(&came)),
         };
         self.add(Level::Note, "builds", text);
     }

@@ -197,10 +197,12 @@ fn nothing(table: &Table<'_>) -> Judged {
     }
 }
 
-/// The prior of the variances of what functions took themselves.
+/// The prior of the variances of what functions took themselves, but for those that are in some runs alone: they came, or have gone, and what
+/// that is among few functions would be taken for noise. Which runs those are has no say.
 fn fit(rows: &[Vec<f64>], table: &Table<'_>) -> Prior {
     let runs = table.runs.len();
-    let own = rows.iter().zip(&table.lines).filter(|(_, line)| line.part == Part::Own);
+    let is_in_all = |line: &Line| line.sums.iter().all(|sum| sum.samples > 0.0);
+    let own = rows.iter().zip(&table.lines).filter(|(_, line)| line.part == Part::Own && is_in_all(line));
     let variances: Vec<(f64, f64)> = own
         .map(|(logs, line)| {
             let middle = mean(logs.iter().copied());
@@ -316,6 +318,7 @@ fn row(table: &Table<'_>, line: &Line, at: usize, judged: &Judged, settings: &Se
         visible: 0.0,
         rule: None,
         fate: Fate::Unchanged,
+        rest_high: None,
         is_repeated: false,
     }
 }

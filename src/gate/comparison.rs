@@ -156,6 +156,8 @@ pub struct Row {
     pub rule: Option<usize>,
     /// What became of it.
     pub fate: Fate,
+    /// Of everything, where some rises are accepted or ignored: by how much the rest may have grown, the upper end of the 95 % interval.
+    pub rest_high: Option<f64>,
     /// Whether it is a suspect only for what it calls: others that fail or are suspects have most of its rise, and say where it is.
     pub is_repeated: bool,
 }

@@ -217,6 +217,37 @@ fn a_small_function_that_its_caller_took_in_has_moved() {
     }
 }
 
+/// Its caller rose for another reason, among so few functions that what came and went could be taken for noise.
+#[test]
+fn a_rename_beside_a_regression_is_no_regression() {
+    let base: Costs = vec![
+        ("main;work", 10.0),
+        ("main;work;step", 340.0),
+        ("main;work;other", 640.0),
+        ("main;load", 20.0),
+        ("main;save", 30.0),
+    ];
+    let new: Costs = vec![
+        ("main;work", 10.0),
+        ("main;work;advance", 345.0),
+        ("main;work;other", 1100.0),
+        ("main;load", 20.0),
+        ("main;save", 30.0),
+    ];
+    for seed in 0..10 {
+        let of = compared(&base, &new, seed);
+        let own: Vec<_> = failed(&of).into_iter().filter(|(_, part)| *part == Part::Own).collect();
+        assert_eq!(own, [("other", Part::Own)], "seed {seed}");
+        let moved: Vec<_> = of.moved.iter().map(|of| (&of.to[..], &of.from[..], &of.within[..])).collect();
+        assert_eq!(moved, [("advance", &["step".to_owned()][..], "work")], "seed {seed}");
+        // What replaces it at twice the cost is one.
+        let twice = compared(&base, &with(new.clone(), "main;work;advance", 690.0), seed);
+        assert!(failed(&twice).contains(&("advance", Part::Own)), "seed {seed}");
+        let two = compared(&base, &with(new.clone(), "main;work;retreat", 330.0), seed);
+        assert!(!two.moved.iter().any(|of| of.to == "advance" || of.to == "retreat"), "seed {seed}: {:?}", two.moved);
+    }
+}
+
 #[test]
 fn a_rename_is_proposed() {
     let mut renamed = server();

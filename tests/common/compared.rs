@@ -130,6 +130,7 @@ fn row(name: &str, part: Part, fate: Fate, p: f64, totals: &[f64; 10]) -> Row {
         rule: None,
         fate,
         is_repeated: false,
+        rest_high: None,
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn row(name: &str, base: f64, new: f64, p: f64, fate: Fate, runs: usi
         rule: None,
         fate,
         is_repeated: false,
+        rest_high: None,
     }
 }
 
