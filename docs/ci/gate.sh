@@ -16,7 +16,7 @@ reports=${REPORTS:-reports}
 mkdir -p "$reports" || exit 2
 # What an earlier job left there must not pass for what this one found.
 rm -f "$reports"/report.md "$reports"/report.html "$reports"/report.json "$reports"/report.junit.xml "$reports"/report.sarif "$reports"/status
-profile compare -k "${RUNS:-8}" -F "${RATE:-2000}" --margin "${MARGIN:-2%}" --base "$base" --new "$new" --gate --fail-on inconclusive \
+profile compare -k "${RUNS:-8}" -F "${RATE:-2000}" ${MARGIN:+--margin "$MARGIN"} --base "$base" --new "$new" --gate --fail-on inconclusive \
     -o "$reports/report.html" --report "$reports/report.md" --report "$reports/report.json" \
     --report "$reports/report.junit.xml" --report "$reports/report.sarif" "$@"
 status=$?

@@ -87,8 +87,14 @@ pub struct RunTree {
 
 impl RunTree {
     /// Adds a run: the tree of its profile. Runs are numbered from 0. Where functions stand is said of preferred runs, if they have them.
-    /// What is below functions of names that are `put_aside` is in [`RunTree::aside`], and in none of the functions.
-    pub fn add(&mut self, tree: &CallTree, profile: &Profile, is_preferred: bool, put_aside: impl Fn(&str) -> bool) {
+    /// What is below functions (of the program or the kernel) that are `put_aside` is in [`RunTree::aside`], and in none of the functions.
+    pub fn add(
+        &mut self,
+        tree: &CallTree,
+        profile: &Profile,
+        is_preferred: bool,
+        put_aside: impl Fn(&str, FrameKind) -> bool,
+    ) {
         if self.nodes.is_empty() {
             self.push(RunNode { parent: 0, function: 0, own: 0, is_outermost: true, is_inlined: false }, None);
         }
@@ -96,8 +102,8 @@ impl RunTree {
         let mut last = 0;
         let mut ended = Vec::new();
         let mut aside = Ended { node: ASIDE, value: 0, samples: 0 };
-        // Of the names of the tree.
-        let mut is_aside: Vec<Option<bool>> = vec![None; tree.names.count()];
+        // Of the names of the tree, of a program's function and of the kernel's.
+        let mut is_aside: Vec<[Option<bool>; 2]> = vec![[None; 2]; tree.names.count()];
         let mut names: Vec<Option<StringId>> = vec![None; tree.names.count()];
         // Of the tree's nodes and rows of functions those here.
         let mut at = vec![0; tree.nodes.len()];
@@ -111,9 +117,10 @@ impl RunTree {
                 }
                 let parent = at[node.parent as usize];
                 let ends = node.self_value > 0 || node.self_samples > 0;
-                let mut is_entry =
-                    || *is_aside[node.name.index()].get_or_insert_with(|| put_aside(tree.names.get(node.name)));
-                if parent == ASIDE || is_entry() {
+                let slot = &mut is_aside[node.name.index()][usize::from(node.kind == FrameKind::Kernel)];
+                let is_code = matches!(node.kind, FrameKind::Kernel | FrameKind::User);
+                let is_entry = is_code && *slot.get_or_insert_with(|| put_aside(tree.names.get(node.name), node.kind));
+                if parent == ASIDE || is_entry {
                     at[id] = ASIDE;
                     aside.value = aside.value.saturating_add(node.self_value);
                     aside.samples = aside.samples.saturating_add(node.self_samples);
@@ -284,7 +291,7 @@ mod tests {
         let mut tree = RunTree::default();
         for lines in [["old;main;a;b 3", "old;main;b;b 2"], ["new;main;c 4", "new;main;a;b 1"]] {
             let profile = profile(&lines);
-            tree.add(&CallTree::build(&profile, &View::default()), &profile, false, |_| false);
+            tree.add(&CallTree::build(&profile, &View::default()), &profile, false, |_, _| false);
         }
         assert_eq!(tree.run_count(), 2);
         let name = |row: usize| tree.names.get(tree.functions[row].name).to_owned();
@@ -310,7 +317,7 @@ mod tests {
         let mut tree = RunTree::default();
         for lines in [["p;main;a;irq;a;timer 3", "p;main;a 2"], ["p;main;b;irq 4", "p;irq;timer 1"]] {
             let profile = profile(&lines);
-            tree.add(&CallTree::build(&profile, &View::default()), &profile, false, |name| name == "irq");
+            tree.add(&CallTree::build(&profile, &View::default()), &profile, false, |name, _| name == "irq");
         }
         let row_of = |name: &str| tree.functions.iter().position(|of| tree.names.get(of.name) == name).unwrap();
         let of = |run: usize, name: &str| {

@@ -167,11 +167,14 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         Some((event, unit)) => args.gate.noise(&event, unit)?,
         None => None,
     };
-    let missing = match recorded.is_stopped {
-        true => vec![format!("it was stopped after {} of each", count_of(recorded.rounds.into(), "run"))],
-        false => Vec::new(),
-    };
     let late = recorded.late.take();
+    let missing = match (&late, recorded.is_stopped) {
+        (Some(error), _) => {
+            vec![format!("{error}; before that there were {} of each", count_of(recorded.rounds.into(), "run"))]
+        }
+        (None, true) => vec![format!("it was stopped after {} of each", count_of(recorded.rounds.into(), "run"))],
+        (None, false) => Vec::new(),
+    };
     let compared = gate::Compared {
         runs: recorded.runs,
         demands,

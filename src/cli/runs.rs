@@ -1,6 +1,7 @@
 //! The files of two sides, each read as a run of its own.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -57,7 +58,12 @@ pub fn read(
                         true => Input::stdin(),
                         false => Input::Path(file.path.clone()),
                     };
-                    let read = import(vec![input], options, &mut |_| ());
+                    // Without an answer the others would wait for ever.
+                    let import = || import(vec![input], options, &mut |_| ());
+                    let read = catch_unwind(AssertUnwindSafe(import)).unwrap_or_else(|_| {
+                        let message = format!("{} could not be read: a mistake of ours", file.path.display());
+                        Err(Error::new(ErrorKind::Malformed, message).with_hint("please report it, with the file"))
+                    });
                     if sender.send((row, read)).is_err() {
                         break;
                     }

@@ -3,6 +3,8 @@
 //! One function that became slower lifts all that call it. What functions took *themselves* is looked at first; a caller fails only for what
 //! is left without those. Work that moved between functions of one caller leaves that caller as it was, and is no regression.
 
+use rustc_hash::FxHashMap;
+
 use super::compare::Judged;
 use super::comparison::{Fate, Moved, Part, Row};
 use super::inlined;
@@ -135,10 +137,13 @@ pub(super) fn decide(
 /// The place of a move in the list; a function itself and with all that it calls can be one.
 fn place(moved: &mut Vec<Moved>, of: Moved) -> usize {
     let is_same = |known: &Moved| known.to == of.to && known.within == of.within;
-    moved.iter().position(is_same).unwrap_or_else(|| {
-        moved.push(of);
-        moved.len() - 1
-    })
+    if let Some(at) = moved.iter().position(is_same) {
+        let more = of.from.into_iter().filter(|name| !moved[at].from.contains(name)).collect::<Vec<String>>();
+        moved[at].from.extend(more);
+        return at;
+    }
+    moved.push(of);
+    moved.len() - 1
 }
 
 fn failed(rise: Rise) -> Fate {
@@ -174,7 +179,10 @@ fn callers(
     let mut is_cause = vec![false; look.runs.tree.functions.len()];
     // What a rule lets rise further is a cause all the same: its callers rise with it.
     let is_let = |at: usize| rises[at] == Rise::Small && rows[at].rule.is_some();
-    for at in (1..rows.len()).filter(|at| rows[*at].part == Part::Own && (is_risen(*at) || is_let(*at))) {
+    // What moved explains nothing: what its caller did not lose elsewhere is left of it.
+    let is_moved = |at: usize| matches!(rows[at].fate, Fate::Moved(_));
+    let is_own_cause = |at: &usize| rows[*at].part == Part::Own && (is_risen(*at) || is_let(*at)) && !is_moved(*at);
+    for at in (1..rows.len()).filter(is_own_cause) {
         if let Some(function) = table.lines[at].function {
             is_cause[function as usize] = true;
         }
@@ -265,16 +273,27 @@ const WIDEST: f64 = 0.6;
 struct Look<'a> {
     runs: &'a Runs,
     table: &'a Table<'a>,
+    settings: &'a Settings,
     nodes: &'a [RunNode],
     /// By node, mean on the gate's scale: what ended there, base and new; and with all below.
     own: Vec<[f64; 2]>,
     inclusive: Vec<[f64; 2]>,
+    /// By function, what it took itself.
+    by_function: Vec<[f64; 2]>,
 }
 
 impl<'a> Look<'a> {
     fn new(runs: &'a Runs, table: &'a Table<'a>, settings: &'a Settings) -> Look<'a> {
         let nodes = &runs.tree.nodes[..];
-        let mut look = Look { runs, table, nodes, own: vec![[0.0; 2]; nodes.len()], inclusive: Vec::new() };
+        let mut look = Look {
+            runs,
+            table,
+            settings,
+            nodes,
+            own: vec![[0.0; 2]; nodes.len()],
+            inclusive: Vec::new(),
+            by_function: Vec::new(),
+        };
         let sides = [table.base, table.runs.len() - table.base];
         for (at, run) in table.runs.iter().enumerate() {
             let side = usize::from(at >= table.base);
@@ -282,6 +301,11 @@ impl<'a> Look<'a> {
             let one: Vec<Sum> = (0..table.runs.len()).map(|_| Sum { value: 1.0, samples: 0.0 }).collect();
             let worth = table.scaled(&one, settings.scale)[at] / sides[side] as f64;
             runs.tree.for_each(run.row, |node, sum| look.own[node as usize][side] += sum.value * worth);
+        }
+        look.by_function = vec![[0.0; 2]; runs.tree.functions.len()];
+        for (node, own) in nodes.iter().zip(&look.own).skip(1) {
+            let sum = &mut look.by_function[node.own as usize];
+            *sum = [sum[0] + own[0], sum[1] + own[1]];
         }
         look.inclusive.clone_from(&look.own);
         for node in (1..nodes.len()).rev() {
@@ -330,6 +354,7 @@ impl<'a> Look<'a> {
         }
         let mut causes: Vec<(f64, String)> = (1..rows.len())
             .filter(|at| rows[*at].part == Part::Own && matches!(rises[*at], Rise::Sure | Rise::Likely))
+            .filter(|at| !matches!(rows[*at].fate, Fate::Moved(_)))
             .filter_map(|at| Some((changes[self.table.lines[at].function? as usize], rows[at].function.name.clone())))
             .filter(|(change, _)| *change > 0.0)
             .collect();
@@ -395,8 +420,11 @@ impl<'a> Look<'a> {
                 * judged.errors[other]
                 * caller.share.max(caller.share + caller.of_total);
             let of_caller = self.table.lines[other].function?;
-            // What a function called and has gone, it has taken in: then it need not be certain.
-            let is_absorbed = || row.part == Part::Own && of_caller == function && self.absorbs(function, rise);
+            // What a function called and has gone, it has taken in: then it need not be certain, if it is not certain of the contrary.
+            let is_absorbed = || {
+                let has_risen = matches!(self::rise(caller, self.settings), Rise::Sure | Rise::Likely);
+                row.part == Part::Own && of_caller == function && !has_risen && self.absorbs(function, rise)
+            };
             if caller.of_total.abs() + error < 0.5 * rise || (caller.of_total < 0.5 * rise && is_absorbed()) {
                 let from = self.fallen(of_caller, rise);
                 // Two functions that have nothing to do with each other, one of which became slower and the other faster, are no move.
@@ -477,32 +505,28 @@ impl<'a> Look<'a> {
         mean(runs[self.table.base..].iter().copied()) - mean(runs[..self.table.base].iter().copied())
     }
 
-    /// What functions took themselves, base and new, on the gate's scale.
-    fn own_of(&self, function: u32) -> [f64; 2] {
-        let nodes = (1..self.nodes.len()).filter(|node| self.nodes[*node].own == function);
-        nodes.fold([0.0; 2], |sum, node| [sum[0] + self.own[node][0], sum[1] + self.own[node][1]])
-    }
-
-    /// Whether something that `caller` called has gone, and took half of `rise` at least.
+    /// Whether something that `caller` called has gone, and took half of `rise` there at least.
     fn absorbs(&self, caller: u32, rise: f64) -> bool {
-        let is_called = |node: &RunNode| self.nodes[node.parent as usize].function == caller && node.function != caller;
-        let mut called: Vec<u32> = self.nodes[1..].iter().filter(|node| is_called(node)).map(|node| node.own).collect();
-        called.sort_unstable();
-        called.dedup();
-        called.into_iter().map(|function| self.own_of(function)).any(|[base, new]| new == 0.0 && base >= 0.5 * rise)
+        let mut called: FxHashMap<u32, f64> = FxHashMap::default();
+        for (at, node) in self.nodes.iter().enumerate().skip(1) {
+            if node.parent > 0 && self.nodes[node.parent as usize].function == caller && node.own != caller {
+                *called.entry(node.own).or_default() += self.own[at][0];
+            }
+        }
+        called.into_iter().any(|(function, base)| base >= 0.5 * rise && self.by_function[function as usize][1] == 0.0)
     }
 
     /// The move of a function that has gone into the one that called it, if that rose by as much, give or take half, and with all that it
     /// calls it rose by less than half of that.
     fn absorbed(&self, function: u32) -> Option<Moved> {
-        let [fall, _] = self.own_of(function);
+        let [fall, _] = self.by_function[function as usize];
         let of = |node: &&RunNode| node.function == function && node.parent > 0;
         let mut callers: Vec<u32> =
             self.nodes[1..].iter().filter(of).map(|node| self.nodes[node.parent as usize].function).collect();
         callers.sort_unstable();
         callers.dedup();
         let [caller] = callers[..] else { return None };
-        let [base, new] = self.own_of(caller);
+        let [base, new] = self.by_function[caller as usize];
         let under = self.under(caller);
         let outer = |node: &usize| self.nodes[*node].function == caller && self.nodes[*node].is_outermost;
         let rest: f64 =

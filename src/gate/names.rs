@@ -252,7 +252,8 @@ impl Normaliser {
 /// Whether a function of this name is how the kernel enters an interrupt: on x86 what `DECLARE_IDTENTRY_SYSVEC` and
 /// `DECLARE_IDTENTRY_IRQ` make (arch/x86/include/asm/idtentry.h; before Linux 5.8 the names in arch/x86/entry/entry_64.S), on arm64 the
 /// vectors of arch/arm64/kernel/entry.S. Faults and system calls are the program's own.
-pub(super) fn is_interrupt(name: &str) -> bool {
+/// Where text does not say what is the kernel's, names that no program has count alone.
+pub(super) fn is_interrupt(name: &str, kind: FrameKind) -> bool {
     const NAMES: [&str; 20] = [
         "asm_common_interrupt",
         "asm_spurious_interrupt",
@@ -275,7 +276,11 @@ pub(super) fn is_interrupt(name: &str) -> bool {
         "el0t_32_irq",
         "el1h_64_irq",
     ];
-    name.starts_with("asm_sysvec_") || NAMES.contains(&name)
+    match kind {
+        FrameKind::Kernel => name.starts_with("asm_sysvec_") || NAMES.contains(&name),
+        FrameKind::User => name.starts_with("asm_sysvec_") || name == "asm_common_interrupt",
+        _ => false,
+    }
 }
 
 fn is_code(kind: FrameKind) -> bool {

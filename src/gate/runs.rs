@@ -79,7 +79,7 @@ impl Runs {
         self.names.apply(&mut profile);
         // A thread that was preempted waits in an interrupt, and that is told apart by where it waits.
         let puts_aside = self.names.puts_interrupts_aside() && !has_waits(&profile);
-        let put_aside = |name: &str| puts_aside && is_interrupt(name);
+        let put_aside = |name: &str, kind: FrameKind| puts_aside && is_interrupt(name, kind);
         self.tree.add(&CallTree::build(&profile, &View::default()), &profile, side == Side::New, put_aside);
         self.runs.push(Run { side, facts, row: self.tree.run_count() - 1, unit, series, dispersion });
         if let Some(merged) = &mut self.merged {

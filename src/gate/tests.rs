@@ -206,15 +206,19 @@ fn work_that_moved_within_a_caller_is_no_regression() {
 fn a_small_function_that_its_caller_took_in_has_moved() {
     let out = with(with(server(), "main;hash;mix", 24.0), "main;hash", 0.4);
     let taken_in = with(server(), "main;hash", 24.0);
+    let mut fails = 0;
     for seed in 0..20 {
         let of = compared(&out, &taken_in, seed);
         assert_eq!(failed(&of), [], "seed {seed}");
         assert_eq!(row(&of, "mix", Part::Own).fate, Fate::Moved(0), "seed {seed}: {:?}", of.moved);
         assert_eq!((&of.moved[0].to[..], &of.moved[0].within[..], of.moved.len()), ("hash", "hash", 1), "seed {seed}");
-        // Twice as much as it took is no move.
+        // Two thirds more than it took, and twice as much, are no move: the whole function fails at least.
+        let more = compared(&out, &with(server(), "main;hash", 44.0), seed);
+        fails += u32::from(failed(&more).iter().any(|(name, _)| *name == "hash"));
         let twice = compared(&out, &with(server(), "main;hash", 70.0), seed);
         assert_eq!(failed(&twice), [("hash", Part::Own)], "seed {seed}");
     }
+    assert!(fails >= 10, "{fails} of 20");
 }
 
 /// Its caller rose for another reason, among so few functions that what came and went could be taken for noise.

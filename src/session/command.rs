@@ -67,18 +67,22 @@ pub(super) fn tell_to_end(child: &mut Option<Child>, is_group: bool) {
 /// Ends a command and all of its process group: tells them to, and after `patience` makes them.
 pub(super) fn end_group(child: &mut Child, patience: Duration) {
     let Some(group) = Pid::from_raw(child.id() as i32) else { return };
-    // While one of them is there, no other group can have its number.
-    if kill_process_group(group, Signal::TERM).is_ok() {
-        let end = Instant::now() + patience;
-        while matches!(child.try_wait(), Ok(None)) || test_kill_process_group(group).is_ok() {
-            if Instant::now() >= end {
-                let _ = kill_process_group(group, Signal::KILL);
+    // While one of them is there, no other group can have its number. One of another user is there, and may not be told anything.
+    let is_there = || test_kill_process_group(group) != Err(rustix::io::Errno::SRCH);
+    let _ = kill_process_group(group, Signal::TERM);
+    let mut end = Instant::now() + patience;
+    let mut is_killed = false;
+    while matches!(child.try_wait(), Ok(None)) || is_there() {
+        if Instant::now() >= end {
+            if is_killed {
+                // It is another user's, or does not come out of the kernel: nobody waits for that.
                 break;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            let _ = kill_process_group(group, Signal::KILL);
+            (is_killed, end) = (true, Instant::now() + patience);
         }
+        std::thread::sleep(Duration::from_millis(5));
     }
-    let _ = child.wait();
 }
 
 /// Waits for a command's own end, but no longer than `grace`.
