@@ -20,8 +20,9 @@ pub struct RunFunction {
     pub file: StringId,
     /// The first line seen in it; 0 if unknown.
     pub line: u32,
-    /// Whether file and line are of a preferred run.
+    /// Whether file and line, and the module, are of a preferred run.
     is_preferred: bool,
+    is_module_preferred: bool,
 }
 
 /// A function where it was called from one particular stack.
@@ -178,7 +179,15 @@ impl RunTree {
         let (name, empty) = (self.names.intern("[interrupt]"), self.names.intern(""));
         let (function, node) = (self.functions.len() as u32, self.nodes.len() as u32);
         let (kind, module, file) = (FrameKind::Note, empty, empty);
-        self.functions.push(RunFunction { name, kind, module, file, line: 0, is_preferred: false });
+        self.functions.push(RunFunction {
+            name,
+            kind,
+            module,
+            file,
+            line: 0,
+            is_preferred: false,
+            is_module_preferred: false,
+        });
         self.push(RunNode { parent: 0, function, own: function, is_outermost: true, is_inlined: false }, None);
         self.aside = Some(node);
         node
@@ -208,7 +217,15 @@ impl RunTree {
         let next = self.functions.len() as u32;
         let row = *self.rows.entry((name, kind)).or_insert(next);
         if row == next {
-            self.functions.push(RunFunction { name, kind, module, file, line: lines.0, is_preferred });
+            self.functions.push(RunFunction {
+                name,
+                kind,
+                module,
+                file,
+                line: lines.0,
+                is_preferred,
+                is_module_preferred: is_preferred,
+            });
             return row;
         }
         // Of several the first in order of name and line, so that the order of the runs has no say.
@@ -220,10 +237,10 @@ impl RunTree {
         };
         let is_better = rank(file, lines.0, is_preferred) < rank(of.file, of.line, of.is_preferred);
         let is_better_module = (text(module).is_empty(), !is_preferred, text(module))
-            < (text(of.module).is_empty(), !of.is_preferred, text(of.module));
+            < (text(of.module).is_empty(), !of.is_module_preferred, text(of.module));
         let of = &mut self.functions[row as usize];
         if is_better_module {
-            of.module = module;
+            (of.module, of.is_module_preferred) = (module, is_preferred);
         }
         if is_better {
             (of.file, of.line, of.is_preferred) = (file, lines.0, is_preferred);

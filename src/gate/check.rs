@@ -26,6 +26,7 @@ pub(super) fn checks(table: &Table<'_>, tree: &RunTree, settings: &Settings) -> 
     found.shares("cut stacks", |run| run.truncated);
     found.shares("frames without a name", |run| run.unnamed);
     found.lost();
+    found.cut();
     found.order(settings);
     found.copies();
     found.interrupts();
@@ -143,6 +144,21 @@ impl Found<'_> {
         if (base - new).abs() >= POINTS {
             let (base, new) = (base * 100.0, new * 100.0);
             self.add(Level::Warning, what, format!("{what}: base {base:.1} %, new {new:.1} %"));
+        }
+    }
+
+    /// A part of a run is no run.
+    fn cut(&mut self) {
+        let runs = self.table.runs.iter().filter(|run| run.facts.is_cut);
+        let labels: Vec<String> = runs.map(|run| run.facts.label.clone()).collect();
+        if let Some(first) = labels.first() {
+            let others = match labels.len() - 1 {
+                0 => String::new(),
+                1 => ", and one more file".to_owned(),
+                more => format!(", and {more} more files"),
+            };
+            let text = format!("{first} is cut short{others}: what is missing looks like a change; record again");
+            self.add(Level::Cap, "files", text);
         }
     }
 

@@ -41,6 +41,8 @@ pub struct RunFacts {
     pub work: f64,
     /// Samples that the kernel lost.
     pub lost: u64,
+    /// Whether its file was cut: what is missing cannot be told.
+    pub is_cut: bool,
     /// Share of the weight whose stack is cut.
     pub truncated: f64,
     /// Share of the frames without a name.

@@ -280,7 +280,12 @@ impl Reader<'_> {
 
     fn has_pattern(&mut self, which: &Which, table: &DeTable<'_>, span: &Range<usize>, what: &str) -> bool {
         let is_tried = ["function", "module", "file"].into_iter().any(|key| table.contains_key(key));
-        if which.is_empty() && !is_tried {
+        // A key that is not known says more: it was probably meant.
+        let is_misspelt = table.iter().any(|(key, _)| {
+            let key: &str = key.get_ref();
+            !RULE.contains(&key) && !ALLOW.contains(&key)
+        });
+        if which.is_empty() && !is_tried && !is_misspelt {
             let hint = "add function = \"codec::**\", module = \"libssl*\" or file = \"src/db/**\"; function = \"*\" is for all";
             self.fault(span.clone(), format!("{what} needs a pattern"), hint);
         }

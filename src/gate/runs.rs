@@ -214,6 +214,7 @@ fn facts(profile: &Profile, label: String, work: f64, order: Option<u32>) -> Run
         value,
         work,
         lost: stats.lost,
+        is_cut: stats.is_cut,
         truncated: stats.truncated_total(),
         unnamed: stats.unnamed_total(),
         host: stats.host.clone(),

@@ -163,6 +163,7 @@ fn read(input: Input, options: &ImportOptions, meter: &Meter) -> Result<Profile>
     let mut profile = read_source(source, options, meter)?;
     if is_cut.load(Ordering::Relaxed) {
         let note = format!("{name} is cut, or its gzip is broken: what was read up to there is kept");
+        profile.stats.is_cut = true;
         profile.stats.notes.push(note);
     }
     Ok(profile)

@@ -403,7 +403,7 @@ impl<'a> Reader<'a> {
         }
         stats.skipped.extend(self.skipped.into_iter().map(|(what, count)| (what.to_owned(), count)));
         if let Some(offset) = tables.cut_at {
-            stats.is_as_recorded = false;
+            (stats.is_as_recorded, stats.is_cut) = (false, true);
             stats.notes.push(format!("the file is cut or broken at byte {offset}: what is before it was read"));
         }
         profile

@@ -229,6 +229,7 @@ fn add_stats(sum: &mut CaptureStats, other: CaptureStats) {
     add_counts(&mut sum.frames, other.frames);
     // Their shares are of no whole any more; what helps is kept.
     sum.unnamed_images.extend(other.unnamed_images);
+    sum.is_cut |= other.is_cut;
     for note in other.notes {
         if !sum.notes.contains(&note) {
             sum.notes.push(note);

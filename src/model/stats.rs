@@ -80,6 +80,8 @@ pub struct CaptureStats {
     pub skipped: BTreeMap<String, u64>,
     /// What there was of time off the CPU, if that was recorded.
     pub off_cpu: Option<OffCpuStats>,
+    /// Whether a file ended before its own end: what was behind that is not in the profile. A note says where.
+    pub is_cut: bool,
     /// What is less than was asked for, a sentence each: "no kernel frames (...)".
     pub notes: Vec<String>,
     /// What was recorded: the command line, or the process ids.

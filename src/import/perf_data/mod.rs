@@ -147,10 +147,10 @@ fn records_of<S: Sink>(header: &FileHeader, file: &[u8], scan: &mut Scan<'_, S>)
     if data.is_empty() {
         // The size is written when the recording ends.
         let start = data.start.max(FILE_HEADER as u64);
-        scan.note("the recording was never finished (perf was killed, or is still at it): sections with build ids are missing");
+        scan.note_cut("the recording was never finished (perf was killed, or is still at it): sections with build ids are missing");
         data = start.min(length)..length;
     } else if data.end > length {
-        scan.note(&format!(
+        scan.note_cut(&format!(
             "the file is cut short: {} of {} bytes of records are there",
             length.saturating_sub(data.start),
             data.end - data.start
@@ -164,7 +164,7 @@ fn records_of<S: Sink>(header: &FileHeader, file: &[u8], scan: &mut Scan<'_, S>)
 
 /// Ends the recording, names its frames and sums up.
 fn finish(scanned: Scanned<Recorder>, options: &ImportOptions) -> Result<Profile> {
-    let Scanned { sink, features, events, counts, mut skipped, mut notes } = scanned;
+    let Scanned { sink, features, events, counts, mut skipped, mut notes, is_cut } = scanned;
     let recorded = sink.finish();
     notes.extend(recorded.notes);
     let counters = recorded.counters;
@@ -233,6 +233,7 @@ fn finish(scanned: Scanned<Recorder>, options: &ImportOptions) -> Result<Profile
     if counters.open_waits > 0 {
         notes.push(format!("{} had not ended when the recording did: left out", count_of(counters.open_waits, "wait")));
     }
+    stats.is_cut = is_cut;
     stats.notes.append(&mut notes);
     Ok(profile)
 }

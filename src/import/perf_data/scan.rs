@@ -35,6 +35,8 @@ pub(super) struct Scanned<S> {
     /// What was passed over, by reason.
     pub skipped: BTreeMap<String, u64>,
     pub notes: Vec<String>,
+    /// Whether the file ended before its records did.
+    pub is_cut: bool,
 }
 
 /// What is known of a recording when its first record comes.
@@ -93,6 +95,7 @@ pub(super) struct Scan<'f, S> {
     counts: FxHashMap<u32, u64>,
     skipped: BTreeMap<String, u64>,
     notes: Vec<String>,
+    is_cut: bool,
 }
 
 /// Bytes that came one after the other, not all of which are whole records yet.
@@ -139,12 +142,19 @@ impl<'f, S: Sink> Scan<'f, S> {
             counts: FxHashMap::default(),
             skipped: BTreeMap::new(),
             notes: Vec::new(),
+            is_cut: false,
         }
     }
 
     /// Notes what is less than could be expected.
     pub fn note(&mut self, note: &str) {
         self.notes.push(note.to_owned());
+    }
+
+    /// Says that the file ended before its records did.
+    pub fn note_cut(&mut self, note: &str) {
+        self.note(note);
+        self.is_cut = true;
     }
 
     /// Takes in a section about the machine.
@@ -230,7 +240,7 @@ impl<'f, S: Sink> Scan<'f, S> {
                     return Err(Error::io(format!("cannot read {}", self.name), error));
                 }
                 Err(error) => {
-                    self.notes.push(format!("reading ended before the recording did: {error}"));
+                    self.note_cut(&format!("reading ended before the recording did: {error}"));
                     at_end = true;
                 }
             }
@@ -487,6 +497,7 @@ impl<'f, S: Sink> Scan<'f, S> {
             counts: self.counts,
             skipped: self.skipped,
             notes: self.notes,
+            is_cut: self.is_cut,
         })
     }
 }
