@@ -267,8 +267,12 @@ fn pairs_that_were_made_before_a_late_run_are_reported() {
     for side in ["base", "new"] {
         assert_eq!(runs(&folder.join("kept").join(side)).len(), 2);
     }
-    assert!(stdout(&output).contains("it was stopped after 2 runs of each"), "{}", stdout(&output));
-    assert!(fs::read_to_string(folder.join("report.md")).unwrap().contains("it was stopped after 2 runs of each"));
+    assert!(stdout(&output).contains("was ended; before that there were 2 runs of each"), "{}", stdout(&output));
+    assert!(
+        fs::read_to_string(folder.join("report.md"))
+            .unwrap()
+            .contains("was ended; before that there were 2 runs of each")
+    );
 }
 
 #[test]
