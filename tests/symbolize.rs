@@ -155,7 +155,11 @@ fn agreement(tool: &str, path: &Path, svmas: &[u64]) -> Option<(f64, f64)> {
                 index == 0 && last > 0 && named[0].0 == named[last].0
             }
         };
-        let same_name = |index: usize| ours[index].0 == named[index].0 || by_symbol(index);
+        // Neither of them says what is around a function that has no linkage name.
+        let in_scope = |ours: &str, theirs: &str| ours.strip_suffix(theirs).is_some_and(|scope| scope.ends_with("::"));
+        let same_name = |index: usize| {
+            ours[index].0 == named[index].0 || by_symbol(index) || in_scope(&ours[index].0, &named[index].0)
+        };
         let names_agree = ours.len() == named.len() && (0..named.len()).all(same_name);
         let lines_agree = names_agree && ours.iter().zip(&named).all(|(ours, theirs)| ours.2 == theirs.2);
         same_names += usize::from(names_agree);

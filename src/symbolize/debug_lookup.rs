@@ -16,6 +16,7 @@ mod entry;
 mod files;
 mod lines;
 mod names;
+mod scopes;
 mod skip;
 mod split;
 #[cfg(test)]

@@ -24,6 +24,48 @@ fn cpp_agrees_however_it_is_put_together() {
     check("clang++", "names.cpp", &["-O2", "-gdwarf-4", "-ffunction-sections", "-Wl,--gc-sections"], 3);
 }
 
+/// A function has one name wherever it is inlined, and if it is not: symbols are the second opinion.
+#[test]
+fn functions_of_one_file_have_their_namespaces_and_classes() {
+    let names = |compiler: &str, arguments: &[&str]| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = compile(directory.path(), compiler, "scopes.cpp", arguments)?;
+        let svmas = section_addresses(&path, ".text", 1);
+        let (mut images, mut builder) = (Images::default(), ProfileBuilder::new());
+        let (id, image) = open(&path, &mut images, &mut builder);
+        for svma in svmas {
+            builder.code_frame(id, image.offset_of_svma(svma).unwrap());
+        }
+        let mut profile = builder.finish();
+        symbolize(&mut profile, &images, &[], &SymbolizeOptions::default());
+        let named = profile.functions.iter().map(|function| profile.strings.get(function.name).to_owned());
+        let mut names: Vec<String> = named.collect();
+        names.sort_unstable();
+        names.dedup();
+        Some(names)
+    };
+    let Some(symbols) = names("c++", &["-O0"]) else { return };
+    let of_file = ["app::(anonymous namespace)::Box::step", "app::(anonymous namespace)::hidden", "app::inner::other"];
+    for name in of_file.into_iter().chain(["of_c", "outside"]) {
+        assert!(symbols.iter().any(|symbol| symbol == name), "{name}: {symbols:?}");
+    }
+    let kinds = [
+        ("c++", &["-O2", "-g"][..]),
+        ("c++", &["-O2", "-gdwarf-2"]),
+        ("c++", &["-O2", "-gdwarf-4", "-fdebug-types-section"]),
+        ("c++", &["-O2", "-g", "-flto"]),
+        ("clang++", &["-O2", "-g"]),
+    ];
+    for (compiler, arguments) in kinds {
+        let Some(inlined) = names(compiler, arguments) else { continue };
+        for name in of_file.into_iter().chain(["of_c", "outside"]) {
+            assert!(inlined.iter().any(|found| found == name), "{compiler} {arguments:?}: {name}: {inlined:?}");
+        }
+        let bare = ["step", "hidden", "other", "operator()", "app::of_c"];
+        assert!(!inlined.iter().any(|name| bare.contains(&&name[..])), "{compiler} {arguments:?}: {inlined:?}");
+    }
+}
+
 #[test]
 fn outer_function_is_not_blamed_for_what_a_split_file_knows() {
     for version in ["-gdwarf-4", "-gdwarf-5"] {

@@ -86,6 +86,8 @@ pub(super) struct Called<'a> {
     pub linkage_name: Option<AttributeValue<Bytes<'a>>>,
     pub name: Option<AttributeValue<Bytes<'a>>>,
     pub origin: Option<AttributeValue<Bytes<'a>>>,
+    /// Whether other files can call it.
+    pub is_external: bool,
 }
 
 impl<'a> Called<'a> {
@@ -93,6 +95,7 @@ impl<'a> Called<'a> {
         match attribute.name() {
             gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name => self.linkage_name = Some(attribute.value()),
             gimli::DW_AT_name => self.name = Some(attribute.value()),
+            gimli::DW_AT_external => self.is_external = attribute.value() == AttributeValue::Flag(true),
             gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => self.origin = Some(attribute.value()),
             _ => {}
         }

@@ -7,6 +7,7 @@ use gimli::{AttributeValue, Dwarf, Error, Unit, UnitOffset, UnitRef, UnitSection
 use rustc_hash::FxHashMap;
 
 use super::entry::{self, Called};
+use super::scopes::Scopes;
 use super::units::{Units, offset_of};
 use super::{Bytes, NONE, Part, is_spent, spend};
 
@@ -29,6 +30,8 @@ pub(super) struct Names<'d, 'a> {
     /// Units that others refer to, by offset.
     others: FxHashMap<(File, usize), Option<Rc<Unit<Bytes<'a>>>>>,
     supplementary: Option<Units<'d, 'a>>,
+    /// What is around functions without linkage names, by unit.
+    scopes: FxHashMap<(File, usize), Scopes<'a>>,
 }
 
 /// Where names are looked for.
@@ -43,10 +46,10 @@ impl<'d, 'a> Names<'d, 'a> {
         &mut self,
         sources: &Sources<'_, 'd, 'a>,
         unit: &UnitRef<'_, Bytes<'a>>,
-        called: &Called<'a>,
+        (at, called): (UnitOffset, &Called<'a>),
         part: &mut Part,
     ) -> Result<u32, Error> {
-        self.name(sources, File::Own, unit, called, MOST_REFERENCES, part)
+        self.name(sources, File::Own, unit, (at, called), MOST_REFERENCES, part)
     }
 
     fn name(
@@ -54,14 +57,19 @@ impl<'d, 'a> Names<'d, 'a> {
         sources: &Sources<'_, 'd, 'a>,
         file: File,
         unit: &UnitRef<'_, Bytes<'a>>,
-        called: &Called<'a>,
+        (at, called): (UnitOffset, &Called<'a>),
         left: usize,
         part: &mut Part,
     ) -> Result<u32, Error> {
         let own = called.linkage_name.or(called.name);
         if let Some(name) = own.and_then(|value| unit.attr_string(value).ok()) {
             spend(sources.steps, name.len() / 16);
-            return Ok(part.add_name(name.slice()));
+            if called.linkage_name.is_some() {
+                return Ok(part.add_name(name.slice()));
+            }
+            let of_unit = (file, offset_of(&unit.header));
+            let scopes = self.scopes.entry(of_unit).or_insert_with(|| Scopes::of(unit, sources.steps));
+            return Ok(part.add_name(&scopes.qualified(unit, at, name.slice(), called.is_external)));
         }
         match called.origin {
             Some(origin) => self.referred(sources, file, unit, origin, left, part),
@@ -126,7 +134,7 @@ impl<'d, 'a> Names<'d, 'a> {
         for attribute in abbreviation.attributes() {
             called.take(&entries.read_attribute(*attribute)?);
         }
-        self.name(sources, file, unit, &called, left - 1, part)
+        self.name(sources, file, unit, (offset, &called), left - 1, part)
     }
 
     /// The unit that holds an offset of a file.

@@ -126,7 +126,7 @@ impl<'d, 'a> Pass<'d, 'a, '_> {
                 continue;
             }
             let sources = Sources { units, steps: &self.steps };
-            let name = names.name_of(&sources, unit, &entry.called, &mut self.part)?;
+            let name = names.name_of(&sources, unit, (offset, &entry.called), &mut self.part)?;
             let call = match entry.call_file.filter(|_| is_inlined && self.wanted.lines) {
                 Some(file) => (files.row(file, &mut self.part.files), entry.call_line),
                 None => (0, if self.wanted.lines { entry.call_line } else { 0 }),
