@@ -248,6 +248,15 @@ impl RunTree {
         row
     }
 
+    /// Whether each node is of `function` or below it.
+    pub fn under(&self, function: u32) -> Vec<bool> {
+        let mut under = vec![false; self.nodes.len()];
+        for at in 1..self.nodes.len() {
+            under[at] = self.nodes[at].function == function || under[self.nodes[at].parent as usize];
+        }
+        under
+    }
+
     /// How many runs there are.
     pub fn run_count(&self) -> usize {
         self.runs.len()

@@ -8,6 +8,7 @@ use super::moderate::Prior;
 use super::noise::Noise;
 use super::relabel::{MOST_RUNS, Relabellings, Seen, Tests};
 use super::rename;
+use super::rise::limits;
 use super::runs::Runs;
 use super::settings::{Scale, Settings};
 use super::table::{Line, Table, mean};
@@ -326,7 +327,7 @@ fn row(table: &Table<'_>, line: &Line, at: usize, judged: &Judged, settings: &Se
 /// The smallest relative rise of `row`, whose standard error is `error`, that would have failed in [`POWER`] of comparisons like this one:
 /// `power` is the t that as many are below.
 fn visible(row: &Row, error: f64, power: f64, (judged, settings): (&Judged, &Settings)) -> f64 {
-    let limits = causes::limits(row, settings);
+    let limits = limits(row, settings);
     let least = (judged.margin + judged.critical * error).max(limits.relative.ln_1p());
     let relative = (least + power * error).exp_m1();
     if row.share > 0.0 { relative.max(limits.absolute / row.share) } else { relative }

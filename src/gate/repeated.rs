@@ -2,25 +2,25 @@
 
 use super::comparison::{Fate, Part, Row};
 use super::table::Table;
-use crate::analyze::RunNode;
+use crate::analyze::RunTree;
 
 /// A caller is worth a row of its own if what is known below it has less than this part of its rise.
 const MOST: f64 = 0.5;
 
 /// Marks those of `rows`, which are in the order of the table's lines, that others explain. Of each node there is what ended in it, the mean of
 /// base and new.
-pub(super) fn mark(nodes: &[RunNode], table: &Table<'_>, own: &[[f64; 2]], rows: &mut [Row]) {
+pub(super) fn mark(tree: &RunTree, table: &Table<'_>, own: &[[f64; 2]], rows: &mut [Row]) {
     if rows.iter().any(|row| row.fate == Fate::Suspect && row.part != Part::Own) {
-        repeated(nodes, table, own, rows).into_iter().for_each(|row| rows[row].is_repeated = true);
+        repeated(tree, table, own, rows).into_iter().for_each(|row| rows[row].is_repeated = true);
     }
 }
 
-fn repeated(nodes: &[RunNode], table: &Table<'_>, own: &[[f64; 2]], rows: &[Row]) -> Vec<usize> {
+fn repeated(tree: &RunTree, table: &Table<'_>, own: &[[f64; 2]], rows: &[Row]) -> Vec<usize> {
+    let nodes = &tree.nodes[..];
     let is_known = |row: &Row| matches!(row.fate, Fate::Regression | Fate::Suspect);
     let of = |part: Part| (0..rows.len()).filter(move |at| rows[*at].part == part && is_known(&rows[*at]));
     let function = |at: usize| table.lines[at].function;
-    let mut is_cause =
-        vec![false; nodes.iter().map(|node| node.own.max(node.function) as usize + 1).max().unwrap_or(0)];
+    let mut is_cause = vec![false; tree.functions.len()];
     of(Part::Own).filter_map(function).for_each(|function| is_cause[function as usize] = true);
     let mut covered: Vec<bool> =
         nodes.iter().enumerate().map(|(at, node)| at > 0 && is_cause[node.own as usize]).collect();
@@ -44,10 +44,7 @@ fn repeated(nodes: &[RunNode], table: &Table<'_>, own: &[[f64; 2]], rows: &[Row]
     let is_explained = |all: f64, known: f64| all > 0.0 && known >= MOST * all;
     let mut repeated = Vec::new();
     for (row, function) in callers {
-        let mut under = vec![false; nodes.len()];
-        for at in 1..nodes.len() {
-            under[at] = nodes[at].function == function || under[nodes[at].parent as usize];
-        }
+        let under = tree.under(function);
         let known = rise(&|at| under[at] && covered[at]);
         match rows[row].fate == Fate::Suspect && is_explained(rise(&|at| under[at]), known) {
             true => repeated.push(row),

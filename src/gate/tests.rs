@@ -252,6 +252,36 @@ fn a_rename_beside_a_regression_is_no_regression() {
     }
 }
 
+/// What went elsewhere stands for nothing here, and which of several callers is named does not hang on the order of runs.
+#[test]
+fn what_comes_replaces_only_what_its_callers_called() {
+    let base = with(with(server(), "main;handle;old", 300.0), "main;idle;old", 4.0);
+    let new = with(with(server(), "main;handle;renamed", 300.0), "main;idle;slow", 280.0);
+    for seed in 0..5 {
+        let of = compared(&base, &new, seed);
+        assert!(failed(&of).contains(&("slow", Part::Own)), "seed {seed}: {:?}", of.moved);
+        assert!(of.moved.iter().any(|of| of.to == "renamed" && of.within == "handle"), "seed {seed}: {:?}", of.moved);
+    }
+    // Nor does what is called from elsewhere now, as much as before.
+    let base = with(server(), "main;handle;old", 300.0);
+    let new = with(with(with(server(), "main;handle;slow", 290.0), "main;idle;old", 300.0), "main;handle", 250.0);
+    let of = compared(&base, &new, 1);
+    assert!(failed(&of).contains(&("slow", Part::Own)), "{:?}, {:?}", failed(&of), of.moved);
+    let base = with(with(server(), "main;reply;old", 200.0), "main;handle;old", 200.0);
+    let new = with(with(server(), "main;handle;renamed", 200.0), "main;reply;renamed", 200.0);
+    let moved = |turn: bool| {
+        let mut made = runs(&base, &new, 5, 1);
+        if turn {
+            made.reverse();
+        }
+        let mut all = Runs::new(Matching::default(), false);
+        made.into_iter().for_each(|(side, run)| all.add(side, run));
+        all.compare(&Settings::default(), None).moved
+    };
+    assert_eq!(moved(false), moved(true));
+    assert!(moved(true).iter().any(|of| of.to == "renamed"), "{:?}", moved(true));
+}
+
 #[test]
 fn a_rename_is_proposed() {
     let mut renamed = server();

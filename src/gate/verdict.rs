@@ -1,7 +1,7 @@
 //! The verdict: regression, no change, or that nothing can be said.
 
-use super::causes::limits;
 use super::comparison::{Comparison, Level, Method, Outcome, Part, Side, Verdict};
+use super::rise::limits;
 use super::settings::Scale;
 
 /// More runs than this a side are not proposed.
