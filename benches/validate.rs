@@ -6,7 +6,7 @@
 //!
 //! `--same N`, `--planted N`, `--layouts N`, `--drifts N` say how many runs there are to be (of a side, or blocks), and `--only TEXT`
 //! leaves out cells without this text in their names. A pool that has fewer is filled up, one that has more stays as it is.
-//! `--margin SHARE` is that of the gate.
+//! `--margin SHARE` and `--scale NAME` are those of the gate.
 //!
 //! The programs are described in `testdata/gate/README.md`.
 
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
-use flameprofile::gate::Settings;
+use flameprofile::gate::{Scale, Settings};
 use validate::cells::{Cell, Size, cells};
 use validate::found::Evaluate;
 use validate::pool::{Pool, Run};
@@ -50,14 +50,15 @@ fn main() -> ExitCode {
     }
 }
 
-const USAGE: &str = "usage: validate [record|evaluate] [--pool DIR] [--short] [--same N] [--planted N] [--layouts N] [--drifts N] [--only TEXT] [--margin SHARE]";
+const USAGE: &str = "usage: validate [record|evaluate] [--pool DIR] [--short] [--same N] [--planted N] [--layouts N] [--drifts N] [--only TEXT] [--margin SHARE] [--scale NAME]";
 
 /// What is asked for.
 struct Asked {
     size: Size,
     folder: PathBuf,
     only: String,
-    margin: f64,
+    margin: Option<f64>,
+    scale: Scale,
     records: bool,
     evaluates: bool,
 }
@@ -70,7 +71,8 @@ fn asked(arguments: &[String]) -> Option<Asked> {
         size: if is_short { Size::SHORT } else { Size::LONG },
         folder: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(usual),
         only: String::new(),
-        margin: 0.0,
+        margin: None,
+        scale: Scale::Work,
         records: true,
         evaluates: true,
     };
@@ -85,7 +87,11 @@ fn asked(arguments: &[String]) -> Option<Asked> {
             "--planted" => asked.size.planted = number()?,
             "--layouts" => asked.size.layouts = number()?,
             "--drifts" => asked.size.drifts = number()?,
-            "--margin" => asked.margin = rest.next()?.parse().ok()?,
+            "--margin" => asked.margin = Some(rest.next()?.parse().ok()?),
+            "--scale" => {
+                let name = rest.next()?;
+                asked.scale = Scale::ALL.into_iter().find(|scale| scale.name() == name)?;
+            }
             "--only" => asked.only = rest.next()?.clone(),
             "--pool" => asked.folder = PathBuf::from(rest.next()?),
             _ => return None,
@@ -105,7 +111,7 @@ fn run(asked: &Asked) -> std::io::Result<()> {
     }
     if asked.evaluates {
         println!("{}\n{}", heading(&pool), table::summary(&pool));
-        let settings = Settings { margin: asked.margin, ..Settings::default() };
+        let settings = Settings { margin: asked.margin, scale: asked.scale, ..Settings::default() };
         let evaluate = |base: &[&Run], new: &[&Run]| gate::evaluate(&settings, base, new);
         print_gate("profile diff --gate, alpha 1 %", &pool, &cells, &evaluate);
         print_gate("a share of 0.5 % or more that grew by 10 %, for comparison", &pool, &cells, &naive::evaluate);

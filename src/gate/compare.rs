@@ -22,6 +22,8 @@ const POWER: f64 = 0.8;
 /// Compares `runs`.
 pub(super) fn compare(runs: &Runs, settings: &Settings, history: Option<&Noise>) -> Comparison {
     let table = Table::new(runs, settings);
+    let fewer = table.base.min(table.runs.len() - table.base);
+    let settings = &Settings { margin: Some(settings.margin_of(fewer)), ..settings.clone() };
     let judged = judge(&table, settings, history);
     let mut rows: Vec<Row> =
         table.lines.iter().enumerate().map(|(at, line)| row(&table, line, at, &judged, settings)).collect();
@@ -112,7 +114,7 @@ fn beyond(seen: &Seen, margin: f64) -> Seen {
 
 fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Judged {
     let (runs, base) = (table.runs.len(), table.base);
-    let (new, margin) = (runs - base, settings.margin.ln_1p());
+    let (new, margin) = (runs - base, settings.margin_of(0).ln_1p());
     if base == 1 && new == 1 {
         return one_run(table, settings, history);
     }
@@ -259,7 +261,7 @@ fn holm(seen: &[Seen], above: impl Fn(usize, f64) -> f64) -> Vec<(f64, f64)> {
 /// One run a side: the variance of counting, and noise between runs that is known of a history or assumed.
 fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Judged {
     let noise = history.map_or(settings.assumed_noise, |noise| noise.deviation);
-    let margin = settings.margin.ln_1p();
+    let margin = settings.margin_of(0).ln_1p();
     // Few runs do not know it well.
     let df = history.map_or(f64::INFINITY, |noise| f64::from(noise.runs.max(2) - 1));
     let mut errors = Vec::new();

@@ -183,7 +183,7 @@ impl Reader<'_> {
         let absolute = self.number(gate, "min-absolute", Over::OrZero(1.0), "0.002 is 0.2 % of everything");
         settings.min_absolute = absolute.unwrap_or(settings.min_absolute);
         let margin = self.number(gate, "margin", Over::OrZero(1.0), "0.01: a rise has to be surely more than 1 %");
-        settings.margin = margin.unwrap_or(settings.margin);
+        settings.margin = margin.or(settings.margin);
         settings.total_max = self.max(gate, "total").or(settings.total_max);
         let noise = self.number(gate, "assumed-noise", Over::OrZero(1.0), "0.05 is 5 % from run to run");
         settings.assumed_noise = noise.unwrap_or(settings.assumed_noise);

@@ -43,8 +43,8 @@ pub struct Settings {
     /// And at least this much of all that the base takes.
     pub min_absolute: f64,
     /// What a rise has to be surely more than, relative: 0 asks only that it is surely a rise. Of two builds the same code may be placed
-    /// otherwise, and take some more time for that.
-    pub margin: f64,
+    /// otherwise, and take some more time for that. If not given, [`Settings::margin_of`] says.
+    pub margin: Option<f64>,
     /// By how much the whole may grow; [`Settings::min_relative`] if not given.
     pub total_max: Option<f64>,
     /// What changes are gated on.
@@ -70,6 +70,21 @@ pub struct Settings {
     pub today: Option<Day>,
 }
 
+/// From so many runs a side on, what two builds differ by though nothing has changed is seen: another layout of the code, for one.
+const RUNS_OF_MARGIN: usize = 8;
+
+/// What a rise then has to be surely more than.
+const MARGIN: f64 = 0.02;
+
+impl Settings {
+    /// What a rise has to be surely more than, where the side with fewer runs has so many.
+    ///
+    /// Not given it is nothing below 8 runs, and 2 % from then on: `docs/validation.md` has what another layout does with either.
+    pub fn margin_of(&self, runs: usize) -> f64 {
+        self.margin.unwrap_or(if runs < RUNS_OF_MARGIN { 0.0 } else { MARGIN })
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -77,7 +92,7 @@ impl Default for Settings {
             warn_alpha: 0.05,
             min_relative: 0.03,
             min_absolute: 0.002,
-            margin: 0.0,
+            margin: None,
             total_max: None,
             scale: Scale::Work,
             runs: 5,

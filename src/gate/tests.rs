@@ -143,7 +143,7 @@ fn a_margin_passes_what_is_hardly_more() {
     let found = |margin: f64| {
         let mut all = Runs::new(Matching::default(), false);
         runs(&base, &new, 10, 4).into_iter().for_each(|(side, run)| all.add(side, run));
-        let of = all.compare(&Settings { margin, ..Settings::default() }, None);
+        let of = all.compare(&Settings { margin: Some(margin), ..Settings::default() }, None);
         let names: Vec<String> = of.regressions().map(|row| row.function.name.clone()).collect();
         let crc = of.rows.iter().find(|row| row.function.name == "crc" && row.part == Part::Own).unwrap().clone();
         (names, crc.on(Scale::Work).p, crc.visible)
@@ -151,6 +151,18 @@ fn a_margin_passes_what_is_hardly_more() {
     let (none, some) = (found(0.0), found(0.05));
     assert_eq!((none.0, some.0), (vec!["crc".to_owned()], vec![]));
     assert!(none.1 < 0.001 && some.1 > 0.01 && some.2 > none.2 + 0.03, "{} {}, {} {}", none.1, some.1, none.2, some.2);
+}
+
+#[test]
+fn with_many_runs_a_rise_has_to_be_surely_more_than_what_another_layout_takes() {
+    let margin = |count: u32, settings: &Settings| {
+        let mut inputs = runs(&server(), &server(), count, 4);
+        inputs.truncate(2 * count as usize - 1);
+        of_runs(inputs, settings).settings.margin
+    };
+    assert_eq!((margin(8, &Settings::default()), margin(9, &Settings::default())), (Some(0.0), Some(0.02)));
+    let none = Settings { margin: Some(0.0), ..Settings::default() };
+    assert_eq!(margin(9, &none), Some(0.0));
 }
 
 #[test]
@@ -391,7 +403,7 @@ fn few_runs_and_one() {
 #[test]
 fn shares_rise_where_something_else_falls_and_work_does_not() {
     let win = with(server(), "main;handle;compress;find_matches", 100.0);
-    let share = Settings { scale: Scale::Share, ..Settings::default() };
+    let share = Settings { scale: Scale::Share, margin: Some(0.0), ..Settings::default() };
     let of = of_runs(runs(&server(), &win, 8, 1), &share);
     assert_eq!((of.total.on(Scale::Share).change, of.total.fate.clone()), (0.0, Fate::Unchanged));
     assert!(failed(&of).len() > 3, "{:?}", failed(&of));

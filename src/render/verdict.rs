@@ -140,17 +140,15 @@ pub(super) fn facts(comparison: &Comparison) -> Vec<(String, String)> {
     }
     let config = settings.config.as_ref().map(|path| format!("; from {}", path.display())).unwrap_or_default();
     let whole = settings.total_max.unwrap_or(settings.min_relative);
-    let margin = match settings.margin > 0.0 {
-        true => format!(", of rises of surely more than {}", words::share(settings.margin)),
-        false => String::new(),
-    };
+    let margin = words::margin(settings).map(|margin| format!(", of rises of surely more than {margin}"));
     fact(
         "settings",
         format!(
-            "α {}, warned of up to {}{margin}; a function fails from +{} of itself and +{} of the whole on, the whole from +{} on; scale {}; \
+            "α {}, warned of up to {}{}; a function fails from +{} of itself and +{} of the whole on, the whole from +{} on; scale {}; \
              {} a side demanded; seed {}; {}, {} allowed{config}",
             words::share(settings.alpha),
             words::share(settings.warn_alpha),
+            margin.unwrap_or_default(),
             words::share(settings.min_relative),
             words::share(settings.min_absolute),
             words::share(whole),

@@ -57,7 +57,7 @@ fn all_that_can_be_said_is_read() {
     assert_eq!((settings.alpha, settings.warn_alpha), (0.02, 0.1));
     assert_eq!((settings.min_relative, settings.min_absolute, settings.total_max), (0.0, 0.001, Some(0.02)));
     assert_eq!((settings.scale, settings.runs, settings.seed), (Scale::Robust, 8, 7));
-    assert_eq!((settings.is_design_strict, settings.assumed_noise, settings.margin), (false, 0.04, 0.01));
+    assert_eq!((settings.is_design_strict, settings.assumed_noise, settings.margin), (false, 0.04, Some(0.01)));
     assert_eq!(config.fail_on, Some(vec![FailOn::Regression, FailOn::Inconclusive]));
     let [codec, tests] = settings.rules.as_slice() else { panic!("{:?}", settings.rules) };
     assert_eq!(codec.which.to_string(), "function \"codec::**\", module \"libcodec*\"");

@@ -271,8 +271,8 @@ impl Page<'_> {
             format!("- noise between runs: {}", words::share(comparison.noise)),
             format!("- runs demanded: {} a side", settings.runs),
         ];
-        if settings.margin > 0.0 {
-            lines.push(format!("- margin: a rise has to be surely more than {}", words::share(settings.margin)));
+        if let Some(margin) = words::margin(settings) {
+            lines.push(format!("- margin: a rise has to be surely more than {margin}"));
         }
         if let Some(config) = &settings.config {
             lines.push(format!("- configuration: {}", code(&config.to_string_lossy(), NAME)));

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::source::{in_repository, source_of};
 use crate::gate::{
-    Allowed, Check, Comparison, Estimate, Fate, Level, Method, Moved, Outcome, Part, Renamed, Row, Rule, Scale, Side,
-    Which,
+    Allowed, Check, Comparison, Estimate, Fate, Level, Method, Moved, Outcome, Part, Renamed, Row, Rule, Scale,
+    Settings, Side, Which,
 };
 use crate::model::Unit;
 use crate::render::name::{columns, printable, shorten};
@@ -101,6 +101,11 @@ pub(in crate::render) fn share(share: f64) -> String {
     }
 }
 
+/// What a rise has to be surely more than, if it is anything: `2 %`.
+pub(in crate::render) fn margin(settings: &Settings) -> Option<String> {
+    settings.margin.filter(|margin| *margin > 0.0).map(share)
+}
+
 /// A chance: `0.004`, `<0.0001`.
 pub(in crate::render) fn chance(p: f64) -> String {
     match p {
@@ -185,10 +190,12 @@ pub(in crate::render) fn work_unit(comparison: &Comparison, quote: Quote) -> Str
     }
 }
 
-/// The outcome as it stands in a line: `2 regressions`, `no change`, `inconclusive`.
+/// The outcome as it stands in a line: `2 regressions`, `no change`, `inconclusive`; `no regression` where something changed that fails nothing.
 pub(in crate::render) fn outcome(comparison: &Comparison) -> String {
+    let has_changed = || comparison.rows.iter().chain([&comparison.total]).any(|row| row.fate != Fate::Unchanged);
     match comparison.verdict.outcome {
         Outcome::Regression => count_of(regressions(comparison).len() as u64, "regression"),
+        Outcome::NoChange if has_changed() => "no regression".to_owned(),
         other => other.name().to_owned(),
     }
 }
