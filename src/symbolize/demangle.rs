@@ -96,7 +96,9 @@ fn by_language(raw: &[u8], full: bool) -> Option<String> {
     let mut text = of_thunk(&text).unwrap_or(text);
     if !full {
         // Of a member function that says of which kind its object is.
-        text.truncate(text.trim_end_matches(" &&").trim_end_matches(" &").len());
+        while let Some(shorter) = [" &&", " &", " const", " volatile"].iter().find_map(|kind| text.strip_suffix(kind)) {
+            text.truncate(shorter.len());
+        }
     }
     (written.is_ok() && !text.is_empty()).then_some(text)
 }
@@ -245,6 +247,9 @@ mod tests {
         check("_ZThn8_N1A1fEi", Some("non-virtual thunk to A::f"), Some("non-virtual thunk to A::f(int)"));
         check("_ZTv0_n24_N1A1fEi", Some("virtual thunk to A::f"), Some("virtual thunk to A::f(int)"));
         check("_ZNO1A1fEv", Some("A::f"), Some("A::f() &&"));
+        check("_ZNVKR1A1fEv", Some("A::f"), Some("A::f() const volatile &"));
+        let lambda = "main::{lambda(unsigned int)#1}::operator()";
+        check("_ZZ4mainENKUljE_clEj", Some(lambda), Some(&format!("{lambda}(unsigned int) const")));
         check("_ZN1AIJEE1fEv", Some("A<>::f"), Some("A<>::f()"));
         check("_ZN1AI1BJEE1fEv", Some("A<B>::f"), Some("A<B>::f()"));
     }

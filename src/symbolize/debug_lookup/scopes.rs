@@ -126,6 +126,7 @@ impl<'a> Scopes<'a> {
             match scope.name.map(|name| unit.attr_string(name)) {
                 Some(Ok(name)) if name.slice().len() <= MOST_BYTES => qualified.extend_from_slice(name.slice()),
                 Some(_) => return Cow::Borrowed(name),
+                None if scope.is_class && name == b"operator()" => qualified.extend_from_slice(b"{lambda}"),
                 None if scope.is_class => qualified.extend_from_slice(b"(anonymous class)"),
                 None => qualified.extend_from_slice(b"(anonymous namespace)"),
             }
