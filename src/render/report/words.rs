@@ -250,12 +250,15 @@ pub(in crate::render) fn headline(comparison: &Comparison, quote: Quote) -> Stri
     let total = &comparison.total;
     let [base, new] = counts(comparison);
     let runs = if base == 1 && new == 1 { "1 run a side".to_owned() } else { format!("{base} vs {new} runs") };
+    // Of what p is the chance.
+    let margin = margin(settings).map(|margin| format!(" · margin {margin}"));
     format!(
-        "total {}: {} {} · {runs} · α {} · scale {}",
+        "total {}: {} {} · {runs} · α {}{} · scale {}",
         with_interval(total.on(settings.scale)),
         from_to(total, comparison.unit),
         measure(comparison, quote),
         share(settings.alpha),
+        margin.unwrap_or_default(),
         settings.scale.name(),
     )
 }
