@@ -16,7 +16,13 @@ reports=${REPORTS:-reports}
 mkdir -p "$reports" || exit 2
 # What an earlier job left there must not pass for what this one found.
 rm -f "$reports"/report.md "$reports"/report.html "$reports"/report.json "$reports"/report.junit.xml "$reports"/report.sarif "$reports"/status
-profile compare -k "${RUNS:-8}" -F "${RATE:-2000}" ${MARGIN:+--margin "$MARGIN"} --base "$base" --new "$new" --gate --fail-on inconclusive \
+# As many runs as it takes are not so many runs.
+runs="-k ${RUNS:-8}"
+for option in "$@"; do
+    case $option in --until-decided | --until-decided=*) runs= ;; esac
+done
+# shellcheck disable=SC2086
+profile compare $runs -F "${RATE:-2000}" ${MARGIN:+--margin "$MARGIN"} --base "$base" --new "$new" --gate --fail-on inconclusive \
     -o "$reports/report.html" --report "$reports/report.md" --report "$reports/report.json" \
     --report "$reports/report.junit.xml" --report "$reports/report.sarif" "$@"
 status=$?

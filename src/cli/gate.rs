@@ -225,6 +225,8 @@ impl Demands {
         match comparison.verdict.outcome {
             _ if self.warn_only || !self.is_gate => 0,
             Outcome::Regression => 1,
+            // Bad input is no pass, whatever is said of the rest.
+            Outcome::Inconclusive if comparison.runs.iter().any(|(_, run)| run.is_cut) => 2,
             Outcome::Inconclusive if fails(gate::FailOn::Inconclusive) => 3,
             Outcome::NoChange if fails(gate::FailOn::Change) && has_improved() => 1,
             Outcome::Inconclusive | Outcome::NoChange => 0,

@@ -63,6 +63,7 @@ pub(super) fn decide(
                 .offset(at, rows, judged)
                 .or_else(|| look.offset_of_whole(at, rows, judged))
                 .or_else(|| look.replaces(at, rows))
+                .filter(|_| !look.outgrows(at, rows, judged))
             {
                 Some(of) => {
                     let from = of.from.clone();
@@ -172,7 +173,11 @@ fn callers(
                 // Nothing below it rose enough to be named, nor did it without them.
                 true => Fate::Suspect,
             }
-        } else if let Some(of) = look.offset(at, rows, judged).or_else(|| look.replaces(at, rows)) {
+        } else if let Some(of) = look
+            .offset(at, rows, judged)
+            .or_else(|| look.replaces(at, rows))
+            .filter(|_| !look.outgrows(at, rows, judged))
+        {
             Fate::Moved(place(moved, of))
         } else {
             accepted(&rows[at], settings).unwrap_or(failed(rises[at]))
@@ -231,7 +236,9 @@ fn explained_by(look: &Look<'_>, under: &[bool], rows: &[Row], rises: &[Rise], f
         is_below[look.nodes[node].function as usize] = true;
     }
     let mut causes: Vec<(f64, String)> = (1..rows.len())
-        .filter(|at| rows[*at].part == Part::Own && rises[*at].is_told())
+        // What a rule lets rise further is a cause all the same.
+        .filter(|at| rises[*at].is_told() || (rises[*at] == Rise::Small && rows[*at].rule.is_some()))
+        .filter(|at| rows[*at].part == Part::Own)
         .filter(|at| !matches!(rows[*at].fate, Fate::Moved(_)))
         .filter_map(|at| Some((changes[look.table.lines[at].function? as usize], rows[at].function.name.clone())))
         .filter(|(change, _)| *change > 0.0)

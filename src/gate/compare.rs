@@ -4,7 +4,7 @@ use super::causes;
 use super::check;
 use super::comparison::{Comparison, Estimate, Fate, Method, Part, Row, Verdict};
 use super::math::{t_above, t_quantile, t_quantiles};
-use super::moderate::Prior;
+use super::moderate::{Prior, blind_variance};
 use super::noise::Noise;
 use super::relabel::{MOST_RUNS, Relabellings, Seen, Tests};
 use super::rename;
@@ -18,6 +18,9 @@ use crate::model::Unit;
 
 /// What is to be seen in so many of a hundred comparisons.
 const POWER: f64 = 0.8;
+
+/// Everything has the same share of everything: all of it.
+const SHARE_OF_ALL: Estimate = Estimate { change: 0.0, low: 0.0, high: 0.0, t: 0.0, p: 1.0, p_less: 1.0 };
 
 /// Compares `runs`.
 pub(super) fn compare(runs: &Runs, settings: &Settings, history: Option<&Noise>) -> Comparison {
@@ -179,8 +182,7 @@ fn judge(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> Jud
             Method::Relabelled { relabellings: ways.count() as u32, is_exact: ways.is_exact, least_p: ways.least_p() };
     }
     let mut estimates = estimates.map(|estimates| with_nothing(estimates, table));
-    // Shares of everything are 1.
-    estimates[Scale::Share as usize][0] = Estimate { p: 1.0, p_less: 1.0, ..Estimate::default() };
+    estimates[Scale::Share as usize][0] = SHARE_OF_ALL;
     Judged { method, noise, estimates, errors, df, critical, prior: used, margin }
 }
 
@@ -206,13 +208,7 @@ fn fit(rows: &[Vec<f64>], table: &Table<'_>) -> Prior {
     let runs = table.runs.len();
     let is_in_all = |line: &Line| line.sums.iter().all(|sum| sum.samples > 0.0);
     let own = rows.iter().zip(&table.lines).filter(|(_, line)| line.part == Part::Own && is_in_all(line));
-    let variances: Vec<(f64, f64)> = own
-        .map(|(logs, line)| {
-            let middle = mean(logs.iter().copied());
-            let squares: f64 = logs.iter().map(|log| (log - middle).powi(2)).sum();
-            (squares / (runs - 1).max(1) as f64, line.samples)
-        })
-        .collect();
+    let variances: Vec<(f64, f64)> = own.map(|(logs, line)| (blind_variance(logs, table.base), line.samples)).collect();
     Prior::fit(&variances, runs)
 }
 
@@ -280,7 +276,8 @@ fn one_run(table: &Table<'_>, settings: &Settings, history: Option<&Noise>) -> J
         seen.iter().zip(p).map(|(seen, p)| estimate(seen, reach, p)).collect()
     });
     let critical = t_quantile(settings.alpha / table.lines.len() as f64, df);
-    let estimates = estimates.map(|estimates| with_nothing(estimates, table));
+    let mut estimates = estimates.map(|estimates| with_nothing(estimates, table));
+    estimates[Scale::Share as usize][0] = SHARE_OF_ALL;
     let prior = Prior { dispersion: 1.0, between: noise * noise, df: 1.0 };
     let method = Method::OneRun { noise, history_runs: history.map_or(0, |noise| noise.runs) };
     Judged { method, noise, estimates, df: vec![df; errors.len()], errors, critical, prior, margin }

@@ -41,8 +41,39 @@ fn least(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
     best.1
 }
 
-/// Rows from which a prior can be fitted at all.
+/// How many degrees of freedom few rows are worth.
+const DF_OF_FEW: f64 = 4.0;
+
+/// Rows from which it can be told how they vary, too.
 const LEAST_ROWS: usize = 6;
+
+/// Of normal values that lie in one heap, the mean variance within their lower and upper half is about this part of that of all: 0.42 of 6
+/// values, 0.37 of 40 (simulated).
+const OF_HALVES: f64 = 0.4;
+
+/// Values with less within their halves, as a part of that of all, lie in two heaps: of one heap of 10 that has one in a thousand.
+const TWO_HEAPS: f64 = 0.1;
+
+/// The variance of a row's logarithms, whichever runs are new; `base` are of one side.
+///
+/// A change that is large would be taken for noise, and in a small program hide all others: of values in two heaps, about as large as the
+/// sides are, it is what they differ by within these.
+pub(super) fn blind_variance(logs: &[f64], base: usize) -> f64 {
+    let squares = |values: &[f64]| {
+        let middle = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        values.iter().map(|value| (value - middle).powi(2)).sum::<f64>()
+    };
+    let all = squares(logs) / logs.len().saturating_sub(1).max(1) as f64;
+    let mut sorted = logs.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let cuts = [base, logs.len().saturating_sub(base)];
+    let within = cuts.map(|cut| {
+        let (low, high) = sorted.split_at(cut.min(sorted.len()));
+        squares(low) + squares(high)
+    });
+    let within = within[0].min(within[1]) / logs.len().saturating_sub(2).max(1) as f64;
+    if logs.len() > 4 && within < TWO_HEAPS * all { within / OF_HALVES } else { all }
+}
 
 impl Prior {
     /// Fits rows of (variance over all runs, samples a run) of `runs` runs.
@@ -51,11 +82,6 @@ impl Prior {
         // The median of chi squares of so many degrees of freedom, of their mean (Wilson and Hilferty).
         let middle = (1.0 - 2.0 / (9.0 * df)).powi(3).max(0.05);
         let rows: Vec<(f64, f64)> = rows.iter().map(|(s2, x)| ((s2 / middle).max(1e-12), 1.0 / x.max(1.0))).collect();
-        if rows.len() < LEAST_ROWS {
-            // Too few to say how they vary: independent samples, and the mean of what is beyond.
-            let beyond = rows.iter().map(|(s2, counting)| s2 - counting).sum::<f64>() / rows.len().max(1) as f64;
-            return Prior { dispersion: 1.0, between: beyond.max(0.0), df: 4.0 };
-        }
         // What is seen of large functions is noise between runs, of small ones counting: each tells of its own.
         let of_between = |counting: f64| USUAL / (counting + USUAL);
         let apart = |dispersion: f64, between: f64, weight: &dyn Fn(f64) -> f64| -> f64 {
@@ -63,7 +89,15 @@ impl Prior {
                 |(s2, counting): &(f64, f64)| weight(*counting) * (s2 / (dispersion * counting + between)).ln().abs();
             rows.iter().map(one).sum()
         };
+        if rows.is_empty() {
+            return Prior { dispersion: 1.0, between: 0.0, df: DF_OF_FEW };
+        }
         let (mut dispersion, mut between) = (1.0, USUAL);
+        if rows.len() < LEAST_ROWS {
+            // Too few to say how they vary: independent samples, and what most of them have beyond.
+            between = least(&betweens(), |between| apart(dispersion, between, &of_between));
+            return Prior { dispersion, between, df: DF_OF_FEW };
+        }
         for _ in 0..4 {
             between = least(&betweens(), |between| apart(dispersion, between, &of_between));
             dispersion = least(&DISPERSIONS, |dispersion| apart(dispersion, between, &|x| 1.0 - of_between(x)));
@@ -90,6 +124,21 @@ mod tests {
     use super::super::draw::Random;
     use super::*;
 
+    #[test]
+    fn what_lies_in_two_heaps_is_no_noise() {
+        let mut random = Random::new(3);
+        let runs = |shift: f64, random: &mut Random| -> Vec<f64> {
+            (0..16).map(|run| 0.01 * random.normal() + if run % 2 == 1 { shift } else { 0.0 }).collect()
+        };
+        for _ in 0..100 {
+            let (one, two) = (blind_variance(&runs(0.0, &mut random), 8), blind_variance(&runs(0.2, &mut random), 8));
+            assert!((1e-5..1e-3).contains(&one) && (1e-5..2e-3).contains(&two), "{one} {two}");
+        }
+        let same = [0.1, 0.1, 0.1, 0.2, 0.2, 0.2];
+        assert!(blind_variance(&same, 3) < 1e-9);
+        assert_eq!((blind_variance(&[], 0), blind_variance(&[1.0], 1)), (0.0, 0.0));
+    }
+
     /// Rows of made runs: normal logarithms with counting noise and noise between runs.
     #[test]
     fn finds_what_was_put_in() {
@@ -110,6 +159,10 @@ mod tests {
             assert!((0.5..=0.7).contains(&prior.dispersion), "{prior:?}");
             assert!(prior.df > 15.0, "all rows have what is expected: {prior:?}");
         }
-        assert_eq!(Prior::fit(&[(0.5, 4.0); 3], 6).between, (0.5 / (1.0 - 2.0 / 45.0f64).powi(3)) - 0.25);
+        let few = Prior::fit(&[(0.5, 4.0); 3], 6).between / (0.5 / (1.0 - 2.0 / 45.0f64).powi(3) - 0.25);
+        assert!((0.9..=1.1).contains(&few), "{few}");
+        // One of few that differs is no noise of the others.
+        let one = [(1e-4, 900.0), (1.2e-4, 800.0), (0.9e-4, 500.0), (4.0, 70.0)];
+        assert!(Prior::fit(&one, 16).between < 0.001, "{:?}", Prior::fit(&one, 16));
     }
 }

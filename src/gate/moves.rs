@@ -6,7 +6,8 @@ use super::compare::Judged;
 use super::comparison::{Moved, Part, Row};
 use super::look::Look;
 use super::math::t_quantile;
-use super::rise::Rise;
+use super::rise::{Rise, limits};
+use super::table::mean;
 use crate::analyze::RunNode;
 
 /// Functions that are named at most.
@@ -17,6 +18,19 @@ const REPLACED: f64 = 0.8;
 
 /// A caller with this share of the base is the last one in which cost is followed: beyond, something else falls by chance.
 const WIDEST: f64 = 0.6;
+
+/// What functions called before, and call now instead.
+struct Exchanged {
+    /// By function, whether it is one of those that call.
+    is_caller: Vec<bool>,
+    /// What has gone, or surely fell; what took most is first.
+    gone: Vec<u32>,
+    /// By function, whether it has gone or came there.
+    is_part: Vec<bool>,
+    /// What has gone took there, and what came takes.
+    fall: f64,
+    came: f64,
+}
 
 impl Look<'_> {
     /// Whether the rise of row `at` is offset inside one of its callers, or in the function itself: that changed by less than half of it, for
@@ -107,6 +121,45 @@ impl Look<'_> {
     /// The move of what has gone, or surely fell, to what came in its place: called by the same functions, and of as much cost there. Whatever
     /// else those call may have changed.
     pub fn replaces(&self, at: usize, rows: &[Row]) -> Option<Moved> {
+        let place = self.exchanged(at, rows)?;
+        // All that came there, as what has gone stands for so much only once.
+        if place.fall < REPLACED * place.came {
+            return None;
+        }
+        let is_caller = &place.is_caller;
+        let callers = (0..is_caller.len() as u32).filter(|caller| is_caller[*caller as usize]);
+        let within = callers.min_by_key(|caller| self.name(*caller))?;
+        let under = self.runs.tree.under(within);
+        Some(Moved {
+            to: rows[at].function.name.clone(),
+            from: place.gone.iter().take(MOST_NAMED).map(|of| self.name(*of).to_owned()).collect(),
+            within: self.name(within).to_owned(),
+            rise: rows[at].new,
+            rest: self.change(&self.sums(|node| under[node])),
+        })
+    }
+
+    /// Whether what came in the place of something surely takes more than that did: renamed and slower is slower.
+    pub fn outgrows(&self, at: usize, rows: &[Row], judged: &Judged) -> bool {
+        let Some(place) = self.exchanged(at, rows).filter(|place| !place.gone.is_empty()) else { return false };
+        let is_own = rows[at].part == Part::Own;
+        let mut is_of = vec![false; self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate().skip(1).filter(|(_, node)| node.parent > 0) {
+            let of = if is_own { node.own } else { node.function };
+            is_of[at] = (!is_own && is_of[node.parent as usize])
+                || (place.is_part[of as usize] && place.is_caller[self.nodes[node.parent as usize].function as usize]);
+        }
+        let sums = self.sums(|node| is_of[node]);
+        let scaled = self.table.scaled(&sums, self.settings.scale);
+        let (base, new) = scaled.split_at(self.table.base);
+        let (base, new) = (mean(base.iter().copied()), mean(new.iter().copied()));
+        let limits = limits(&rows[at], self.settings);
+        new - base >= limits.absolute.max(limits.relative * base)
+            && judged.seen(self.table, &sums, self.settings).t >= judged.critical
+    }
+
+    /// What came where the function of row `at` did, and what has gone from there; nothing if it was there before.
+    fn exchanged(&self, at: usize, rows: &[Row]) -> Option<Exchanged> {
         let row = &rows[at];
         let function = self.table.lines[at].function.filter(|_| row.base == 0.0)?;
         let is_own = row.part == Part::Own;
@@ -139,23 +192,11 @@ impl Look<'_> {
         let fall = |of: u32| fall(of)[0].min(fall(of)[1]);
         let is_gone = |of: &u32| fall(*of) > 0.0 && (sums[*of as usize][1] == 0.0 || has_fallen[*of as usize]);
         let mut gone: Vec<u32> = (0..sums.len() as u32).filter(is_gone).collect();
-        // All that came there, as what has gone stands for so much only once.
-        let came: f64 = sums_there.iter().filter(|sum| sum[0] == 0.0).map(|sum| sum[1]).sum();
-        if gone.iter().map(|of| fall(*of)).sum::<f64>() < REPLACED * came {
-            return None;
-        }
+        let has_come = |of: usize| sums_there[of][0] == 0.0 && sums_there[of][1] > 0.0;
+        let came = (0..sums.len()).filter(|of| has_come(*of)).map(|of| sums_there[of][1]).sum();
         gone.sort_by(|a, b| fall(*b).total_cmp(&fall(*a)).then_with(|| self.name(*a).cmp(self.name(*b))));
-        gone.truncate(MOST_NAMED);
-        let callers = (0..is_caller.len() as u32).filter(|caller| is_caller[*caller as usize]);
-        let within = callers.min_by_key(|caller| self.name(*caller))?;
-        let under = self.runs.tree.under(within);
-        Some(Moved {
-            to: row.function.name.clone(),
-            from: gone.into_iter().map(|of| self.name(of).to_owned()).collect(),
-            within: self.name(within).to_owned(),
-            rise: row.new,
-            rest: self.change(&self.sums(|node| under[node])),
-        })
+        let is_part = (0..sums.len()).map(|of| has_come(of) || gone.contains(&(of as u32))).collect();
+        Some(Exchanged { fall: gone.iter().map(|of| fall(*of)).sum(), came, gone, is_caller, is_part })
     }
 
     /// Whether something that `caller` called has gone, and took half of `rise` there at least.

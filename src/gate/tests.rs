@@ -294,6 +294,28 @@ fn what_comes_replaces_only_what_its_callers_called() {
     assert!(moved(true).iter().any(|of| of.to == "renamed"), "{:?}", moved(true));
 }
 
+/// What replaces something is forgiven what that took, and no more.
+#[test]
+fn renamed_and_slower_is_slower() {
+    let base = with(server(), "main;handle;old", 300.0);
+    for (cost, is_slower) in [(300.0, false), (400.0, true)] {
+        let of = compared(&base, &with(server(), "main;handle;renamed", cost), 2);
+        let has_failed = failed(&of).contains(&("renamed", Part::Own));
+        assert_eq!(has_failed, is_slower, "{cost}: {:?}, {:?}", failed(&of), of.moved);
+    }
+}
+
+/// In a program of few functions one that rose beyond all measure is no noise of the others.
+#[test]
+fn what_rose_most_hides_nothing_else() {
+    let small = |crc: f64, build: f64| {
+        vec![("main;handle;crc", crc), ("main;handle;validate", 170.0), ("main;handle;build", build)]
+    };
+    let of = compared(&small(800.0, 10.0), &small(920.0, 150.0), 3);
+    assert_eq!(failed(&of), [("build", Part::Own), ("crc", Part::Own)], "noise {}", of.noise);
+    assert!(of.noise < 0.1, "{}", of.noise);
+}
+
 #[test]
 fn a_rename_is_proposed() {
     let mut renamed = server();
