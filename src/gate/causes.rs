@@ -4,7 +4,7 @@
 //! is left without those. Work that moved between functions of one caller leaves that caller as it was, and is no regression.
 
 use super::compare::Judged;
-use super::comparison::{Fate, Moved, Part, Row};
+use super::comparison::{Fate, Moved, Part, Renamed, Row};
 use super::inlined;
 use super::look::Look;
 use super::math::t_quantile;
@@ -33,20 +33,21 @@ pub(super) fn order(row: &Row) -> (u8, Part) {
 /// Causes that are named at most.
 const MOST_NAMED: usize = 5;
 
-/// Gives each of `rows`, which are in the order of the table's lines, what became of it; what moved is returned.
+/// Gives each of `rows`, which are in the order of the table's lines, what became of it; what moved is returned, and what replaced something and takes more.
 pub(super) fn decide(
     runs: &Runs,
     table: &Table<'_>,
     judged: &Judged,
     settings: &Settings,
     rows: &mut [Row],
-) -> Vec<Moved> {
+) -> (Vec<Moved>, Vec<Renamed>) {
     for row in rows.iter_mut().filter(|row| row.part != Part::Everything) {
         row.rule = settings.rules.iter().rposition(|rule| rule.which.matches(&row.function));
     }
     let rises: Vec<Rise> = rows.iter().map(|row| Rise::of(row, settings)).collect();
     let look = Look::new(runs, table, settings);
     let mut moved: Vec<Moved> = Vec::new();
+    let mut outgrown: Vec<Renamed> = Vec::new();
     let mut fallen: Vec<(usize, Vec<String>)> = Vec::new();
     for at in 0..rows.len() {
         let row = &rows[at];
@@ -63,7 +64,7 @@ pub(super) fn decide(
                 .offset(at, rows, judged)
                 .or_else(|| look.offset_of_whole(at, rows, judged))
                 .or_else(|| look.replaces(at, rows))
-                .filter(|_| !look.outgrows(at, rows, judged))
+                .filter(|_| is_move(look.outgrown(at, rows, judged), &mut outgrown))
             {
                 Some(of) => {
                     let from = of.from.clone();
@@ -76,7 +77,7 @@ pub(super) fn decide(
         };
         rows[at].fate = fate;
     }
-    callers(&look, table, judged, settings, rows, &rises, &mut moved);
+    callers(&look, table, judged, settings, rows, &rises, (&mut moved, &mut outgrown));
     everything(&look, table, judged, settings, rows);
     for (to, from) in fallen {
         for row in rows.iter_mut().filter(|row| row.part == Part::Own && row.fate == Fate::Improved) {
@@ -94,7 +95,14 @@ pub(super) fn decide(
     }
     inlined::place(&runs.tree, table, [&look.own, &look.inclusive], rows);
     repeated::mark(&runs.tree, table, &look.own, rows);
-    moved
+    (moved, outgrown)
+}
+
+/// Whether what rose only replaced something; what it replaced and surely takes more than is kept.
+fn is_move(more: Option<Renamed>, outgrown: &mut Vec<Renamed>) -> bool {
+    let is_move = more.is_none();
+    outgrown.extend(more.filter(|more| !outgrown.iter().any(|of| of.from == more.from && of.to == more.to)));
+    is_move
 }
 
 /// The place of a move in the list; a function itself and with all that it calls can be one.
@@ -136,7 +144,7 @@ fn callers(
     settings: &Settings,
     rows: &mut [Row],
     rises: &[Rise],
-    moved: &mut Vec<Moved>,
+    (moved, outgrown): (&mut Vec<Moved>, &mut Vec<Renamed>),
 ) {
     let is_risen = |at: usize| rises[at].is_told();
     let mut is_cause = vec![false; look.runs.tree.functions.len()];
@@ -176,7 +184,7 @@ fn callers(
         } else if let Some(of) = look
             .offset(at, rows, judged)
             .or_else(|| look.replaces(at, rows))
-            .filter(|_| !look.outgrows(at, rows, judged))
+            .filter(|_| is_move(look.outgrown(at, rows, judged), outgrown))
         {
             Fate::Moved(place(moved, of))
         } else {

@@ -31,8 +31,12 @@ pub(super) fn compare(runs: &Runs, settings: &Settings, history: Option<&Noise>)
     let mut rows: Vec<Row> =
         table.lines.iter().enumerate().map(|(at, line)| row(&table, line, at, &judged, settings)).collect();
     let mut checks = check::checks(&table, &runs.tree, settings);
-    let renamed = rename::renamed(&table, &runs.tree);
-    let moved = causes::decide(runs, &table, &judged, settings, &mut rows);
+    let (moved, mut renamed) = causes::decide(runs, &table, &judged, settings, &mut rows);
+    for alike in rename::renamed(&table, &runs.tree) {
+        if !renamed.iter().any(|of| of.from == alike.from && of.to == alike.to) {
+            renamed.push(alike);
+        }
+    }
     let mut power = t_quantiles(1.0 - POWER);
     for (at, of) in rows.iter_mut().enumerate() {
         of.visible = visible(of, judged.errors[at], power(judged.df[at]), (&judged, settings));

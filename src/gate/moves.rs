@@ -3,12 +3,12 @@
 use rustc_hash::FxHashMap;
 
 use super::compare::Judged;
-use super::comparison::{Moved, Part, Row};
+use super::comparison::{Moved, Part, Renamed, Row};
 use super::look::Look;
 use super::math::t_quantile;
 use super::rise::{Rise, limits};
 use super::table::mean;
-use crate::analyze::RunNode;
+use crate::analyze::{RunNode, Sum};
 
 /// Functions that are named at most.
 const MOST_NAMED: usize = 5;
@@ -139,9 +139,10 @@ impl Look<'_> {
         })
     }
 
-    /// Whether what came in the place of something surely takes more than that did: renamed and slower is slower.
-    pub fn outgrows(&self, at: usize, rows: &[Row], judged: &Judged) -> bool {
-        let Some(place) = self.exchanged(at, rows).filter(|place| !place.gone.is_empty()) else { return false };
+    /// What came in the place of something and surely takes more than that did, with what it replaced: renamed and slower is slower.
+    pub fn outgrown(&self, at: usize, rows: &[Row], judged: &Judged) -> Option<Renamed> {
+        let place = self.exchanged(at, rows)?;
+        let from = self.name(*place.gone.first()?).to_owned();
         let is_own = rows[at].part == Part::Own;
         let mut is_of = vec![false; self.nodes.len()];
         for (at, node) in self.nodes.iter().enumerate().skip(1).filter(|(_, node)| node.parent > 0) {
@@ -150,12 +151,26 @@ impl Look<'_> {
                 || (place.is_part[of as usize] && place.is_caller[self.nodes[node.parent as usize].function as usize]);
         }
         let sums = self.sums(|node| is_of[node]);
-        let scaled = self.table.scaled(&sums, self.settings.scale);
-        let (base, new) = scaled.split_at(self.table.base);
-        let (base, new) = (mean(base.iter().copied()), mean(new.iter().copied()));
+        let [base, new] = self.means(&sums);
         let limits = limits(&rows[at], self.settings);
-        new - base >= limits.absolute.max(limits.relative * base)
-            && judged.seen(self.table, &sums, self.settings).t >= judged.critical
+        let has_grown = new - base >= limits.absolute.max(limits.relative * base)
+            && judged.seen(self.table, &sums, self.settings).t >= judged.critical;
+        let whole = self.means(&self.table.lines[0].sums);
+        let shares = [base / whole[0], new / whole[1]].map(|share| 100.0 * share);
+        let others = match (place.gone.len(), place.is_part.iter().filter(|is_part| **is_part).count()) {
+            (1, 2) => String::new(),
+            (gone, all) => format!(", {gone} for {}", all - gone),
+        };
+        let why =
+            format!("called in its place{others}: {:.2} % of the base, {:.2} % of the new side", shares[0], shares[1]);
+        has_grown.then(|| Renamed { from, to: rows[at].function.name.clone(), why })
+    }
+
+    /// The means of both sides on the gate's scale.
+    fn means(&self, sums: &[Sum]) -> [f64; 2] {
+        let scaled = self.table.scaled(sums, self.settings.scale);
+        let (base, new) = scaled.split_at(self.table.base);
+        [mean(base.iter().copied()), mean(new.iter().copied())]
     }
 
     /// What came where the function of row `at` did, and what has gone from there; nothing if it was there before.

@@ -302,6 +302,9 @@ fn renamed_and_slower_is_slower() {
         let of = compared(&base, &with(server(), "main;handle;renamed", cost), 2);
         let has_failed = failed(&of).contains(&("renamed", Part::Own));
         assert_eq!(has_failed, is_slower, "{cost}: {:?}, {:?}", failed(&of), of.moved);
+        let is_told =
+            of.renamed.iter().any(|of| of.from == "old" && of.to == "renamed" && of.why.contains("in its place"));
+        assert_eq!(is_told, is_slower, "{cost}: {:?}", of.renamed);
     }
 }
 
