@@ -77,6 +77,14 @@ pub fn utc(unix: u64) -> String {
     format!("{year:04}-{month:02}-{day_of_month:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
+/// What it was and what it is; the unit is said once where both have it: `390 → 471 ms`.
+pub fn arrow(base: String, new: String) -> String {
+    match (base.rsplit_once(' '), new.rsplit_once(' ')) {
+        (Some((number, of_base)), Some((_, of_new))) if of_base == of_new => format!("{number} → {new}"),
+        _ => format!("{base} → {new}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 
 use super::evidence::Known;
 use super::name::printable;
-use super::number::{count_of, grouped, percent, quantity, utc};
+use super::number::{arrow, count_of, grouped, percent, quantity, utc};
 use super::report::words::{self, PLAIN};
 use crate::gate::{Comparison, Estimate, Fate, Level, Moved, Part, Row, Scale, Side};
 
@@ -31,7 +31,7 @@ fn from_to(row: &Row, comparison: &Comparison, scale: Scale) -> String {
         Scale::Share => words::share(number),
         _ => words::value(number, comparison.unit),
     };
-    words::arrow(text(base), text(new))
+    arrow(text(base), text(new))
 }
 
 /// How much of all that the base takes a row changed by.

@@ -9,7 +9,7 @@ use crate::gate::{
 };
 use crate::model::Unit;
 use crate::render::name::{columns, printable, shorten};
-use crate::render::number::{count_of, grouped, quantity};
+use crate::render::number::{arrow, count_of, grouped, quantity};
 use crate::render::top::fit;
 
 /// A name from outside, in at most `width` columns and about as many signs.
@@ -142,14 +142,6 @@ pub(in crate::render) fn value(value: f64, unit: Unit) -> String {
 /// Base and new value; the unit is said once where both have it: `390 → 471 ms`.
 pub(super) fn from_to(row: &Row, unit: Unit) -> String {
     arrow(value(row.base, unit), value(row.new, unit))
-}
-
-/// What it was and what it is.
-pub(in crate::render) fn arrow(base: String, new: String) -> String {
-    match (base.rsplit_once(' '), new.rsplit_once(' ')) {
-        (Some((number, of_base)), Some((_, of_new))) if of_base == of_new => format!("{number} → {new}"),
-        _ => format!("{base} → {new}"),
-    }
 }
 
 /// A difference of values: `+190 ms`.

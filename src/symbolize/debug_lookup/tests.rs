@@ -51,6 +51,20 @@ fn theirs(sections: &DebugSections<'_>, svmas: &[u64]) -> Vec<Frames> {
     svmas.iter().map(frames_of).collect()
 }
 
+/// Whether frames are the same, but for what is around a function without a linkage name, which addr2line does not say.
+fn are_same(ours: &Frames, theirs: &Frames) -> bool {
+    let in_scope = |ours: &str, theirs: &str| ours.strip_suffix(theirs).is_some_and(|scope| scope.ends_with("::"));
+    let is_name = |ours: &Option<String>, theirs: &Option<String>| match (ours, theirs) {
+        (Some(ours), Some(theirs)) => ours == theirs || in_scope(ours, theirs),
+        (ours, theirs) => ours == theirs,
+    };
+    ours.len() == theirs.len()
+        && ours
+            .iter()
+            .zip(theirs)
+            .all(|(ours, theirs)| is_name(&ours.0, &theirs.0) && (&ours.1, ours.2) == (&theirs.1, theirs.2))
+}
+
 /// Compares every `step`th byte of the code, of which one part in `least` has lines.
 fn compare(path: &Path, step: usize, least: usize) {
     let image = ElfImage::open(path).unwrap();
@@ -61,7 +75,7 @@ fn compare(path: &Path, step: usize, least: usize) {
     let (ours, theirs) = (ours(&sections, &svmas), theirs(&sections, &svmas));
     let mut different = 0;
     for ((svma, ours), theirs) in svmas.iter().zip(&ours).zip(&theirs) {
-        if ours != theirs {
+        if !are_same(ours, theirs) {
             different += 1;
             if different <= 10 {
                 println!("{svma:#x}\n  ours   {ours:?}\n  theirs {theirs:?}");
