@@ -225,6 +225,8 @@ impl Recorded<'_> {
                 warn_alpha: settings.warn_alpha / part,
                 runs: settings.runs.min(most),
                 looks: looks.len() as u32,
+                // What the last look asks for, the first one does too.
+                margin: Some(settings.margin_of(most as usize)),
                 ..settings.clone()
             };
             let comparison = self.runs.compare(&settings, None);

@@ -225,7 +225,9 @@ fn everything(look: &Look<'_>, table: &Table<'_>, judged: &Judged, settings: &Se
     let rest = look.sums(|node| !covered[node]);
     let seen = judged.seen(table, &rest, settings);
     let limits = limits(&rows[0], settings);
-    rows[0].rest_high = Some((seen.difference + t_quantile(0.025, judged.df[0]) * seen.error).exp_m1());
+    rows[0].rest_high = Some(
+        (seen.difference + t_quantile(0.025 / f64::from(settings.looks.max(1)), judged.df[0]) * seen.error).exp_m1(),
+    );
     let is_risen = matches!(rows[0].fate, Fate::Regression | Fate::Suspect);
     if is_risen && (seen.t < judged.critical || seen.difference.exp_m1() < limits.relative) {
         let mut names: Vec<String> = accepted.iter().map(|at| rows[*at].function.name.clone()).collect();

@@ -4,7 +4,7 @@ use super::causes;
 use super::check;
 use super::comparison::{Comparison, Estimate, Fate, Method, Part, Row, Verdict};
 use super::math::{t_above, t_quantile, t_quantiles};
-use super::moderate::{Prior, blind_variance};
+use super::moderate::{Prior, blind_variances};
 use super::noise::Noise;
 use super::relabel::{MOST_RUNS, Relabellings, Seen, Tests};
 use super::rename;
@@ -211,8 +211,11 @@ fn nothing(table: &Table<'_>) -> Judged {
 fn fit(rows: &[Vec<f64>], table: &Table<'_>) -> Prior {
     let runs = table.runs.len();
     let is_in_all = |line: &Line| line.sums.iter().all(|sum| sum.samples > 0.0);
-    let own = rows.iter().zip(&table.lines).filter(|(_, line)| line.part == Part::Own && is_in_all(line));
-    let variances: Vec<(f64, f64)> = own.map(|(logs, line)| (blind_variance(logs, table.base), line.samples)).collect();
+    let is_fit = |line: &Line| line.part == Part::Own && is_in_all(line);
+    let own = || rows.iter().zip(&table.lines).filter(|(_, line)| is_fit(line));
+    let variances = blind_variances(own().map(|(logs, _)| &logs[..]), table.base);
+    let variances: Vec<(f64, f64)> =
+        variances.into_iter().zip(own()).map(|(of, (_, line))| (of, line.samples)).collect();
     Prior::fit(&variances, runs)
 }
 

@@ -51,14 +51,23 @@ const LEAST_ROWS: usize = 6;
 /// values, 0.37 of 40 (simulated).
 const OF_HALVES: f64 = 0.4;
 
-/// Values with less within their halves, as a part of that of all, lie in two heaps: of one heap of 10 that has one in a thousand.
+/// Values with less within their halves, as a part of that of all, lie in two heaps: of one heap of 10 that has two in a thousand, of 6 two in
+/// a hundred (simulated).
 const TWO_HEAPS: f64 = 0.1;
 
-/// The variance of a row's logarithms, whichever runs are new; `base` are of one side.
+/// The variances of rows' logarithms, whichever runs are new; `base` are of one side.
 ///
 /// A change that is large would be taken for noise, and in a small program hide all others: of values in two heaps, about as large as the
-/// sides are, it is what they differ by within these.
-pub(super) fn blind_variance(logs: &[f64], base: usize) -> f64 {
+/// sides are, it is what they differ by within these. Where most rows do, it is the machine that has two states, and that is noise.
+pub(super) fn blind_variances<'a>(rows: impl Iterator<Item = &'a [f64]>, base: usize) -> Vec<f64> {
+    let of_rows: Vec<(f64, Option<f64>)> = rows.map(|logs| blind_variance(logs, base)).collect();
+    let in_heaps = of_rows.iter().filter(|(_, within)| within.is_some()).count();
+    let is_machine = 2 * in_heaps > of_rows.len();
+    of_rows.into_iter().map(|(all, within)| within.filter(|_| !is_machine).unwrap_or(all)).collect()
+}
+
+/// The variance of all values, and within their two heaps, if that is what they lie in.
+fn blind_variance(logs: &[f64], base: usize) -> (f64, Option<f64>) {
     let squares = |values: &[f64]| {
         let middle = values.iter().sum::<f64>() / values.len().max(1) as f64;
         values.iter().map(|value| (value - middle).powi(2)).sum::<f64>()
@@ -72,7 +81,7 @@ pub(super) fn blind_variance(logs: &[f64], base: usize) -> f64 {
         squares(low) + squares(high)
     });
     let within = within[0].min(within[1]) / logs.len().saturating_sub(2).max(1) as f64;
-    if logs.len() > 4 && within < TWO_HEAPS * all { within / OF_HALVES } else { all }
+    (all, (logs.len() > 5 && within < TWO_HEAPS * all).then_some(within / OF_HALVES))
 }
 
 impl Prior {
@@ -130,13 +139,18 @@ mod tests {
         let runs = |shift: f64, random: &mut Random| -> Vec<f64> {
             (0..16).map(|run| 0.01 * random.normal() + if run % 2 == 1 { shift } else { 0.0 }).collect()
         };
+        let variances = |shifts: &[f64], random: &mut Random| {
+            let rows: Vec<Vec<f64>> = shifts.iter().map(|shift| runs(*shift, random)).collect();
+            blind_variances(rows.iter().map(|row| &row[..]), 8)
+        };
         for _ in 0..100 {
-            let (one, two) = (blind_variance(&runs(0.0, &mut random), 8), blind_variance(&runs(0.2, &mut random), 8));
-            assert!((1e-5..1e-3).contains(&one) && (1e-5..2e-3).contains(&two), "{one} {two}");
+            let of = variances(&[0.0, 0.2, 0.0], &mut random);
+            assert!(of.iter().all(|of| (1e-5..2e-3).contains(of)), "{of:?}");
+            // All of them at once: the machine does that.
+            assert!(variances(&[0.2, 0.2, 0.0], &mut random)[1] > 5e-3);
         }
-        let same = [0.1, 0.1, 0.1, 0.2, 0.2, 0.2];
-        assert!(blind_variance(&same, 3) < 1e-9);
-        assert_eq!((blind_variance(&[], 0), blind_variance(&[1.0], 1)), (0.0, 0.0));
+        assert!(blind_variances([&[0.1, 0.1, 0.1, 0.2, 0.2, 0.2][..], &[0.1; 6]].into_iter(), 3)[0] < 1e-9);
+        assert_eq!(blind_variances([&[][..], &[1.0]].into_iter(), 1), [0.0, 0.0]);
     }
 
     /// Rows of made runs: normal logarithms with counting noise and noise between runs.

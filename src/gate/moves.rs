@@ -139,31 +139,38 @@ impl Look<'_> {
         })
     }
 
-    /// What came in the place of something and surely takes more than that did, with what it replaced: renamed and slower is slower.
+    /// What came in the place of one function and surely takes more than that did, with it: renamed and slower is slower.
+    ///
+    /// Those that call it have to take more too: what they themselves or other functions below them lost may have moved there.
     pub fn outgrown(&self, at: usize, rows: &[Row], judged: &Judged) -> Option<Renamed> {
         let place = self.exchanged(at, rows)?;
-        let from = self.name(*place.gone.first()?).to_owned();
+        // Of several that have gone it is not known which one this replaced.
+        let [gone] = place.gone[..] else { return None };
+        let is_alone = place.is_part.iter().filter(|is_part| **is_part).count() == 2;
         let is_own = rows[at].part == Part::Own;
-        let mut is_of = vec![false; self.nodes.len()];
-        for (at, node) in self.nodes.iter().enumerate().skip(1).filter(|(_, node)| node.parent > 0) {
+        let (mut is_of, mut is_under) = (vec![false; self.nodes.len()], vec![false; self.nodes.len()]);
+        for (at, node) in self.nodes.iter().enumerate().skip(1) {
             let of = if is_own { node.own } else { node.function };
-            is_of[at] = (!is_own && is_of[node.parent as usize])
-                || (place.is_part[of as usize] && place.is_caller[self.nodes[node.parent as usize].function as usize]);
+            let is_called = node.parent > 0 && place.is_caller[self.nodes[node.parent as usize].function as usize];
+            is_of[at] = (!is_own && is_of[node.parent as usize]) || (is_called && place.is_part[of as usize]);
+            is_under[at] = is_under[node.parent as usize] || place.is_caller[node.function as usize];
         }
         let sums = self.sums(|node| is_of[node]);
-        let [base, new] = self.means(&sums);
+        let ([base, new], [base_under, new_under]) = (self.means(&sums), self.means(&self.sums(|node| is_under[node])));
+        let more = new - base;
         let limits = limits(&rows[at], self.settings);
-        let has_grown = new - base >= limits.absolute.max(limits.relative * base)
+        let is_more = more >= limits.absolute.max(limits.relative * base)
+            && new_under - base_under >= 0.5 * more
             && judged.seen(self.table, &sums, self.settings).t >= judged.critical;
+        if !is_more {
+            return None;
+        }
         let whole = self.means(&self.table.lines[0].sums);
         let shares = [base / whole[0], new / whole[1]].map(|share| 100.0 * share);
-        let others = match (place.gone.len(), place.is_part.iter().filter(|is_part| **is_part).count()) {
-            (1, 2) => String::new(),
-            (gone, all) => format!(", {gone} for {}", all - gone),
-        };
+        let others = if is_alone { "" } else { ", with others" };
         let why =
             format!("called in its place{others}: {:.2} % of the base, {:.2} % of the new side", shares[0], shares[1]);
-        has_grown.then(|| Renamed { from, to: rows[at].function.name.clone(), why })
+        Some(Renamed { from: self.name(gone).to_owned(), to: rows[at].function.name.clone(), why })
     }
 
     /// The means of both sides on the gate's scale.
@@ -210,7 +217,8 @@ impl Look<'_> {
         let has_come = |of: usize| sums_there[of][0] == 0.0 && sums_there[of][1] > 0.0;
         let came = (0..sums.len()).filter(|of| has_come(*of)).map(|of| sums_there[of][1]).sum();
         gone.sort_by(|a, b| fall(*b).total_cmp(&fall(*a)).then_with(|| self.name(*a).cmp(self.name(*b))));
-        let is_part = (0..sums.len()).map(|of| has_come(of) || gone.contains(&(of as u32))).collect();
+        let mut is_part: Vec<bool> = (0..sums.len()).map(has_come).collect();
+        gone.iter().for_each(|of| is_part[*of as usize] = true);
         Some(Exchanged { fall: gone.iter().map(|of| fall(*of)).sum(), came, gone, is_caller, is_part })
     }
 

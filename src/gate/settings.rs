@@ -79,9 +79,12 @@ const MARGIN: f64 = 0.02;
 impl Settings {
     /// What a rise has to be surely more than, where the side with fewer runs has so many.
     ///
-    /// Not given it is nothing below 8 runs, and 2 % from then on: `docs/validation.md` has what another layout does with either.
+    /// Not given it is nothing below 8 runs, and from then on 2 %, or the least rise that is to fail: `docs/validation.md` has what another
+    /// layout does with either.
     pub fn margin_of(&self, runs: usize) -> f64 {
-        self.margin.unwrap_or(if runs < RUNS_OF_MARGIN { 0.0 } else { MARGIN })
+        let of_rules = self.rules.iter().flat_map(|rule| [rule.self_max, rule.inclusive_max]).flatten();
+        let least = of_rules.chain(self.total_max).fold(self.min_relative, f64::min);
+        self.margin.unwrap_or(if runs < RUNS_OF_MARGIN { 0.0 } else { MARGIN.min(least).max(0.0) })
     }
 }
 

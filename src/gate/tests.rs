@@ -163,6 +163,13 @@ fn with_many_runs_a_rise_has_to_be_surely_more_than_what_another_layout_takes() 
     assert_eq!((margin(8, &Settings::default()), margin(9, &Settings::default())), (Some(0.0), Some(0.02)));
     let none = Settings { margin: Some(0.0), ..Settings::default() };
     assert_eq!(margin(9, &none), Some(0.0));
+    // What is asked for is not overridden.
+    assert_eq!(margin(9, &Settings { min_relative: 0.01, ..Settings::default() }), Some(0.01));
+    assert_eq!(margin(9, &Settings { total_max: Some(0.005), ..Settings::default() }), Some(0.005));
+    // A function that took 16 % more, for certain, fails; with a margin of that much it does not.
+    let slower = with(server(), "main;handle;crc", 580.0);
+    let found = |settings: &Settings| failed(&of_runs(runs(&server(), &slower, 12, 4), settings)).len();
+    assert_eq!((found(&Settings::default()), found(&Settings { margin: Some(0.16), ..Settings::default() })), (1, 0));
 }
 
 #[test]
@@ -306,6 +313,19 @@ fn renamed_and_slower_is_slower() {
             of.renamed.iter().any(|of| of.from == "old" && of.to == "renamed" && of.why.contains("in its place"));
         assert_eq!(is_told, is_slower, "{cost}: {:?}", of.renamed);
     }
+}
+
+/// What its callers, or what they call, lost may be in what replaces something; what came beside it is not.
+#[test]
+fn what_replaces_and_takes_over_more_is_no_regression() {
+    let base = with(with(server(), "main;handle", 500.0), "main;handle;old", 300.0);
+    let new = with(with(server(), "main;handle", 300.0), "main;handle;renamed", 500.0);
+    let of = compared(&base, &new, 4);
+    assert_eq!(failed(&of), [], "{:?}", of.moved);
+    let base = with(server(), "main;handle;old", 400.0);
+    let new = with(with(server(), "main;handle;renamed", 400.0), "main;handle;more", 200.0);
+    let of = compared(&base, &new, 4);
+    assert!(failed(&of).contains(&("more", Part::Own)), "{:?}", of.moved);
 }
 
 /// In a program of few functions one that rose beyond all measure is no noise of the others.

@@ -169,7 +169,8 @@ impl Page<'_> {
             None => "no rule is about it".to_owned(),
         };
         let alpha = words::share(settings.alpha);
-        format!("it fails from +{}{absolute} at adjusted p ≤ {alpha}; {rule}", words::share(least))
+        let margin = words::margin(settings).map(|margin| format!(" of more than +{margin}")).unwrap_or_default();
+        format!("it fails from +{}{absolute} at adjusted p ≤ {alpha}{margin}; {rule}", words::share(least))
     }
 
     /// Whether its rise is offset within a caller.

@@ -7,7 +7,7 @@ use gimli::{AttributeValue, Dwarf, Error, Unit, UnitOffset, UnitRef, UnitSection
 use rustc_hash::FxHashMap;
 
 use super::entry::{self, Called};
-use super::scopes::Scopes;
+use super::scopes::{MOST_SCOPES, Scopes};
 use super::units::{Units, offset_of};
 use super::{Bytes, NONE, Part, is_spent, spend};
 
@@ -68,8 +68,15 @@ impl<'d, 'a> Names<'d, 'a> {
                 return Ok(part.add_name(name.slice()));
             }
             let of_unit = (file, offset_of(&unit.header));
-            let scopes = self.scopes.entry(of_unit).or_insert_with(|| Scopes::of(unit, sources.steps));
-            return Ok(part.add_name(&scopes.qualified(unit, at, name.slice(), called.is_external)));
+            if !self.scopes.contains_key(&of_unit) {
+                let scopes = Scopes::of(unit, sources.steps);
+                if self.scopes.values().map(Scopes::len).sum::<usize>() + scopes.len() > MOST_SCOPES {
+                    self.scopes.clear();
+                }
+                self.scopes.insert(of_unit, scopes);
+            }
+            let scopes = &self.scopes[&of_unit];
+            return Ok(part.add_name(&scopes.qualified(at, name.slice(), called.is_external, sources.steps)));
         }
         match called.origin {
             Some(origin) => self.referred(sources, file, unit, origin, left, part),
